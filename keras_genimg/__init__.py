@@ -1,0 +1,70 @@
+"""Image generators for Keras 3: GANs, VAEs and VQ-VAEs that train with `model.fit`."""
+
+import importlib
+import json
+import os
+import sys
+
+from keras_genimg.errors import InputError
+from keras_genimg.version import __version__
+
+# Name -> the module that defines it.
+_EXPORTS = {
+    "CNNClassifier": "keras_genimg.models",
+    "GAN": "keras_genimg.models",
+    "VAE": "keras_genimg.models",
+    "VQVAE": "keras_genimg.models",
+    "load": "keras_genimg.data",
+}
+_SUBPACKAGES = (
+    "callbacks",
+    "data",
+    "distribution",
+    "export",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "networks",
+    "plotting",
+)
+
+__all__ = ["InputError", "__version__", *_EXPORTS, *_SUBPACKAGES]
+
+
+def __getattr__(name):
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"keras_genimg.{name}")
+    raise AttributeError(f"module 'keras_genimg' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)
+
+
+def _configured_backend():
+    """The Keras backend that is, or will be, in use: found without importing Keras."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend()
+    if "KERAS_BACKEND" in os.environ:
+        return os.environ["KERAS_BACKEND"]
+    home = os.environ.get("KERAS_HOME", os.path.join(os.path.expanduser("~"), ".keras"))
+    try:
+        with open(os.path.join(home, "keras.json")) as file:
+            return json.load(file).get("backend", "tensorflow")
+    except (OSError, ValueError):
+        return "tensorflow"
+
+
+if _configured_backend() != "tensorflow":
+    raise InputError(
+        "keras_genimg needs the TensorFlow backend of Keras; set the environment variable "
+        f"KERAS_BACKEND=tensorflow. Received: backend {_configured_backend()!r}."
+    )
+
+# Importing the models registers them with Keras, so that keras.saving.load_model finds them.
+# Only the command line puts this off: it answers --help and --version without TensorFlow.
+if not os.path.basename(sys.argv[0]).startswith("keras-genimg"):
+    importlib.import_module("keras_genimg.models")

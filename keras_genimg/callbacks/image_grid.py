@@ -1,0 +1,155 @@
+"""See the pictures change from epoch to epoch."""
+
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_genimg.callbacks.resume import remove_partial_files
+from keras_genimg.distribution import is_chief
+from keras_genimg.errors import InputError
+from keras_genimg.files import replace_when_complete
+from keras_genimg.plotting import image_grid, save_png
+from keras_genimg.version import __version__
+
+__all__ = ["ImageGrid"]
+
+
+class ImageGrid(keras.callbacks.Callback):
+    """Writes a grid of pictures after an epoch: `folder/epoch-0003.png`.
+
+    Without `images` it shows `model.generate(num_images, seed=seed)`: the same
+    seed each time, hence the same latents, so that one place in the grid is one
+    picture that changes. With `images` it shows rows of originals, each above a
+    row of what `model.reconstruct` (or `translate`) makes of them.
+
+    The PNG says in its text fields which model, seed and epoch it is from, and
+    that it is generated. Under a multi-worker strategy every worker computes
+    and the chief writes.
+
+    Args:
+        folder: path, made when needed.
+        num_images: int. Pictures in the grid (at most this many of `images`).
+        seed: int. Seed of the latents.
+        every: int. Epochs from one grid to the next.
+        images: float array `(batch, height, width, channels)` in [-1, 1], for
+            models that reconstruct or translate.
+        labels: int array `(num_images,)`, for models that generate by label.
+        log_dir: path. Also writes the grid to TensorBoard, as `samples`.
+
+    Raises:
+        InputError: an argument that does not fit; when training begins, a model
+            that cannot make the pictures.
+
+    Example:
+        >>> model.fit(dataset, epochs=20, callbacks=[ImageGrid("run/samples", num_images=64)])
+    """
+
+    def __init__(
+        self,
+        folder,
+        num_images=64,
+        seed=0,
+        every=1,
+        images=None,
+        labels=None,
+        log_dir=None,
+    ):
+        super().__init__()
+        if num_images < 1 or every < 1:
+            raise InputError(
+                "num_images and every must be at least 1. "
+                f"Received: num_images={num_images}, every={every}."
+            )
+        if images is not None:
+            images = np.asarray(images)[:num_images]
+            if images.ndim != 4:
+                raise InputError(
+                    "images must have the shape (batch, height, width, channels). "
+                    f"Received: shape={images.shape}."
+                )
+        if labels is not None:
+            labels = np.asarray(labels)
+            if len(labels) != num_images:
+                raise InputError(
+                    "labels must hold one label an image. "
+                    f"Received: {len(labels)} labels for num_images={num_images}."
+                )
+        self.folder = Path(folder)
+        self.num_images = num_images
+        self.seed = seed
+        self.every = every
+        self.images = images
+        self.labels = labels
+        self.log_dir = log_dir
+        self._writer = None
+
+    def on_train_begin(self, logs=None):
+        needed = ("generate",) if self.images is None else ("reconstruct", "translate")
+        if not any(hasattr(self.model, name) for name in needed):
+            raise InputError(
+                f"ImageGrid {'without' if self.images is None else 'with'} images needs a model "
+                f"that has the method {' or '.join(needed)}. "
+                f"Received: {type(self.model).__name__}."
+            )
+        if is_chief(self.model.distribute_strategy):
+            remove_partial_files(self.folder, "epoch-*.png")
+
+    def on_epoch_end(self, epoch, logs=None):
+        epoch += 1  # files count from 1
+        if epoch % self.every:
+            return
+        grid = self._generated() if self.images is None else self._before_and_after()
+        if not is_chief(self.model.distribute_strategy):
+            return
+        notes = {
+            "model": type(self.model).__name__,
+            "seed": self.seed,
+            "epoch": epoch,
+            "generated": "yes" if self.images is None else "every second row",
+            "Software": f"keras_genimg {__version__}",
+        }
+        with replace_when_complete(self.folder / f"epoch-{epoch:04d}.png") as partial:
+            save_png(partial, grid, notes, scale=max(1, 512 // max(grid.shape)))
+        if self.log_dir is not None:
+            self._write_summary(grid, epoch)
+
+    def on_train_end(self, logs=None):
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _generated(self):
+        labels = {} if self.labels is None else {"labels": self.labels}
+        return image_grid(self.model.generate(self.num_images, seed=self.seed, **labels))
+
+    def _before_and_after(self):
+        """Rows of originals, each above the row of what the model makes of them."""
+        make = getattr(self.model, "reconstruct", None) or self.model.translate
+        after = np.asarray(make(self.images))
+        before = self.images
+        factor = after.shape[1] // before.shape[1]  # super-resolution: larger pixels, same size
+        before = before.repeat(factor, axis=1).repeat(factor, axis=2)
+        columns = min(len(before), math.isqrt(2 * len(before) - 1) + 1)
+        rows = -(-len(before) // columns)
+        open_places = ((0, rows * columns - len(before)), (0, 0), (0, 0), (0, 0))
+        pairs = [
+            np.pad(part, open_places, constant_values=1.0).reshape(rows, columns, *part.shape[1:])
+            for part in (before, after)
+        ]
+        both = np.stack(pairs, axis=1)  # 2 x (rows, columns, ...) -> (rows, 2, columns, ...)
+        return image_grid(both.reshape(-1, *after.shape[1:]), columns=columns)
+
+    def _write_summary(self, grid, epoch):
+        """Does what tf.summary.image does, which asks for TensorBoard to be installed here."""
+        import tensorflow as tf
+
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+        height, width, _ = grid.shape
+        metadata = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "images"})
+        image = [str(width).encode(), str(height).encode(), tf.io.encode_png(grid).numpy()]
+        with self._writer.as_default():
+            tf.summary.write("samples", image, step=epoch, metadata=metadata)
+        self._writer.flush()

@@ -1,0 +1,309 @@
+"""Stop a run at any moment, start it again, and end where it would have ended."""
+
+import json
+import os
+import re
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+
+from keras_genimg.distribution import is_chief
+from keras_genimg.errors import InputError
+from keras_genimg.files import replace_when_complete
+
+__all__ = [
+    "Resume",
+    "latest_checkpoint",
+    "read_note",
+    "remove_partial_files",
+    "restore_checkpoint",
+    "save_checkpoint",
+]
+
+CHECKPOINT = re.compile(r"epoch-(\d{4,})\.keras")
+WEIGHTS = "model.weights.h5"  # the member of a .keras archive that holds all variables
+
+
+class Resume(keras.callbacks.Callback):
+    """Writes a checkpoint an epoch, and starts from the newest one there is.
+
+    A checkpoint is a `.keras` file (weights, optimizers and whatever else the
+    model saves) that also notes the state of the model's seed generators,
+    which Keras does not save. It appears under its name only when it is
+    complete, so that a run killed at any moment goes on from the last finished
+    epoch. With data that arrives in the same order, the weights at the end are
+    those of an unbroken run.
+
+    What lives outside the model is not in a checkpoint: other callbacks keep
+    their own state, and an input pipeline starts again at its beginning.
+
+    Under a multi-worker strategy the folder must be one that all workers see;
+    the chief writes it.
+
+    Args:
+        folder: path. Holds `epoch-0001.keras`, `epoch-0002.keras`, ... Nothing
+            else of that name may be in it.
+        every: int. Epochs from one checkpoint to the next.
+        keep: int. Checkpoints kept; with two or more a damaged file costs
+            `every` epochs, not the run.
+
+    Raises:
+        InputError: `every` or `keep` below 1; when training begins, checkpoints
+            of a different model, or a model or an optimizer without variables
+            to restore into; at the end of an epoch, weights that are NaN or
+            infinite, which are never written.
+
+    Example:
+        >>> model.fit(dataset, epochs=20, callbacks=[Resume("run/checkpoints")])   # killed
+        >>> model.fit(dataset, epochs=20, callbacks=[Resume("run/checkpoints")])   # goes on
+    """
+
+    def __init__(self, folder, every=1, keep=2):
+        super().__init__()
+        if every < 1 or keep < 1:
+            raise InputError(
+                f"every and keep must be at least 1. Received: every={every}, keep={keep}."
+            )
+        self.folder = Path(folder)
+        self.every = every
+        self.keep = keep
+
+    def on_train_begin(self, logs=None):
+        if is_chief(self.model.distribute_strategy):
+            remove_partial_files(self.folder, "epoch-*.keras")
+        found = latest_checkpoint(self.folder)
+        if found is not None:
+            path, epoch = found
+            restore_checkpoint(self.model, path)
+            # `fit` reads it right after this call, as for keras.callbacks.BackupAndRestore.
+            self.model._initial_epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Read by now. Left set, it would override `initial_epoch` of every later `fit`.
+        self.model._initial_epoch = None
+
+    def on_train_end(self, logs=None):
+        self.model._initial_epoch = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        epoch += 1  # files and messages count from 1
+        self._check_finite(epoch)
+        if epoch % self.every:
+            return
+        save_checkpoint(self.model, self.folder / f"epoch-{epoch:04d}.keras", {"epoch": epoch})
+        if is_chief(self.model.distribute_strategy):
+            # A file of a later epoch was found damaged at the start: it is no newer state.
+            complete = [path for number, path in _checkpoints(self.folder) if number <= epoch]
+            for path in complete[: -self.keep]:
+                path.unlink(missing_ok=True)
+
+    def _check_finite(self, epoch):
+        variables = list(self.model.weights)
+        optimizers = _optimizers(self.model).values()
+        for optimizer in optimizers:
+            variables += optimizer.variables
+        bad = [
+            variable.path
+            for variable in variables
+            if keras.backend.is_float_dtype(variable.dtype)
+            and not keras.ops.all(keras.ops.isfinite(variable))
+        ]
+        if bad:
+            # A variable of a distribution strategy is no int by itself.
+            steps = [keras.ops.convert_to_numpy(optimizer.iterations) for optimizer in optimizers]
+            step = int(max(steps, default=0))
+            good = [path for number, path in _checkpoints(self.folder) if number < epoch]
+            raise InputError(
+                "Weights must stay finite, and training has driven them to NaN or infinity: "
+                "lower the learning rate, or clip the gradients, and start again from the last "
+                f"good checkpoint ({good[-1] if good else 'there is none yet'}). "
+                f"Received: {len(bad)} of {len(variables)} variables not finite at the end of "
+                f"epoch {epoch} (step {step}), the first of them {bad[0]}."
+            )
+
+
+def latest_checkpoint(folder):
+    """Finds the newest checkpoint of `Resume` that can be read.
+
+    Every byte of the file is checked against its checksums. A file that fails
+    is passed over with a warning.
+
+    Args:
+        folder: path given to `Resume`. It may not exist.
+
+    Returns:
+        `(path, epoch)`, with the number of epochs trained, or None.
+
+    Example:
+        >>> latest_checkpoint("run/checkpoints")
+        (PosixPath('run/checkpoints/epoch-0003.keras'), 3)
+    """
+    for epoch, path in reversed(_checkpoints(folder)):
+        try:
+            read_note(path)
+        except InputError as error:
+            warnings.warn(f"{error} It is passed over.", stacklevel=2)
+        else:
+            return path, epoch
+    return None
+
+
+def save_checkpoint(model, path, note):
+    """Saves a model with a note in the same file, completely or not at all.
+
+    Called by every worker, because reading synchronised variables may need all
+    of them; only the chief's file is kept.
+
+    Args:
+        model: `keras.Model`.
+        path: `pathlib.Path` ending in `.keras`.
+        note: dict for JSON. The states of seed generators are added to it.
+    """
+    if not is_chief(model.distribute_strategy):
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(Path(folder) / path.name)
+        return
+    seeds = [keras.ops.convert_to_numpy(state).tolist() for state in _seed_states(model)]
+    with replace_when_complete(path) as partial:
+        model.save(partial)
+        # The comment of the archive: written with it, and no concern of Keras's loader.
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.comment = json.dumps({**note, "seed_generators": seeds}).encode()
+
+
+def read_note(path):
+    """Checks that a `.keras` file is whole, and reads its note.
+
+    Args:
+        path: path of a file.
+
+    Returns:
+        The dict given to `save_checkpoint`, with `seed_generators`; empty for a
+        `.keras` file that was written by something else.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip() or (WEIGHTS not in archive.namelist() and WEIGHTS)
+            note = json.loads(archive.comment or b"{}")
+    # Whatever a reader of archives stumbles over, the file is not what was written.
+    except Exception as error:
+        broken = error
+    if broken:
+        raise InputError(f"A checkpoint must be a whole .keras file. Received: {path} ({broken}).")
+    return note
+
+
+def restore_checkpoint(model, path):
+    """Puts the state in a checkpoint into a model that is alive.
+
+    Weights, optimizers, EMA copies and seed generators are set in place, so
+    that functions already traced and other references to the variables stay
+    good.
+
+    Args:
+        model: `keras.Model`, built and compiled like the one that was saved.
+        path: path of a file that `save_checkpoint` wrote.
+
+    Raises:
+        InputError: the file is of a different model, or the model or one of its
+            optimizers has no variables yet.
+    """
+    note = read_note(path)
+    if not model.built:
+        raise InputError(
+            "A model must have its variables before a checkpoint is restored: call it, or its "
+            f"build(), before fit(). Received: {type(model).__name__} without variables."
+        )
+    for name, optimizer in _optimizers(model).items():
+        if not optimizer.built and optimizer is model.optimizer:
+            with model.distribute_strategy.scope():
+                optimizer.build(model.trainable_variables)
+        elif not optimizer.built:
+            raise InputError(
+                "An optimizer must have its variables before a checkpoint is restored: call its "
+                "build(trainable_variables) in compile(). "
+                f"Received: {type(model).__name__}.{name} without variables."
+            )
+    _check_same_model(model, path)
+    states = _seed_states(model)
+    seeds = note.get("seed_generators", [])
+    if seeds and len(seeds) != len(states):
+        raise InputError(
+            f"A run can only be resumed by the model that began it: {path} has {len(seeds)} seed "
+            f"generators. Received: {type(model).__name__} with {len(states)}."
+        )
+    model.load_weights(path)
+    for state, seed in zip(states, seeds):
+        state.assign(seed)
+
+
+def _check_same_model(model, path):
+    """Compares the tree of saved variables with that of the live model.
+
+    Keras by itself passes over variables that are only in the file, and warns
+    and goes on where an optimizer does not fit.
+    """
+    import h5py
+
+    with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as file, h5py.File(file) as tree:
+        saved = _shapes(tree)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_weights(Path(folder) / "live.weights.h5")
+        with h5py.File(Path(folder) / "live.weights.h5") as tree:
+            live = _shapes(tree)
+    for name in sorted(saved.keys() | live.keys()):
+        if saved.get(name) != live.get(name):
+            raise InputError(
+                f"A run can only be resumed by the model that began it: in {path} the variable "
+                f"{name} {_shape_text(saved.get(name))}. "
+                f"Received: {type(model).__name__}, in which it {_shape_text(live.get(name))}."
+            )
+
+
+def _shapes(tree):
+    """h5py file -> {name: shape} of its arrays. Names come from attributes and classes."""
+    shapes = {}
+    tree.visititems(
+        lambda name, item: shapes.update({name: item.shape}) if hasattr(item, "shape") else None
+    )
+    return shapes
+
+
+def _shape_text(shape):
+    return "does not exist" if shape is None else f"has the shape {tuple(shape)}"
+
+
+def remove_partial_files(folder, pattern):
+    """Deletes what a killed process has left of files whose names match `pattern`."""
+    for path in Path(folder).glob(f".partial-*.{pattern}"):
+        path.unlink(missing_ok=True)
+
+
+def _checkpoints(folder):
+    """[(epoch, path), ...] of the complete checkpoints in `folder`, oldest first."""
+    folder = Path(folder)
+    names = os.listdir(folder) if folder.is_dir() else []
+    matches = filter(None, map(CHECKPOINT.fullmatch, names))
+    return sorted((int(match[1]), folder / match[0]) for match in matches)
+
+
+def _optimizers(model):
+    """{attribute: optimizer} of a model that may hold several."""
+    found = {}
+    for name, value in vars(model).items():
+        if isinstance(value, keras.optimizers.Optimizer) and value not in found.values():
+            found[name] = value
+    return found
+
+
+def _seed_states(model):
+    """State variables of the seed generators in a model, in a fixed order."""
+    others = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
+    states = {id(variable): variable for variable in model.variables}
+    return [variable for key, variable in states.items() if key not in others]

@@ -1,0 +1,214 @@
+"""Everything the package knows about replicas.
+
+The promise is that one global batch gives the same weights on one replica, on
+several (`tf.distribute.MirroredStrategy`) and on several workers
+(`tf.distribute.MultiWorkerMirroredStrategy`). Three things keep it:
+
+- a loss is weighted by the replica's share of the global batch, because an
+  optimizer sums gradients over replicas;
+- random numbers are drawn for the global batch and each replica keeps the rows
+  of its own pictures, because a `keras.random.SeedGenerator` hands every
+  replica the same seed;
+- statistics that are not sums of per-picture terms (batch moments, codebook
+  counts) are added up over replicas before they are used.
+
+Without a strategy each function here reduces to the obvious one-liner.
+"""
+
+import json
+import os
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_genimg.errors import InputError
+
+__all__ = [
+    "GlobalBatch",
+    "get_strategy",
+    "global_batch",
+    "is_chief",
+    "random_normal",
+    "random_truncated_normal",
+    "random_uniform",
+    "sum_over_replicas",
+    "whole_batch",
+]
+
+STRATEGIES = ("auto", "mirrored", "multi_worker")
+
+
+class GlobalBatch(NamedTuple):
+    """Where a replica's pictures stand in the global batch.
+
+    Attributes:
+        size: int or int32 scalar. Pictures on this replica (n).
+        first: int or int32 scalar. Row of this replica's first picture in the
+            global batch.
+        global_size: int or int32 scalar. Pictures on all replicas (N).
+        share: float32 scalar, n / N. A loss that is a mean over this replica's
+            pictures, times `share`, adds up over replicas to the mean over the
+            global batch.
+    """
+
+    size: tf.Tensor
+    first: tf.Tensor
+    global_size: tf.Tensor
+    share: tf.Tensor
+
+
+def _several_replicas():
+    """The replica context where there is more than one replica, else None."""
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        return context
+    return None
+
+
+def global_batch(tensor):
+    """Finds the place of this replica's batch in the global batch.
+
+    Args:
+        tensor: tensor of shape `(n, ...)`, this replica's part of the batch.
+
+    Returns:
+        A `GlobalBatch`. Replicas may hold different numbers of pictures (the
+        last batch of a pass).
+    """
+    size = tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]
+    context = _several_replicas()
+    if context is None:
+        return GlobalBatch(size, 0, size, tf.constant(1.0))
+    number = context.num_replicas_in_sync
+    here = tf.one_hot(context.replica_id_in_sync_group, number, dtype=tf.int32)
+    sizes = context.all_reduce(tf.distribute.ReduceOp.SUM, here * size)  # (replicas,)
+    first = tf.reduce_sum(sizes * tf.cumsum(here, exclusive=True, reverse=True))
+    total = tf.reduce_sum(sizes)
+    share = tf.cast(size, tf.float32) / tf.cast(total, tf.float32)
+    return GlobalBatch(tf.convert_to_tensor(size), first, total, share)
+
+
+def whole_batch(size):
+    """The `GlobalBatch` of `size` pictures that are all here, outside any replica."""
+    return GlobalBatch(size, 0, size, 1.0)
+
+
+def sum_over_replicas(tensors):
+    """Adds tensors (or a list of them) up over the replicas.
+
+    Returns the argument itself where there is one replica, and also when called
+    outside a replica (while a model is being built, or used for sampling).
+    """
+    context = _several_replicas()
+    if context is None:
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def _rows_of(draw, batch, shape):
+    """Draws for the global batch and keeps this replica's rows."""
+    if _several_replicas() is None:
+        return draw((batch.size, *shape))
+    return draw((batch.global_size, *shape))[batch.first : batch.first + batch.size]
+
+
+def random_normal(batch, shape, seed):
+    """Standard normal noise, a row a picture.
+
+    Args:
+        batch: `GlobalBatch`.
+        shape: tuple of int. Shape of one row.
+        seed: int tensor of shape `(2,)`, the same on every replica.
+
+    Returns:
+        float32 tensor `(n, *shape)`: row i belongs to picture i whatever the
+        number of replicas.
+    """
+    return _rows_of(
+        lambda full: tf.random.stateless_normal(full, seed, alg="philox"), batch, shape
+    )
+
+
+def random_truncated_normal(batch, shape, seed):
+    """As `random_normal`, from the standard normal cut off at two deviations."""
+    return _rows_of(
+        lambda full: tf.random.stateless_truncated_normal(full, seed, alg="philox"), batch, shape
+    )
+
+
+def random_uniform(batch, shape, seed, low=0.0, high=1.0):
+    """As `random_normal`, uniform in [low, high)."""
+    return _rows_of(
+        lambda full: tf.random.stateless_uniform(full, seed, low, high, alg="philox"), batch, shape
+    )
+
+
+def get_strategy(name="auto"):
+    """Makes the `tf.distribute` strategy that the command line calls by name.
+
+    Args:
+        name: `"auto"` (all GPUs of this machine where there are two or more,
+            otherwise the default strategy; several workers where `TF_CONFIG`
+            names them), `"mirrored"` (all GPUs, or all logical CPUs) or
+            `"multi_worker"` (the cluster in the environment variable
+            `TF_CONFIG`).
+
+    Returns:
+        A `tf.distribute.Strategy`. Build the model in its `scope()`.
+
+    Raises:
+        InputError: an unknown name; `"multi_worker"` without a cluster.
+    """
+    if name not in STRATEGIES:
+        raise InputError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {name!r}.")
+    workers = _cluster_workers()
+    if name == "multi_worker" and not workers:
+        raise InputError(
+            "strategy multi_worker needs the environment variable TF_CONFIG to hold a cluster "
+            'with workers, like {"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
+            '"task": {"type": "worker", "index": 0}}. '
+            f"Received: TF_CONFIG={os.environ.get('TF_CONFIG', '')!r}."
+        )
+    if name == "multi_worker" or (name == "auto" and len(workers) > 1):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored":
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if len(gpus) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def _cluster_workers():
+    """Addresses of the workers in TF_CONFIG, an empty list without one."""
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        cluster = json.loads(text).get("cluster", {}) if text else {}
+        return list(cluster.get("chief", [])) + list(cluster.get("worker", []))
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"TF_CONFIG must hold a JSON object with a cluster. Received: {text!r}."
+        ) from error
+
+
+def is_chief(strategy=None):
+    """Whether this process is the one that writes files.
+
+    Args:
+        strategy: `tf.distribute.Strategy`, the current one by default.
+
+    Returns:
+        bool. True except on the workers other than the first of a
+        `MultiWorkerMirroredStrategy`.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    cluster = resolver.cluster_spec().as_dict()
+    if not cluster:
+        return True
+    return resolver.task_type == "chief" or (
+        "chief" not in cluster and resolver.task_id in (0, None)
+    )

@@ -1,0 +1,329 @@
+"""Writers of SavedModel, LiteRT and ONNX files.
+
+They take functions of tensors and know nothing of the models that call them.
+What they write needs neither this package nor Keras to run.
+"""
+
+import contextlib
+import inspect
+import logging
+import os
+import sys
+import tempfile
+import warnings
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2,
+)
+
+from keras_genimg.errors import InputError
+from keras_genimg.files import replace_when_complete
+
+__all__ = ["write_litert", "write_onnx", "write_saved_model"]
+
+_SAVED_MODEL_ENTRIES = {
+    "assets",
+    "assets.extra",
+    "debug",
+    "fingerprint.pb",
+    "saved_model.pb",
+    "variables",
+}
+_HALF_TYPES = {tf.bfloat16.as_datatype_enum, tf.float16.as_datatype_enum}
+_FLOAT32 = tf.float32.as_datatype_enum
+_SUFFIX = "_float32"
+
+
+def write_saved_model(folder, signatures, *, networks, overwrite=True):
+    """Writes one SavedModel with named signatures.
+
+    Each signature is called with keyword tensors named as its specs, and the
+    same function is an attribute of the loaded object. TensorFlow alone is
+    needed to load it, on any device and without a distribution strategy.
+
+    Args:
+        folder: string or path. A new or empty folder, or an earlier SavedModel.
+        signatures: dict from a name to `(fn, input_signature)`. `fn` takes
+            tensors and returns a tensor or a dict of tensors, whose keys name
+            the outputs; a plain tensor is called `"output_0"`. It is traced
+            without AutoGraph: a Python loop over tensors needs
+            `tf.function` or `tf.while_loop`. `input_signature` is a list of
+            `tf.TensorSpec`, each with a name.
+        networks: list of the built layers and models whose variables the
+            functions read.
+        overwrite: boolean. Whether an earlier SavedModel may be replaced.
+
+    Returns:
+        String. The path of the folder.
+
+    Raises:
+        InputError: a network is not built, `folder` holds other things, or it
+            could not be written; what was there is then untouched.
+
+    Example:
+
+    ```python
+    spec = tf.TensorSpec([None, 64], tf.float32, name="latents")
+    write_saved_model("exported", {"decode": (lambda z: {"images": decoder(z)}, [spec])},
+                      networks=[decoder])
+    decode = tf.saved_model.load("exported").signatures["decode"]
+    decode(latents=tf.zeros([5, 64]))["images"].shape  # (5, 28, 28, 1)
+    ```
+    """
+    for network in networks:
+        if not network.built:
+            raise InputError(
+                "A network must be built before it is exported: call it once on a batch. "
+                f"Received: {network.name}, which has no weights yet."
+            )
+    _check_overwrite(folder, overwrite)
+    with replace_when_complete(folder, folder=True, replaceable=_is_saved_model) as temporary:
+        functions = {name: _named_function(*pair) for name, pair in signatures.items()}
+        with _quiet():
+            _save(temporary, functions, [v.value for n in networks for v in n.variables])
+    return os.fspath(folder)
+
+
+def write_litert(path, fn, input_signature, *, overwrite=True):
+    """Writes one function as a LiteRT (`.tflite`) file.
+
+    A `None` in a spec stays dynamic: the interpreter may resize it. Inputs and
+    outputs keep their names in the signature `"serving_default"`. A model of
+    half precision is written in float32, which LiteRT runs everywhere.
+
+    Args:
+        path: string or path. The file to write.
+        fn: function of tensors; returns a tensor or a dict of tensors.
+        input_signature: list of `tf.TensorSpec`, each with a name.
+        overwrite: boolean. Whether an existing file may be replaced.
+
+    Returns:
+        String. The path of the file.
+
+    Raises:
+        InputError: `path` is a folder or could not be written; what was there
+            is then untouched.
+
+    Example:
+
+    ```python
+    spec = tf.TensorSpec([None, 64], tf.float32, name="latents")
+    write_litert("decoder.tflite", lambda z: {"images": decoder(z)}, [spec])
+    run = tf.lite.Interpreter("decoder.tflite").get_signature_runner()
+    run(latents=np.zeros([5, 64], "float32"))["images"].shape  # (5, 28, 28, 1)
+    ```
+    """
+    _check_overwrite(path, overwrite)
+    with replace_when_complete(path) as temporary:
+        function, _ = _frozen_function(fn, input_signature)
+        with _quiet(), tempfile.TemporaryDirectory() as saved_model:
+            # Only the way through a SavedModel keeps the names of the tensors.
+            _save(saved_model, {"serving_default": function}, [])
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                saved_model, signature_keys=["serving_default"]
+            )
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.TFLITE_BUILTINS,
+                tf.lite.OpsSet.SELECT_TF_OPS,  # used only for what has no builtin
+            ]
+            content = converter.convert()
+        with open(temporary, "wb") as file:
+            file.write(content)
+    return os.fspath(path)
+
+
+def write_onnx(path, fn, input_signature, *, overwrite=True):
+    """Writes one function as an ONNX file.
+
+    A `None` in a spec stays dynamic. Inputs and outputs keep their names. A
+    model of half precision is written in float32.
+
+    Args:
+        path: string or path. The file to write.
+        fn: function of tensors; returns a tensor or a dict of tensors.
+        input_signature: list of `tf.TensorSpec`, each with a name.
+        overwrite: boolean. Whether an existing file may be replaced.
+
+    Returns:
+        String. The path of the file.
+
+    Raises:
+        InputError: tf2onnx or onnx is not installed, ONNX has no counterpart of
+            an operation, or `path` is a folder or could not be written; what
+            was there is then untouched.
+
+    Example:
+
+    ```python
+    spec = tf.TensorSpec([None, 64], tf.float32, name="latents")
+    write_onnx("decoder.onnx", lambda z: {"images": decoder(z)}, [spec])
+    session = onnxruntime.InferenceSession("decoder.onnx")
+    session.run(["images"], {"latents": np.zeros([5, 64], "float32")})[0].shape  # (5, 28, 28, 1)
+    ```
+    """
+    try:
+        with _quiet():
+            import onnx
+            import tf2onnx
+    except ImportError as error:
+        raise InputError(
+            "The ONNX format needs tf2onnx and onnx: pip install 'keras-genimg[export]'. "
+            f"Received: {error}."
+        ) from error
+    _check_overwrite(path, overwrite)
+    with replace_when_complete(path) as temporary:
+        function, specs = _frozen_function(fn, input_signature)
+        with _quiet():
+            content, _ = tf2onnx.convert.from_function(function, input_signature=specs)
+        try:
+            # tf2onnx passes on, with no more than a log line, what it cannot convert.
+            onnx.checker.check_model(content)
+        except onnx.checker.ValidationError as error:
+            raise InputError(
+                "Every operation of the model must have a counterpart in ONNX. "
+                f"Received: {str(error).splitlines()[0]}"
+            ) from error
+        with open(temporary, "wb") as file:
+            file.write(content.SerializeToString())
+    return os.fspath(path)
+
+
+def _is_saved_model(folder):
+    entries = set(os.listdir(folder))
+    return "saved_model.pb" in entries and entries <= _SAVED_MODEL_ENTRIES
+
+
+def _check_overwrite(path, overwrite):
+    empty = os.path.isdir(path) and not os.listdir(path)
+    if not overwrite and os.path.lexists(path) and not empty:
+        raise InputError(f"The path must not exist yet, unless overwrite=True. Received: {path}.")
+
+
+def _named_function(fn, input_signature):
+    """`fn` as a `tf.function` whose parameters are called as the specs are.
+
+    A signature takes its keywords from the specs, but the attribute of the
+    loaded object takes them from the Python parameters.
+    """
+    if any(spec.name is None for spec in input_signature):
+        raise ValueError(f"Every spec must have a name. Received: {input_signature}.")
+
+    def named(*args):
+        return fn(*args)
+
+    named.__signature__ = inspect.Signature(
+        [
+            inspect.Parameter(spec.name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            for spec in input_signature
+        ]
+    )
+    return tf.function(named, input_signature=input_signature, autograph=False)
+
+
+def _frozen_function(fn, input_signature):
+    """`fn` with its variables as constants and in float32, and its new specs.
+
+    Neither LiteRT nor ONNX runtimes have kernels for the operations of a
+    `mixed_bfloat16` model on every device; its variables are float32 anyway.
+    """
+    concrete = _named_function(fn, input_signature).get_concrete_function()
+    with _quiet():
+        # Both converters read loops and branches as functions, not lowered to nodes.
+        frozen = convert_variables_to_constants_v2(
+            concrete, lower_control_flow=False, aggressive_inlining=True
+        )
+    graph = frozen.graph.as_graph_def()
+    _rewrite_in_float32(graph)
+    inputs = [tensor.name for tensor in frozen.inputs]
+    outputs = [tensor.name for tensor in frozen.outputs]
+    specs = [
+        tf.TensorSpec(
+            spec.shape,
+            tf.float32 if spec.dtype.as_datatype_enum in _HALF_TYPES else spec.dtype,
+            spec.name,
+        )
+        for spec in input_signature
+    ]
+
+    def rebuilt(*args):
+        tensors = tf.graph_util.import_graph_def(
+            graph, input_map=dict(zip(inputs, args)), return_elements=outputs, name=""
+        )
+        return tf.nest.pack_sequence_as(concrete.structured_outputs, tensors)
+
+    return _named_function(rebuilt, specs), specs
+
+
+def _rewrite_in_float32(graph):
+    """Changes every half-precision type and constant of a `GraphDef` in place."""
+    for function in graph.library.function:
+        # TensorFlow still holds the function that was traced under its name.
+        function.signature.name += _SUFFIX
+        for argument in (*function.signature.input_arg, *function.signature.output_arg):
+            if argument.type in _HALF_TYPES:
+                argument.type = _FLOAT32
+    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+    for node in (node for body in bodies for node in body):
+        node.device = ""
+        node.attr.pop("_gradient_op_type", None)  # names a gradient that stays behind
+        for value in node.attr.values():
+            _rewrite_attribute(value)
+
+
+def _rewrite_attribute(value):
+    kind = value.WhichOneof("value")
+    if kind == "type" and value.type in _HALF_TYPES:
+        value.type = _FLOAT32
+    elif kind == "tensor" and value.tensor.dtype in _HALF_TYPES:
+        array = tf.make_ndarray(value.tensor).astype("float32")
+        value.tensor.CopyFrom(tf.make_tensor_proto(array))
+    elif kind == "func":
+        value.func.name += _SUFFIX
+    elif kind == "list":
+        value.list.type[:] = [_FLOAT32 if t in _HALF_TYPES else t for t in value.list.type]
+        for function in value.list.func:
+            function.name += _SUFFIX
+
+
+def _save(folder, functions, variables):
+    module = tf.Module()
+    module.tracked_variables = variables
+    for name, function in functions.items():
+        setattr(module, name, function)
+    try:
+        tf.saved_model.save(module, folder, signatures=functions)
+    except ValueError as error:
+        if "gradients" not in str(error):
+            raise
+        # Not every gradient of a layer's own can be written, and what is
+        # exported makes no use of them.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, folder, signatures=functions, options=options)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps the converters' chatter off the terminal; exceptions pass.
+
+    The C++ side writes to the process's descriptors 1 and 2, which are turned
+    away for the few seconds that a conversion takes.
+    """
+    disabled = logging.root.manager.disable
+    with contextlib.ExitStack() as stack:
+        stack.callback(logging.disable, disabled)
+        logging.disable(max(disabled, logging.ERROR))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        sink = stack.enter_context(open(os.devnull, "w"))
+        for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+            with contextlib.suppress(Exception):
+                stream.flush()  # earlier lines must not follow the chatter away
+            with contextlib.suppress(OSError):  # a process may have closed it
+                saved = os.dup(descriptor)
+                stack.callback(os.close, saved)
+                stack.callback(os.dup2, saved, descriptor)
+                os.dup2(sink.fileno(), descriptor)
+        stack.enter_context(contextlib.redirect_stdout(sink))
+        stack.enter_context(contextlib.redirect_stderr(sink))
+        yield

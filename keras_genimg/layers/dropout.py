@@ -1,0 +1,52 @@
+"""Dropout whose mask does not depend on the number of replicas."""
+
+import keras
+import tensorflow as tf
+
+from keras_genimg.distribution import global_batch, random_uniform
+
+__all__ = ["Dropout"]
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class Dropout(keras.layers.Layer):
+    """Sets a share of the units to zero while training, alike on any replicas.
+
+    Keras's own layer gives every replica the same mask, so that two replicas do
+    not train like one. Here the mask is drawn for the global batch and each
+    replica uses the rows of its own pictures.
+
+    Args:
+        rate: float in [0, 1). Share of the units set to zero; the others are
+            divided by `1 - rate`.
+        seed: int, optional. Makes the masks repeatable.
+
+    Example:
+    >>> Dropout(0.25)(keras.ops.ones((8, 7, 7, 16)), training=True).shape
+    (8, 7, 7, 16)
+
+    Reference: Srivastava et al. (2014), Journal of Machine Learning Research 15.
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must be at least 0 and below 1. Received: rate={rate}.")
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
+
+    def call(self, inputs, training=False):
+        if not training or self.rate == 0:
+            return inputs
+        seed = self.seed_generator.next()
+        uniform = random_uniform(global_batch(inputs), inputs.shape[1:], seed)
+        keep = tf.cast(uniform >= self.rate, inputs.dtype)
+        return inputs * keep / (1.0 - self.rate)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,0 +1,221 @@
+"""Vector quantisation with a codebook learned by gradient or by moving averages."""
+
+import keras
+import tensorflow as tf
+
+from keras_genimg.distribution import global_batch, sum_over_replicas
+from keras_genimg.errors import InputError
+
+__all__ = ["VectorQuantizer"]
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class VectorQuantizer(keras.layers.Layer):
+    """Replaces each vector by the nearest of a learned set (VQ-VAE).
+
+    For z_e(x) `(B, h, w, D)`: the index k = argmin_j ||z_e - e_j||, the vector
+    z_q = e_k, and the loss `beta * ||z_e - sg[z_q]||^2` (commitment), to which a
+    codebook learned by gradient adds `||sg[z_e] - z_q||^2`. What is handed on is
+    z_e + sg[z_q - z_e]: z_q in value, with the gradient of z_e (straight-through).
+
+    With `ema_decay` (gamma) the codebook follows moving averages instead:
+    N_j = gamma N_j + (1 - gamma) n_j, m_j = gamma m_j + (1 - gamma) sum z_e,
+    e_j = m_j / N_j, with n_j and the sums taken over the global batch.
+
+    Args:
+        num_embeddings: int. Vectors in the codebook (K).
+        embedding_dim: int. Length of a vector (D).
+        commitment_cost: float. Weight of the commitment term (beta).
+        ema_decay: float in (0, 1), or None to learn the codebook by gradient.
+        epsilon: float. Laplace smoothing of the counts when they divide.
+        dead_code_threshold: float, or None for never. A code whose moving count
+            of uses a batch falls below it is set to a vector of the current
+            batch, with its count and sum, the same on every replica.
+        seed: int, optional. Makes the initial codebook and the replacement
+            draws repeatable.
+
+    Call arguments:
+        inputs: float tensor `(B, h, w, D)` (any number of axes before the last).
+        training: bool. Whether the averages move and dead codes are replaced.
+
+    Returns:
+        quantized: float tensor `(B, h, w, D)`.
+        indices: int32 tensor `(B, h, w)`; on a tie the lowest index.
+        loss: float32 scalar, the mean over all elements, before the
+            straight-through step.
+
+    Raises:
+        InputError: sizes that are not positive, a decay outside (0, 1), inputs
+            whose last axis is not `embedding_dim`.
+
+    Example:
+    >>> layer = VectorQuantizer(num_embeddings=512, embedding_dim=64)
+    >>> quantized, indices, loss = layer(keras.ops.zeros((2, 7, 7, 64)))
+    >>> indices.shape
+    (2, 7, 7)
+
+    Reference: van den Oord et al. (2017), Eq. 1-3 and appendix A.1,
+        https://arxiv.org/abs/1711.00937
+    """
+
+    def __init__(
+        self,
+        num_embeddings,
+        embedding_dim,
+        commitment_cost=0.25,
+        ema_decay=None,
+        epsilon=1e-5,
+        dead_code_threshold=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in (("num_embeddings", num_embeddings), ("embedding_dim", embedding_dim)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a positive integer. Received: {name}={value!r}.")
+        if ema_decay is not None and not 0 < ema_decay < 1:
+            raise InputError(
+                f"ema_decay must lie between 0 and 1, or be None. Received: ema_decay={ema_decay!r}."
+            )
+        if not 0 <= commitment_cost < float("inf"):
+            raise InputError(
+                "commitment_cost must be a finite number, 0 or more. "
+                f"Received: commitment_cost={commitment_cost!r}."
+            )
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.commitment_cost = commitment_cost
+        self.ema_decay = ema_decay
+        self.epsilon = epsilon
+        self.dead_code_threshold = dead_code_threshold
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        shape = (num_embeddings, embedding_dim)
+        limit = 1.0 / num_embeddings
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=shape,
+            initializer=keras.initializers.RandomUniform(-limit, limit, seed=seed),
+            dtype="float32",
+            trainable=ema_decay is None,
+        )
+        # Counts start at one, never at zero: the first division must be harmless.
+        self.cluster_size = self.add_weight(
+            name="cluster_size", shape=(num_embeddings,), initializer="ones", dtype="float32",
+            trainable=False,
+        )
+        if ema_decay is not None:
+            self.embedding_sums = self.add_weight(
+                name="embedding_sums", shape=shape, initializer="zeros", dtype="float32",
+                trainable=False,
+            )
+            self.embedding_sums.assign(self.embeddings)
+        self.built = True
+
+    def call(self, inputs, training=False):
+        if inputs.shape[-1] != self.embedding_dim:
+            raise InputError(
+                f"The last axis of the inputs must be embedding_dim={self.embedding_dim}. "
+                f"Received: inputs of shape {tuple(inputs.shape)}."
+            )
+        inputs = tf.convert_to_tensor(inputs)
+        vectors = tf.cast(inputs, tf.float32)  # distances in 16 bits would mix up near codes
+        flat = tf.reshape(vectors, (-1, self.embedding_dim))  # (B, h, w, D) -> (B*h*w, D)
+        embeddings = tf.convert_to_tensor(self.embeddings)
+
+        nearest = self._nearest(flat, embeddings)  # (B*h*w,)
+        indices = tf.reshape(nearest, tf.shape(inputs)[:-1])  # (B*h*w,) -> (B, h, w)
+        quantized = tf.gather(embeddings, indices)  # (B, h, w, D)
+
+        stop = tf.stop_gradient
+        loss = self.commitment_cost * tf.reduce_mean((vectors - stop(quantized)) ** 2)
+        if self.ema_decay is None:
+            loss += tf.reduce_mean((stop(vectors) - quantized) ** 2)
+
+        if training:
+            self._update(stop(flat), nearest)
+        quantized = vectors + stop(quantized - vectors)
+        return tf.cast(quantized, inputs.dtype), indices, loss
+
+    def decode(self, indices):
+        """Vectors of the codes: int `(B, h, w)` -> float32 `(B, h, w, D)`."""
+        return tf.gather(tf.convert_to_tensor(self.embeddings), indices)
+
+    @staticmethod
+    def _nearest(flat, embeddings):
+        # ||x - e||^2 = ||x||^2 - 2 x.e + ||e||^2, and ||x||^2 is the same for every code.
+        distances = tf.reduce_sum(embeddings**2, -1) - 2.0 * tf.matmul(
+            flat, embeddings, transpose_b=True
+        )  # (B*h*w, K)
+        return tf.argmin(distances, axis=-1, output_type=tf.int32)
+
+    def _update(self, flat, nearest):
+        """Moves the averages and replaces dead codes, by the global batch."""
+        if self.ema_decay is None and self.dead_code_threshold is None:
+            return
+        one_hot = tf.one_hot(nearest, self.num_embeddings)  # (B*h*w, K)
+        counts = tf.reduce_sum(one_hot, axis=0)  # (K,)
+        decay = self.ema_decay if self.ema_decay is not None else 0.99
+        if self.ema_decay is None:
+            counts = sum_over_replicas(counts)
+        else:
+            sums = tf.matmul(one_hot, flat, transpose_a=True)  # (K, D)
+            counts, sums = sum_over_replicas([counts, sums])
+            sums = decay * self.embedding_sums + (1.0 - decay) * sums
+        sizes = decay * self.cluster_size + (1.0 - decay) * counts
+
+        if self.ema_decay is not None:
+            # Smoothing a copy: the counts themselves stay exact.
+            total = tf.reduce_sum(sizes)
+            smooth = (sizes + self.epsilon) / (total + self.num_embeddings * self.epsilon) * total
+            embeddings = sums / smooth[:, None]
+        else:
+            embeddings = tf.convert_to_tensor(self.embeddings)
+
+        if self.dead_code_threshold is not None:
+            dead = sizes < self.dead_code_threshold
+            fresh = self._draw_vectors(flat)
+            embeddings = tf.where(dead[:, None], fresh, embeddings)
+            sizes = tf.where(dead, tf.ones_like(sizes), sizes)
+            if self.ema_decay is not None:
+                sums = tf.where(dead[:, None], fresh, sums)
+
+        self.cluster_size.assign(sizes)
+        self.embeddings.assign(embeddings)
+        if self.ema_decay is not None:
+            self.embedding_sums.assign(sums)
+
+    def _draw_vectors(self, flat):
+        """K rows of the global batch, drawn alike on every replica: (K, D)."""
+        batch = global_batch(flat)
+        seed = self.seed_generator.next()
+        rows = tf.random.stateless_uniform(
+            (self.num_embeddings,), seed, 0, batch.global_size, dtype=tf.int32, alg="philox"
+        )
+        local = rows - batch.first
+        mine = (local >= 0) & (local < batch.size)
+        drawn = tf.gather(flat, tf.where(mine, local, 0))
+        return sum_over_replicas(drawn * tf.cast(mine, flat.dtype)[:, None])
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape), tuple(input_shape[:-1]), ()
+
+    def compute_output_spec(self, inputs, training=False):
+        quantized, indices, loss = self.compute_output_shape(inputs.shape)
+        return (
+            keras.KerasTensor(quantized, dtype=self.compute_dtype),
+            keras.KerasTensor(indices, dtype="int32"),
+            keras.KerasTensor(loss, dtype="float32"),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_embeddings": self.num_embeddings,
+            "embedding_dim": self.embedding_dim,
+            "commitment_cost": self.commitment_cost,
+            "ema_decay": self.ema_decay,
+            "epsilon": self.epsilon,
+            "dead_code_threshold": self.dead_code_threshold,
+            "seed": self.seed,
+        }

@@ -1,0 +1,45 @@
+"""Losses: functions, logits in, a scalar or one value a picture out."""
+
+from keras_genimg.losses.adversarial import (
+    ADVERSARIAL_LOSSES,
+    get_adversarial_loss,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    least_squares_discriminator_loss,
+    least_squares_generator_loss,
+    minimax_discriminator_loss,
+    minimax_generator_loss,
+    non_saturating_discriminator_loss,
+    non_saturating_generator_loss,
+    relativistic_average_discriminator_loss,
+    relativistic_average_generator_loss,
+    wasserstein_discriminator_loss,
+    wasserstein_generator_loss,
+)
+from keras_genimg.losses.divergence import gaussian_kl
+from keras_genimg.losses.likelihood import (
+    bernoulli_log_likelihood,
+    discretized_logistic_log_likelihood,
+    gaussian_log_likelihood,
+)
+
+__all__ = [
+    "ADVERSARIAL_LOSSES",
+    "bernoulli_log_likelihood",
+    "discretized_logistic_log_likelihood",
+    "gaussian_kl",
+    "gaussian_log_likelihood",
+    "get_adversarial_loss",
+    "hinge_discriminator_loss",
+    "hinge_generator_loss",
+    "least_squares_discriminator_loss",
+    "least_squares_generator_loss",
+    "minimax_discriminator_loss",
+    "minimax_generator_loss",
+    "non_saturating_discriminator_loss",
+    "non_saturating_generator_loss",
+    "relativistic_average_discriminator_loss",
+    "relativistic_average_generator_loss",
+    "wasserstein_discriminator_loss",
+    "wasserstein_generator_loss",
+]

@@ -1,0 +1,95 @@
+"""Log likelihoods of pictures, in nats, summed over all but the batch axis.
+
+Pictures are in [-1, 1] as everywhere in the package; each function says how it
+reads them. Divide by `height * width * channels * log(2)` for bits a dimension.
+"""
+
+import math
+
+from keras import ops
+
+__all__ = [
+    "bernoulli_log_likelihood",
+    "discretized_logistic_log_likelihood",
+    "gaussian_log_likelihood",
+]
+
+
+def _sum_but_batch(terms):
+    return ops.sum(terms, axis=tuple(range(1, len(terms.shape))))
+
+
+def bernoulli_log_likelihood(images, logits):
+    """x log p + (1 - x) log(1 - p) with x = (images + 1) / 2 and p = sigmoid(logits).
+
+    For binarised pictures (-1 or 1) this is a likelihood. For grey values it is
+    the customary cross-entropy, which is not: say so where a figure is quoted.
+
+    Args:
+        images: float tensor `(batch, ...)` in [-1, 1].
+        logits: float tensor of the same shape.
+
+    Returns:
+        float tensor `(batch,)`, nats.
+
+    Reference: Kingma and Welling (2014), appendix C.1, https://arxiv.org/abs/1312.6114
+    """
+    x = (images + 1.0) / 2.0
+    # x log p + (1 - x) log(1 - p) = x * logit - softplus(logit)
+    return _sum_but_batch(x * logits - ops.softplus(logits))
+
+
+def gaussian_log_likelihood(images, mean, log_var):
+    """Density of N(mean, exp(log_var)) at the pictures, each value in [-1, 1].
+
+    Args:
+        images: float tensor `(batch, ...)`.
+        mean: float tensor of the same shape.
+        log_var: float tensor that broadcasts to it, logarithm of the variance.
+
+    Returns:
+        float tensor `(batch,)`, nats of a density: comparable only between
+        models of pictures on the same scale.
+
+    Reference: Kingma and Welling (2014), appendix C.2, https://arxiv.org/abs/1312.6114
+    """
+    log_var = log_var + ops.zeros_like(mean)
+    squares = ops.square(images - mean) * ops.exp(-log_var)
+    return _sum_but_batch(-0.5 * (squares + log_var + math.log(2.0 * math.pi)))
+
+
+def discretized_logistic_log_likelihood(images, mean, log_scale):
+    """Probability of 256 grey levels under a logistic distribution cut into bins.
+
+    A value v in [-1, 1] is the bin [v - 1/255, v + 1/255]; the first bin reaches
+    to minus infinity and the last to infinity, so that the 256 probabilities add
+    up to one.
+
+    Args:
+        images: float tensor `(batch, ...)`, level / 127.5 - 1.
+        mean: float tensor of the same shape.
+        log_scale: float tensor that broadcasts to it, logarithm of the scale s.
+
+    Returns:
+        float tensor `(batch,)`, nats (never positive).
+
+    Reference: Kingma et al. (2016), appendix A.2, https://arxiv.org/abs/1606.04934
+        and Salimans et al. (2017), section 2.1, https://arxiv.org/abs/1701.05517
+    """
+    inverse_scale = ops.exp(-log_scale)
+    upper = (images - mean + 1.0 / 255.0) * inverse_scale
+    lower = (images - mean - 1.0 / 255.0) * inverse_scale
+    # log(sigmoid(u) - sigmoid(l)) = log sigmoid(u) + log sigmoid(-l) + log(1 - exp(l - u)),
+    # exact and without cancellation, since sigmoid(u) - sigmoid(l)
+    #   = sigmoid(u) * sigmoid(-l) * (1 - exp(l - u)).
+    inside = (
+        -ops.softplus(-upper) - ops.softplus(lower) + ops.log(-ops.expm1(lower - upper))
+    )
+    first_bin = -ops.softplus(-upper)  # log sigmoid(u)
+    last_bin = -ops.softplus(lower)  # log(1 - sigmoid(l))
+    terms = ops.where(
+        images < -1.0 + 1.0 / 255.0,
+        first_bin,
+        ops.where(images > 1.0 - 1.0 / 255.0, last_bin, inside),
+    )
+    return _sum_but_batch(terms)

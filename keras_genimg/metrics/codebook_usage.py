@@ -1,0 +1,65 @@
+"""How much of a codebook is in use."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_genimg.errors import InputError
+
+__all__ = ["CodesUsed", "codebook_perplexity"]
+
+
+def codebook_perplexity(indices, num_embeddings):
+    """exp(entropy) of the codes: num_embeddings if all are used alike, 1 if one is.
+
+    The figure depends on how many codes are counted: a small batch cannot use a
+    large codebook. Quote the batch with it.
+
+    Args:
+        indices: integer array of any shape, codes from 0.
+        num_embeddings: int. Vectors in the codebook.
+
+    Returns:
+        float.
+
+    Raises:
+        InputError: no codes at all, or one outside 0 ... num_embeddings - 1.
+
+    Reference: van den Oord et al. (2017), https://arxiv.org/abs/1711.00937, as its
+        authors' code measures it.
+    """
+    flat = np.asarray(indices).reshape(-1)
+    if flat.size == 0 or flat.min() < 0 or flat.max() >= num_embeddings:
+        found = f"{flat.min()} to {flat.max()}" if flat.size else "no codes"
+        raise InputError(
+            f"indices must be codes from 0 to {num_embeddings - 1}, at least one. Received: {found}."
+        )
+    shares = np.bincount(flat, minlength=num_embeddings) / flat.size
+    shares = shares[shares > 0]
+    return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+class CodesUsed(keras.metrics.Metric):
+    """Number of different codes used since the last reset (an epoch, in `fit`).
+
+    Args:
+        num_embeddings: int. Vectors in the codebook.
+        name: string.
+    """
+
+    def __init__(self, num_embeddings, name="codes_used", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.num_embeddings = num_embeddings
+        self.counts = self.add_variable(
+            shape=(num_embeddings,), initializer="zeros", dtype="float32", name="counts"
+        )
+
+    def update_state(self, counts):
+        """Adds `counts`, a float tensor `(num_embeddings,)` of uses in a batch."""
+        self.counts.assign_add(counts)
+
+    def result(self):
+        return tf.reduce_sum(tf.cast(tf.convert_to_tensor(self.counts) > 0, tf.float32))
+
+    def get_config(self):
+        return {**super().get_config(), "num_embeddings": self.num_embeddings}

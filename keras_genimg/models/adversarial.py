@@ -1,0 +1,118 @@
+"""Keras plumbing of models with a generator and a discriminator."""
+
+import keras
+import tensorflow as tf
+
+from keras_genimg import distribution
+from keras_genimg.errors import InputError
+from keras_genimg.models.base import ImageModel, latent_seed
+from keras_genimg.models.checks import check_number
+from keras_genimg.networks import check_count
+
+__all__ = ["AdversarialModel"]
+
+
+def _uniform_noise(batch, shape, seed):
+    return distribution.random_uniform(batch, shape, seed, -1.0, 1.0)
+
+
+NOISES = {
+    "normal": distribution.random_normal,
+    "uniform": _uniform_noise,
+    "truncated_normal": distribution.random_truncated_normal,
+}
+
+
+class AdversarialModel(ImageModel):
+    """Two networks, two optimizers, noise, and a copy of the generator that averages.
+
+    Subclasses set `self.generator` and `self.discriminator`, then call
+    `start_ema_generator`, and write `train_step` and `test_step`.
+
+    Args:
+        image_shape: tuple (height, width, channels).
+        latent_dim: int. Length of the noise vector z.
+        noise: `"normal"`, `"uniform"` (in [-1, 1)) or `"truncated_normal"` (cut
+            off at two deviations).
+        seed: int, optional. Makes the noise of training repeatable.
+    """
+
+    def __init__(self, image_shape, latent_dim, noise="normal", seed=None, **kwargs):
+        super().__init__(image_shape, seed=seed, **kwargs)
+        self.latent_dim = check_count("latent_dim", latent_dim)
+        if noise not in NOISES:
+            raise InputError(f"noise must be one of {', '.join(NOISES)}. Received: {noise!r}.")
+        self.noise = noise
+        self.ema_generator = None
+
+    def compile(
+        self, generator_optimizer=None, discriminator_optimizer=None, *, learning_rate=None, **kwargs
+    ):
+        """Sets the two optimizers and how steps are executed.
+
+        Args:
+            generator_optimizer: Keras optimizer, its name, or None for the paper's.
+            discriminator_optimizer: likewise.
+            learning_rate: float, optional. Rate of the paper's optimizers.
+            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, as
+                `ImageModel.compile` has them.
+        """
+        optimizers = {
+            "generator_optimizer": generator_optimizer,
+            "discriminator_optimizer": discriminator_optimizer,
+        }
+        self._compile(optimizers, learning_rate, **kwargs)
+
+    def optimized_weights(self):
+        return {
+            "generator_optimizer": self.generator.trainable_variables,
+            "discriminator_optimizer": self.discriminator.trainable_variables,
+        }
+
+    def start_ema_generator(self, decay):
+        """Makes the copy of the generator whose weights are moving averages.
+
+        Args:
+            decay: float in [0, 1), or None for no copy.
+        """
+        self.ema_decay = decay
+        if decay is None:
+            return
+        check_number("ema_decay", decay, 0.0, 1.0)
+        self.ema_generator = keras.models.clone_model(self.generator)
+        self.ema_generator.set_weights(self.generator.get_weights())
+        self.ema_generator.trainable = False  # no optimizer may move it
+
+    def update_ema_generator(self):
+        """w_ema = d w_ema + (1 - d) w, with d rising to `ema_decay` over the first steps."""
+        if self.ema_generator is None:
+            return
+        step = tf.cast(self.generator_optimizer.iterations, tf.float32)
+        decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
+        for average, weight in zip(self.ema_generator.weights, self.generator.weights):
+            average.assign(average.value + (1.0 - decay) * (weight.value - average.value))
+
+    def sample_latents(self, batch):
+        """Noise for this replica's rows of the global batch: `(n, latent_dim)`."""
+        return NOISES[self.noise](batch, (self.latent_dim,), self.seed_generator.next())
+
+    def draw_latents(self, num_images, seed):
+        batch = distribution.whole_batch(num_images)
+        return NOISES[self.noise](batch, (self.latent_dim,), latent_seed(seed))
+
+    def images_from_latents(self, latents):
+        return (self.ema_generator or self.generator)(latents, training=False)
+
+    def call(self, latents, training=False):
+        """Pictures of latents `(n, latent_dim)`, by the EMA generator where there is one."""
+        return self.images_from_latents(latents)
+
+    def signatures(self):
+        def discriminate(images):
+            return {"logits": self.discriminator(images, training=False)}
+
+        return {**super().signatures(), "discriminate": (discriminate, [self.images_spec()])}
+
+    def deterministic_signature(self):
+        spec = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
+        return (lambda latents: {"images": self.images_from_latents(latents)}), [spec]

@@ -1,0 +1,429 @@
+"""What every model shares and no paper describes: Keras plumbing.
+
+Nothing here is a learning rule. A model file holds its `train_step`; this file
+holds seeds, checks of input, averaged logs, two optimizers, generating in
+batches, saving and exporting.
+"""
+
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_genimg import distribution, export
+from keras_genimg.errors import InputError
+from keras_genimg.files import replace_when_complete
+from keras_genimg.models.checks import (
+    check_array,
+    check_element,
+    check_images,
+    check_labels,
+    check_number,
+    check_seed,
+    first_two,
+)
+from keras_genimg.models.logs import LogMeans, StopOnNonFiniteLogs
+from keras_genimg.networks import check_count
+
+__all__ = ["ImageModel", "latent_seed"]
+
+
+def latent_seed(seed):
+    """The pair of numbers that TensorFlow's stateless draws take: `(2,)` int64."""
+    return tf.stack([tf.cast(seed, tf.int64), tf.zeros((), tf.int64)])
+
+
+class ImageModel(keras.Model):
+    """Base of all models. Subclasses write `train_step` and `test_step`.
+
+    Args:
+        image_shape: tuple (height, width, channels) of the pictures.
+        seed: int, optional. Makes the noise of training repeatable (weights are
+            seeded by `keras.utils.set_random_seed`).
+    """
+
+    # Whether `fit` needs labels, and how many classes there are.
+    needs_labels = False
+    num_classes = None
+
+    def __init__(self, image_shape, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if "float16" in self.dtype_policy.name.replace("bfloat16", ""):
+            raise InputError(
+                "mixed_float16 is not supported, because Keras scales the loss of one optimizer "
+                "only and small gradients of the others would vanish; use mixed_bfloat16, which "
+                f"needs no scaling. Received: dtype policy {self.dtype_policy.name!r}."
+            )
+        self.image_shape = tuple(image_shape)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise InputError(f"seed must be an integer or None. Received: seed={seed!r}.")
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.log_means = LogMeans()
+
+    # ------------------------------------------------------------------ training
+
+    def compile(
+        self,
+        optimizer=None,
+        *,
+        learning_rate=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile=False,
+    ):
+        """Sets the optimizer and how steps are executed.
+
+        Args:
+            optimizer: Keras optimizer, its name, or None for the paper's.
+            learning_rate: float, optional. Rate of the paper's optimizer.
+            run_eagerly: bool. Runs steps line by line, for debugging.
+            steps_per_execution: int. Steps in one call of TensorFlow; more than
+                one spares small models the overhead of Python.
+            jit_compile: bool. XLA. It changes no result; on a CPU it is slower.
+        """
+        self._compile(
+            {"optimizer": optimizer},
+            learning_rate,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+        )
+
+    def _compile(self, optimizers, learning_rate, **execution):
+        self._execution = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
+        unknown = set(execution) - set(self._execution)
+        if unknown:
+            raise InputError(
+                f"compile of {type(self).__name__} takes {', '.join(optimizers)}, learning_rate, "
+                f"{', '.join(self._execution)}. Received: {', '.join(sorted(unknown))}."
+            )
+        self._execution.update(execution)
+        check_count("steps_per_execution", self._execution["steps_per_execution"])
+        super().compile(optimizer=None, **self._execution)
+        self._set_optimizers(optimizers, learning_rate)
+
+    def default_optimizers(self, learning_rate=None):
+        """The paper's optimizers by attribute name; `learning_rate` replaces the paper's."""
+        return {"optimizer": keras.optimizers.Adam(learning_rate or 1e-3)}
+
+    def optimized_weights(self):
+        """What each optimizer trains, by the optimizer's attribute name."""
+        return {"optimizer": self.trainable_variables}
+
+    def _set_optimizers(self, optimizers, learning_rate):
+        if learning_rate is not None:
+            check_number("learning_rate", learning_rate)
+            given = [name for name, optimizer in optimizers.items() if optimizer is not None]
+            if given:
+                raise InputError(
+                    "learning_rate sets the rate of the default optimizers and goes with no other. "
+                    f"Received: learning_rate={learning_rate} and {' and '.join(given)}."
+                )
+        # Slots are made now: a step that is traced under a strategy may not make them.
+        with self.distribute_strategy.scope():
+            defaults = self.default_optimizers(learning_rate)
+            weights = self.optimized_weights()
+            for name, optimizer in optimizers.items():
+                optimizer = defaults[name] if optimizer is None else keras.optimizers.get(optimizer)
+                rate = optimizer._learning_rate
+                if not callable(rate):
+                    check_number(f"learning rate of {name}", float(keras.ops.convert_to_numpy(rate)))
+                optimizer.build(weights[name])
+                setattr(self, name, optimizer)
+        self._optimizer_names = list(optimizers)
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return None
+        optimizers = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in self._optimizer_names
+        }
+        return {**self._execution, **optimizers}
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Models here are built when they are made. Keras would first average a batch over
+        # workers, which fails on a batch of several tensors (keras-team/keras#20585).
+        pass
+
+    @property
+    def metrics(self):
+        # One vector of running means instead of a Keras metric a name.
+        return [self.log_means]
+
+    def unpack(self, data):
+        """Takes apart what `fit` hands to a step, and finds the batch's place.
+
+        Args:
+            data: `images`, or `(images, labels)`.
+
+        Returns:
+            images: float32 `(n, height, width, channels)` in [-1, 1].
+            labels: int32 `(n,)`, or None.
+            batch: `keras_genimg.distribution.GlobalBatch`.
+
+        Raises:
+            InputError: pictures of another shape or type; labels missing.
+        """
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        check_element(self, images, labels)
+        if labels is not None:
+            labels = tf.cast(labels, tf.int32)
+        return images, labels, distribution.global_batch(images)
+
+    def log(self, batch, **values):
+        """Adds a step's scalars to the running means of the epoch and returns those.
+
+        Args:
+            batch: the step's `GlobalBatch`.
+            **values: name=scalar, each a mean over this replica's pictures.
+
+        Returns:
+            dict of float32 scalars: means over replicas and over the steps since
+            the epoch began, weighted by the number of pictures.
+        """
+        self.log_means.update_state(values, batch)
+        return self.log_means.result(values)
+
+    def fit(self, x=None, y=None, *args, callbacks=None, validation_data=None, **kwargs):
+        """Trains as `keras.Model.fit` does, on checked input.
+
+        Args:
+            x: pictures as a NumPy array or tensor `(N, height, width, channels)`
+                of floats in [-1, 1], or a `tf.data.Dataset` of batches: of
+                pictures, or of `(pictures, labels)`.
+            y: integer labels `(N,)`, with an array of pictures.
+            *args, callbacks, validation_data, **kwargs: as Keras has them.
+
+        Returns:
+            `keras.callbacks.History`.
+
+        Raises:
+            InputError: input that cannot be used; a loss that is not finite
+                (training stops at that step, and the message names it).
+        """
+        self._check_data(x, y)
+        if validation_data is not None:
+            pair = validation_data if isinstance(validation_data, (tuple, list)) else (validation_data,)
+            self._check_data(*pair[:2])
+        if isinstance(x, tf.data.Dataset):
+            kwargs["shuffle"] = False  # a dataset shuffles itself; Keras warns otherwise
+        guard = StopOnNonFiniteLogs()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(guard)
+        else:
+            # First: what is not finite must stop training before anything is saved.
+            callbacks = [guard, *keras.tree.flatten(callbacks or [])]
+        return super().fit(
+            x, y, *args, callbacks=callbacks, validation_data=validation_data, **kwargs
+        )
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """As `keras.Model.evaluate`, on input checked as `fit` checks it."""
+        if not kwargs.get("_use_cached_eval_dataset"):
+            self._check_data(x, y)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def _check_data(self, x, y=None):
+        """Looks at all of an array, or at the first batch of a dataset."""
+        if x is None:
+            raise InputError(f"{type(self).__name__} needs pictures. Received: None.")
+        if isinstance(x, tf.data.Dataset):
+            check_element(self, *first_two(x.element_spec))
+            for element in x.take(1):
+                images, labels = first_two(element)
+                check_array(self, np.asarray(images), None if labels is None else np.asarray(labels))
+        elif isinstance(x, (np.ndarray, tf.Tensor)):
+            labels = None if y is None else np.asarray(y)
+            check_element(self, x, labels)
+            check_array(self, np.asarray(x), labels)
+
+    # ---------------------------------------------------------------- generating
+
+    def generate(self, num_images, labels=None, seed=None, *, batch_size=256, verbose="auto"):
+        """Makes pictures, in batches.
+
+        Args:
+            num_images: int.
+            labels: integers `(num_images,)`, for conditional models.
+            seed: int, optional. The same seed gives the same pictures, whatever
+                the batch size; None gives new ones each time.
+            batch_size: int. Pictures made at once.
+            verbose: "auto" (a progress bar when there are many batches), 0 or 1.
+
+        Returns:
+            NumPy float32 array `(num_images, height, width, channels)` in [-1, 1].
+
+        Raises:
+            InputError: a number that is not positive, a seed that is no integer,
+                labels that do not fit.
+        """
+        check_count("num_images", num_images)
+        check_count("batch_size", batch_size)
+        seed = check_seed(seed)
+        latents = self.draw_latents(num_images, seed)  # all at once: no batch size in the numbers
+        if labels is not None and not self.needs_labels:
+            raise InputError(f"{type(self).__name__} takes no labels. Received: labels={labels!r}.")
+        if self.needs_labels:
+            labels = check_labels(labels, self.num_classes)
+        decode = self._compiled("images_from_latents")
+        steps = -(-num_images // batch_size)
+        bar = keras.utils.Progbar(steps) if verbose == 1 or (verbose == "auto" and steps > 20) else None
+        images = np.empty((num_images, *self.image_shape), "float32")
+        for step in range(steps):
+            rows = slice(step * batch_size, (step + 1) * batch_size)
+            given = (latents[rows],) if labels is None else (latents[rows], labels[rows])
+            images[rows] = decode(*given).numpy()
+            if bar:
+                bar.update(step + 1)
+        return images
+
+    def draw_latents(self, num_images, seed):
+        """What `num_images` pictures are made of, by a seed: a tensor `(num_images, ...)`.
+
+        Args:
+            num_images: int or int32 scalar.
+            seed: int or int64 scalar.
+
+        Returns:
+            float32 tensor.
+        """
+        raise InputError(f"{type(self).__name__} does not generate pictures.")
+
+    def images_from_latents(self, latents):
+        """Pictures of latents: `(n, ...)` -> float32 `(n, height, width, channels)`."""
+        raise InputError(f"{type(self).__name__} does not generate pictures.")
+
+    def _compiled(self, name):
+        """The method `name` as a TensorFlow function, traced once a model."""
+        functions = self.__dict__.setdefault("_compiled_methods", {})
+        if name not in functions:
+            functions[name] = tf.function(
+                getattr(self, name), reduce_retracing=True, autograph=False
+            )
+        return functions[name]
+
+    def checked_images(self, images):
+        """Returns images as a NumPy array if they fit this model, else raises `InputError`."""
+        images = np.asarray(images)
+        check_images(self, images)
+        return images.astype("float32", copy=False)
+
+    def _run_in_batches(self, method, array, batch_size):
+        """A method's outputs for all of an array, joined."""
+        function = self._compiled(method)
+        array = np.asarray(array)
+        outputs = [
+            function(tf.constant(array[start : start + batch_size]))
+            for start in range(0, len(array), batch_size)
+        ]
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+
+    # --------------------------------------------------------- saving, exporting
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Saves the whole state of training as one `.keras` file, or nothing.
+
+        The file is written beside its place and moved there when it is complete:
+        a full disk or a kill leaves an earlier file as it was.
+
+        Args:
+            filepath: path ending in `.keras`.
+            overwrite: bool. Whether an earlier file is replaced.
+            **kwargs: as `keras.Model.save` has them.
+
+        Raises:
+            InputError: another ending, a file that exists, a disk that is full.
+        """
+        filepath = os.fspath(filepath)
+        if not filepath.endswith(".keras"):
+            raise InputError(f"A model is saved to a path ending in .keras. Received: {filepath!r}.")
+        if os.path.exists(filepath) and not overwrite:
+            raise InputError(f"{filepath} exists; save(..., overwrite=True) replaces it.")
+        with replace_when_complete(filepath) as temporary:
+            super().save(temporary, **kwargs)
+
+    def save_own_variables(self, store):
+        # Keras keeps no state of seed generators; without it training could not go on
+        # as if it had never stopped.
+        super().save_own_variables(store)
+        for index, generator in enumerate(self._all_seed_generators()):
+            store[f"seed_generator_{index}"] = generator.state
+
+    def load_own_variables(self, store):
+        names = [name for name in store.keys() if name.startswith("seed_generator_")]
+        own = {name: store[name] for name in store.keys() if name not in names}
+        super().load_own_variables(own)
+        for index, generator in enumerate(self._all_seed_generators()):
+            name = f"seed_generator_{index}"
+            if name in names:
+                generator.state.assign(np.asarray(store[name]))
+
+    def _all_seed_generators(self):
+        found = {}
+        for layer in self._flatten_layers():
+            for generator in layer._seed_generators:
+                found.setdefault(id(generator), generator)
+        return list(found.values())
+
+    def export(self, folder, format="saved_model", **kwargs):
+        """Writes the trained model for use without this package.
+
+        Args:
+            folder: path. A folder for `"saved_model"`, a file for the others.
+            format: `"saved_model"` (all signatures), `"litert"` or `"onnx"` (the
+                deterministic part: latents to images, or images to images).
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: an unknown format, a place that holds something else, a
+                disk that is full, an extra that is not installed.
+        """
+        writers = {"litert": export.write_litert, "onnx": export.write_onnx}
+        if kwargs:
+            raise InputError(f"export takes folder and format. Received: {', '.join(kwargs)}.")
+        if format == "saved_model":
+            return export.write_saved_model(
+                os.fspath(folder), self.signatures(), networks=[self]
+            )
+        if format not in writers:
+            raise InputError(
+                f"format must be one of saved_model, {', '.join(writers)}. Received: {format!r}."
+            )
+        return writers[format](os.fspath(folder), *self.deterministic_signature())
+
+    def signatures(self):
+        """The SavedModel's signatures: name -> (function, list of `tf.TensorSpec`)."""
+        count = tf.TensorSpec((), tf.int32, name="num_images")
+        seed = tf.TensorSpec((), tf.int64, name="seed")
+
+        def generate(num_images, seed):
+            return {"images": self.images_from_latents(self.draw_latents(num_images, seed))}
+
+        def serving_default(num_images, seed):
+            images = generate(num_images, seed)["images"]
+            levels = tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0)
+            return {"images": tf.cast(levels, tf.uint8)}
+
+        return {
+            "serving_default": (serving_default, [count, seed]),
+            "generate": (generate, [count, seed]),
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "image_shape": list(self.image_shape), "seed": self.seed}
+
+    def images_spec(self):
+        """The `tf.TensorSpec` of a batch of this model's pictures, named `images`."""
+        return tf.TensorSpec((None, *self.image_shape), tf.float32, name="images")
+
+    def deterministic_signature(self):
+        """(function, list of one `tf.TensorSpec`): the part without random numbers."""
+        raise InputError(f"{type(self).__name__} has no deterministic part to export.")

@@ -1,0 +1,156 @@
+"""CNN classifier: a class for each picture, and features for the metrics."""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from keras_genimg.models.base import ImageModel
+from keras_genimg.models.checks import check_number
+from keras_genimg.layers import Dropout
+from keras_genimg.networks import check_count, check_image_shape
+
+__all__ = ["CNNClassifier"]
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class CNNClassifier(ImageModel):
+    """Convolutional classifier: convolutions with pooling, then dense layers.
+
+    The default is the smallest useful one: a 3x3 convolution of 32 filters, 2x2
+    max pooling, and a dense layer of one logit a class.
+
+    Args:
+        image_shape: tuple (height, width, channels).
+        num_classes: int.
+        filters: tuple of int. Filters of each 3x3 convolution (ReLU, then 2x2
+            max pooling).
+        units: tuple of int. Widths of the hidden dense layers (ReLU).
+        dropout: float. Rate before the logits.
+        seed: int, optional.
+
+    Logs: `loss` (cross-entropy, nats) and `accuracy`.
+
+    Raises:
+        InputError: arguments that do not fit, told in one sentence.
+
+    Example:
+    >>> classifier = CNNClassifier(image_shape=(28, 28, 1), num_classes=10)
+    >>> classifier.compile()
+    >>> classifier.features(np.zeros((2, 28, 28, 1), "float32")).shape
+    (2, 5408)
+
+    Reference: LeCun et al. (1998), Proceedings of the IEEE 86, for the design.
+    """
+
+    needs_labels = True
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        num_classes=10,
+        *,
+        filters=(32,),
+        units=(),
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        image_shape = check_image_shape(image_shape)
+        super().__init__(image_shape, seed=seed, **kwargs)
+        self.num_classes = check_count("num_classes", num_classes, minimum=2)
+        self.filters = tuple(check_count("filters", width) for width in filters)
+        self.units = tuple(check_count("units", width) for width in units)
+        self.dropout = check_number("dropout", dropout, 0.0, 0.99)
+
+        images = keras.Input(image_shape)
+        x = images
+        for width in self.filters:
+            x = layers.Conv2D(width, 3, activation="relu")(x)  # (B, h, w, c) -> (B, h-2, w-2, f)
+            x = layers.MaxPooling2D(2, padding="same")(x)
+        x = layers.Flatten()(x)  # (B, h, w, f) -> (B, h*w*f)
+        for width in self.units:
+            x = layers.Dense(width, activation="relu")(x)
+        features = layers.Activation("linear", dtype="float32")(x)
+        self.backbone = keras.Model(images, features, name="backbone")
+        self.head = keras.Sequential(
+            [
+                keras.Input(features.shape[1:]),
+                Dropout(self.dropout, seed=seed),
+                layers.Dense(num_classes, dtype="float32"),
+            ],
+            name="head",
+        )
+        self.built = True
+
+    def train_step(self, data):
+        """One step on the cross-entropy -log p(label | image)."""
+        images, labels, batch = self.unpack(data)  # (B, h, w, c), (B,)
+        with tf.GradientTape() as tape:
+            logits = self.head(self.backbone(images, training=True), training=True)  # (B, classes)
+            loss = self._cross_entropy(labels, logits)
+            shared_loss = loss * batch.share
+        weights = self.trainable_variables
+        gradients = tape.gradient(shared_loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights))
+        return self.log(batch, loss=loss, accuracy=self._accuracy(labels, logits))
+
+    def test_step(self, data):
+        """Cross-entropy and accuracy on pictures that were not trained on."""
+        images, labels, batch = self.unpack(data)
+        logits = self.call(images)
+        return self.log(
+            batch,
+            loss=self._cross_entropy(labels, logits),
+            accuracy=self._accuracy(labels, logits),
+        )
+
+    @staticmethod
+    def _cross_entropy(labels, logits):
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        return tf.reduce_mean(losses)
+
+    @staticmethod
+    def _accuracy(labels, logits):
+        guesses = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        return tf.reduce_mean(tf.cast(guesses == labels, tf.float32))
+
+    def call(self, images, training=False):
+        """Logits `(batch, num_classes)` of images."""
+        return self.head(self.backbone(images, training=training), training=training)
+
+    def features(self, images, *, batch_size=256):
+        """What the last layer sees: images `(n, h, w, c)` -> float32 `(n, d)`."""
+        return self._run_in_batches("_features", self.checked_images(images), batch_size)
+
+    def classify(self, images, *, batch_size=256):
+        """Classes of images: `(n, h, w, c)` -> int32 `(n,)`."""
+        logits = self._run_in_batches("call", self.checked_images(images), batch_size)
+        return logits.argmax(-1).astype("int32")
+
+    def _features(self, images):
+        return self.backbone(images, training=False)
+
+    def signatures(self):
+        spec = [self.images_spec()]
+
+        def classify(images):
+            logits = self.call(images)
+            return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+
+        return {
+            "serving_default": (classify, spec),
+            "classify": (classify, spec),
+            "features": (lambda images: {"features": self._features(images)}, spec),
+        }
+
+    def deterministic_signature(self):
+        return (lambda images: {"logits": self.call(images)}), [self.images_spec()]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "filters": list(self.filters),
+            "units": list(self.units),
+            "dropout": self.dropout,
+        }

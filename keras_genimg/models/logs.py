@@ -1,0 +1,91 @@
+"""Averaged logs, and the guard that stops a training gone wrong."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_genimg.distribution import sum_over_replicas
+from keras_genimg.errors import InputError
+
+__all__ = ["LogMeans", "StopOnNonFiniteLogs"]
+
+
+class LogMeans(keras.metrics.Metric):
+    """Running means of everything a step logs, over replicas and over an epoch.
+
+    One vector holds all of them, so that a step costs one sum over replicas and
+    two additions however many names it logs. Names take their places as they
+    first appear: a `train_step` of one's own may log what it likes.
+    """
+
+    PLACES = 32
+
+    def __init__(self, name="log_means", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.names = []
+        places = dict(shape=(self.PLACES,), initializer="zeros", dtype="float32")
+        self.sums = self.add_variable(name="sums", **places)
+        self.weights = self.add_variable(name="weights", **places)
+
+    def update_state(self, values, batch):
+        """Adds a step.
+
+        Args:
+            values: dict name -> scalar, means over this replica's pictures.
+            batch: `keras_genimg.distribution.GlobalBatch` of the step.
+        """
+        places = [[self._place(name)] for name in values]
+        local = tf.stack([tf.cast(value, tf.float32) for value in values.values()])
+        means = sum_over_replicas(local * batch.share)  # (names,)
+        weight = tf.cast(batch.global_size, tf.float32)
+        self.sums.assign_add(tf.scatter_nd(places, means * weight, (self.PLACES,)))
+        self.weights.assign_add(
+            tf.scatter_nd(places, tf.ones_like(means) * weight, (self.PLACES,))
+        )
+
+    def result(self, names=None):
+        """dict name -> float32 scalar, for `names` or for all names so far."""
+        sums, weights = tf.convert_to_tensor(self.sums), tf.convert_to_tensor(self.weights)
+        means = tf.math.divide_no_nan(sums, weights)
+        return {
+            name: self.shaped(means[self._place(name)])
+            for name in (self.names if names is None else names)
+        }
+
+    @staticmethod
+    def shaped(value):
+        """A log in the shape that Keras can average over replicas.
+
+        Keras 3.15 reduces logs with `axis=0` under MultiWorkerMirroredStrategy
+        (keras-team/keras#20585), which a scalar has not: there it is `(1,)`.
+        """
+        strategy = tf.distribute.get_strategy()
+        several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        in_replica = not tf.distribute.in_cross_replica_context()
+        return tf.reshape(value, (1,)) if several_workers and in_replica else value
+
+    def _place(self, name):
+        if name not in self.names:
+            if len(self.names) == self.PLACES:
+                raise InputError(
+                    f"A model logs at most {self.PLACES} names. Received: one more, {name!r}."
+                )
+            self.names = [*self.names, name]
+        return self.names.index(name)
+
+
+class StopOnNonFiniteLogs(keras.callbacks.Callback):
+    """Ends training with an `InputError` at the step whose logs are not finite."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        for name, value in (logs or {}).items():
+            if not math.isfinite(value):
+                raise InputError(
+                    f"{name} became {float(value)} at step {batch + 1} of epoch {self.epoch + 1}; "
+                    "training stopped, and what was saved before stays as it is. A lower learning "
+                    "rate is the usual remedy."
+                )

@@ -1,0 +1,247 @@
+"""VAE: the evidence lower bound of Kingma and Welling (2014)."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_genimg import distribution
+from keras_genimg.errors import InputError
+from keras_genimg.layers import Sampling
+from keras_genimg.losses import (
+    bernoulli_log_likelihood,
+    discretized_logistic_log_likelihood,
+    gaussian_kl,
+    gaussian_log_likelihood,
+)
+from keras_genimg.models.base import ImageModel, latent_seed
+from keras_genimg.models.checks import adopt_network, check_latents, check_number
+from keras_genimg.networks import (
+    check_count,
+    check_image_shape,
+    conv_decoder,
+    conv_encoder,
+    mlp_decoder,
+    mlp_encoder,
+)
+
+__all__ = ["VAE"]
+
+LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
+NETWORKS = {"conv": (conv_encoder, conv_decoder), "mlp": (mlp_encoder, mlp_decoder)}
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class VAE(ImageModel):
+    """Variational autoencoder (Kingma and Welling, 2014).
+
+    The encoder gives q(z|x) = N(z_mean, exp(z_log_var)), the decoder p(x|z); both
+    learn at once by maximising the evidence lower bound
+    E_q[log p(x|z)] - KL(q(z|x) || N(0, I)).
+
+    Args:
+        image_shape: tuple (height, width, channels); with the default networks
+            height and width are multiples of 4 from 16 to 256.
+        latent_dim: int. Length of z.
+        networks: the default networks, `"conv"` or `"mlp"`.
+        encoder: `keras.Model` of one's own, images to `[z_mean, z_log_var]`.
+        decoder: `keras.Model` of one's own, `(batch, latent_dim)` to one
+            unbounded value a pixel (a logit or a mean).
+        beta: float. Weight of the KL term; 1 is the bound itself, more than 1 is
+            the beta-VAE (Higgins et al., 2017).
+        likelihood: p(x|z). `"bernoulli"` (grey values count as probabilities),
+            `"gaussian"` or `"discretized_logistic"` (256 levels); the scale of
+            the last two is learned, one number a channel.
+        kl_warmup_steps: int. Steps over which the KL weight rises from 0 to beta.
+        seed: int, optional. Makes the noise of training repeatable.
+
+    Logs: `loss`, `reconstruction_loss` (-log p(x|z)), `kl_loss` and `elbo`, in
+    nats a picture: sums over pixels, means over the batch. With the discretised
+    logistic also `bits_per_dim`, -elbo / (pixels log 2).
+
+    Raises:
+        InputError: arguments that do not fit, told in one sentence.
+
+    Example:
+    >>> vae = VAE(image_shape=(28, 28, 1), latent_dim=16)
+    >>> vae.compile()
+    >>> vae.generate(16, seed=1).shape
+    (16, 28, 28, 1)
+
+    Reference: https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        latent_dim=32,
+        *,
+        networks="conv",
+        encoder=None,
+        decoder=None,
+        beta=1.0,
+        likelihood="bernoulli",
+        kl_warmup_steps=0,
+        seed=None,
+        **kwargs,
+    ):
+        own_networks = encoder is not None and decoder is not None
+        image_shape = check_image_shape(image_shape, default_networks=not own_networks)
+        super().__init__(image_shape, seed=seed, **kwargs)
+        self.latent_dim = check_count("latent_dim", latent_dim)
+        self.beta = check_number("beta", beta)
+        self.kl_warmup_steps = check_count("kl_warmup_steps", kl_warmup_steps, minimum=0)
+        if networks not in NETWORKS:
+            raise InputError(f"networks must be one of {', '.join(NETWORKS)}. Received: {networks!r}.")
+        if likelihood not in LIKELIHOODS:
+            raise InputError(
+                f"likelihood must be one of {', '.join(LIKELIHOODS)}. Received: {likelihood!r}."
+            )
+        self.networks = networks
+        self.likelihood = likelihood
+        build_encoder, build_decoder = NETWORKS[networks]
+        self.encoder = adopt_network(
+            "encoder",
+            encoder or build_encoder(image_shape, latent_dim),
+            image_shape,
+            [(latent_dim,), (latent_dim,)],
+        )
+        self.decoder = adopt_network(
+            "decoder", decoder or build_decoder(image_shape, latent_dim), (latent_dim,), [image_shape]
+        )
+        self._own_networks = [encoder is not None, decoder is not None]
+        self.sampling = Sampling(seed=seed, dtype="float32")
+        # Logarithm of the standard deviation (Gaussian) or of the scale s (logistic).
+        self.log_scale = self.add_weight(
+            name="log_scale",
+            shape=(image_shape[2],),
+            initializer=keras.initializers.Constant(-1.0),
+            dtype="float32",
+            trainable=likelihood != "bernoulli",
+        )
+        self.built = True
+
+    def train_step(self, data):
+        """One step of Algorithm 1 of Kingma and Welling (2014), with L = 1 draw of z."""
+        images, _, batch = self.unpack(data)  # (B, h, w, c)
+        with tf.GradientTape() as tape:
+            # 1. q(z|x), and z ~ q(z|x) by the reparameterisation trick.
+            z_mean, z_log_var = self.encoder(images, training=True)  # (B, latent_dim) each
+            z = self.sampling(z_mean, z_log_var)  # (B, latent_dim)
+
+            # 2. The two terms of the bound (Eq. 10), in nats a picture.
+            outputs = self.decoder(z, training=True)  # (B, h, w, c)
+            reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
+            kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
+
+            # 3. Descend -E_q[log p(x|z)] + beta KL.
+            loss = reconstruction_loss + self.kl_weight() * kl_loss
+            shared_loss = loss * batch.share
+        weights = self.trainable_variables
+        gradients = tape.gradient(shared_loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights))
+
+        # 4. Logs.
+        return self._log_terms(batch, loss, reconstruction_loss, kl_loss)
+
+    def test_step(self, data):
+        """The bound on pictures that were not trained on, with one draw of z."""
+        images, _, batch = self.unpack(data)
+        z_mean, z_log_var = self.encoder(images, training=False)
+        outputs = self.decoder(self.sampling(z_mean, z_log_var), training=False)
+        reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
+        kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
+        loss = reconstruction_loss + self.beta * kl_loss
+        return self._log_terms(batch, loss, reconstruction_loss, kl_loss)
+
+    def log_likelihood_of(self, images, outputs):
+        """log p(x|z) of images under the decoder's outputs: `(batch,)`, nats."""
+        if self.likelihood == "bernoulli":
+            return bernoulli_log_likelihood(images, outputs)
+        log_scale = tf.convert_to_tensor(self.log_scale)
+        if self.likelihood == "gaussian":
+            return gaussian_log_likelihood(images, outputs, 2.0 * log_scale)
+        return discretized_logistic_log_likelihood(images, outputs, log_scale)
+
+    def kl_weight(self):
+        """beta, reached linearly over `kl_warmup_steps` steps of the optimizer."""
+        if not self.kl_warmup_steps:
+            return self.beta
+        step = tf.cast(self.optimizer.iterations, tf.float32)
+        return self.beta * tf.minimum(1.0, step / self.kl_warmup_steps)
+
+    def _log_terms(self, batch, loss, reconstruction_loss, kl_loss):
+        elbo = -reconstruction_loss - kl_loss
+        values = {
+            "loss": loss,
+            "reconstruction_loss": reconstruction_loss,
+            "kl_loss": kl_loss,
+            "elbo": elbo,
+        }
+        if self.likelihood == "discretized_logistic":
+            values["bits_per_dim"] = -elbo / (math.prod(self.image_shape) * math.log(2.0))
+        return self.log(batch, **values)
+
+    def means_of(self, outputs):
+        """E[x|z] in [-1, 1] of the decoder's outputs."""
+        if self.likelihood == "bernoulli":
+            return 2.0 * tf.sigmoid(outputs) - 1.0
+        return tf.clip_by_value(outputs, -1.0, 1.0)
+
+    def call(self, images, training=False):
+        """Images through the mean code and back, without a draw."""
+        return self.images_from_latents(self.encoder(images, training=training)[0])
+
+    def encode(self, images, *, batch_size=256):
+        """Means of q(z|x): images `(n, h, w, c)` -> float32 `(n, latent_dim)`."""
+        return self._run_in_batches("_encode", self.checked_images(images), batch_size)
+
+    def decode(self, latents, *, batch_size=256):
+        """Means of p(x|z): latents `(n, latent_dim)` -> float32 images in [-1, 1]."""
+        latents = check_latents(self, latents, (self.latent_dim,))
+        return self._run_in_batches("images_from_latents", latents, batch_size)
+
+    def reconstruct(self, images, *, batch_size=256):
+        """Images to their codes' means and back: float32 images in [-1, 1]."""
+        return self._run_in_batches("call", self.checked_images(images), batch_size)
+
+    def _encode(self, images):
+        return self.encoder(images, training=False)[0]
+
+    def draw_latents(self, num_images, seed):
+        batch = distribution.whole_batch(num_images)
+        return distribution.random_normal(batch, (self.latent_dim,), latent_seed(seed))
+
+    def images_from_latents(self, latents):
+        return self.means_of(self.decoder(latents, training=False))
+
+    def signatures(self):
+        latents = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
+
+        def encode(images):
+            z_mean, z_log_var = self.encoder(images, training=False)
+            return {"z_mean": z_mean, "z_log_var": z_log_var}
+
+        return {
+            **super().signatures(),
+            "encode": (encode, [self.images_spec()]),
+            "decode": (lambda latents: {"images": self.images_from_latents(latents)}, [latents]),
+            "reconstruct": (lambda images: {"images": self.call(images)}, [self.images_spec()]),
+        }
+
+    def deterministic_signature(self):
+        return self.signatures()["decode"]
+
+    def get_config(self):
+        own_encoder, own_decoder = self._own_networks
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "networks": self.networks,
+            "encoder": serialize(self.encoder) if own_encoder else None,
+            "decoder": serialize(self.decoder) if own_decoder else None,
+            "beta": self.beta,
+            "likelihood": self.likelihood,
+            "kl_warmup_steps": self.kl_warmup_steps,
+        }

@@ -1,0 +1,234 @@
+"""VQ-VAE: pictures as grids of codes (van den Oord et al., 2017)."""
+
+import keras
+import tensorflow as tf
+
+from keras_genimg import distribution
+from keras_genimg.errors import InputError
+from keras_genimg.layers import VectorQuantizer
+from keras_genimg.metrics import CodesUsed
+from keras_genimg.models.base import ImageModel
+from keras_genimg.models.checks import adopt_network, check_latents, check_number
+from keras_genimg.networks import check_image_shape, vq_decoder, vq_encoder
+
+__all__ = ["VQVAE"]
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class VQVAE(ImageModel):
+    """Vector-quantised variational autoencoder (van den Oord et al., 2017).
+
+    The encoder turns a picture into a grid of vectors z_e(x), each is replaced by
+    the nearest of K learned ones, and the decoder makes the picture of those. It
+    learns to reconstruct; to generate, it needs a prior over the codes.
+
+    Args:
+        image_shape: tuple (height, width, channels); with the default networks
+            height and width are multiples of 4 from 16 to 256.
+        num_embeddings: int. Vectors in the codebook (K).
+        embedding_dim: int. Length of a vector (D).
+        commitment_cost: float. Weight of the commitment term (beta in Eq. 3).
+        ema_decay: float in (0, 1), or None. Decay of the codebook's moving
+            averages (appendix A.1); None learns the codebook by gradient.
+        dead_code_threshold: float, or None for never. A code used less than this
+            many times a batch, on a moving average, is replaced.
+        data_variance: float. Variance of the pictures' values, by which the
+            squared error is divided, so that the two terms keep their balance
+            on any data.
+        encoder: `keras.Model` of one's own, images to `(batch, h, w, D)`.
+        decoder: `keras.Model` of one's own, `(batch, h, w, D)` to images.
+        seed: int, optional. Makes the codebook's start and replacements repeatable.
+
+    Logs: `loss`, `reconstruction_loss` (squared error / data_variance), `vq_loss`,
+    `perplexity` of the codes of a batch and `codes_used`, the number of codes met
+    since the epoch began.
+
+    Raises:
+        InputError: arguments that do not fit, told in one sentence.
+
+    Example:
+    >>> vq_vae = VQVAE(image_shape=(28, 28, 1), num_embeddings=128)
+    >>> vq_vae.compile()
+    >>> vq_vae.encode(vq_vae.reconstruct(np.zeros((2, 28, 28, 1), "float32"))).shape
+    (2, 7, 7)
+
+    Reference: https://arxiv.org/abs/1711.00937
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        num_embeddings=128,
+        embedding_dim=32,
+        *,
+        commitment_cost=0.25,
+        ema_decay=0.99,
+        dead_code_threshold=0.1,
+        data_variance=1.0,
+        encoder=None,
+        decoder=None,
+        seed=None,
+        **kwargs,
+    ):
+        own_networks = encoder is not None and decoder is not None
+        image_shape = check_image_shape(image_shape, default_networks=not own_networks)
+        super().__init__(image_shape, seed=seed, **kwargs)
+        self.quantizer = VectorQuantizer(
+            num_embeddings,
+            embedding_dim,
+            commitment_cost=commitment_cost,
+            ema_decay=ema_decay,
+            dead_code_threshold=dead_code_threshold,
+            seed=seed,
+            dtype="float32",
+        )
+        self.data_variance = check_number("data_variance", data_variance, low=1e-12)
+        self.encoder, code_shape = self._adopt_encoder(encoder)
+        self.code_shape = code_shape
+        self.decoder = adopt_network(
+            "decoder",
+            decoder or vq_decoder(image_shape, embedding_dim),
+            (*code_shape, embedding_dim),
+            [image_shape],
+        )
+        self._own_networks = [encoder is not None, decoder is not None]
+        self.codes_used = CodesUsed(num_embeddings)
+        self.built = True
+
+    def _adopt_encoder(self, encoder):
+        """The encoder, and the shape (h, w) of its grid."""
+        dim = self.quantizer.embedding_dim
+        height, width, _ = self.image_shape
+        if encoder is None:
+            encoder = vq_encoder(self.image_shape, dim)
+        elif isinstance(encoder, keras.Model) and encoder.built:
+            shape = encoder.output_shape
+            height, width = (4 * side if side else height for side in shape[1:3])
+        code_shape = (height // 4, width // 4)
+        return adopt_network("encoder", encoder, self.image_shape, [(*code_shape, dim)]), code_shape
+
+    def train_step(self, data):
+        """One step on Eq. 3 of van den Oord et al. (2017)."""
+        images, _, batch = self.unpack(data)  # (B, H, W, c)
+        with tf.GradientTape() as tape:
+            # 1. z_e(x), its nearest codes z_q(x), and the codebook's terms:
+            #    ||sg[z_e] - e||^2 (or moving averages) + beta ||z_e - sg[e]||^2.
+            vectors = self.encoder(images, training=True)  # (B, h, w, D)
+            quantized, indices, vq_loss = self.quantizer(vectors, training=True)
+
+            # 2. -log p(x|z_q(x)): squared error, its gradient passed straight through.
+            outputs = self.decoder(quantized, training=True)  # (B, H, W, c)
+            reconstruction_loss = tf.reduce_mean((images - outputs) ** 2) / self.data_variance
+
+            # 3. Descend the sum.
+            loss = reconstruction_loss + vq_loss
+            shared_loss = loss * batch.share
+        weights = self.trainable_variables
+        gradients = tape.gradient(shared_loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights))
+
+        # 4. Logs.
+        return self._log_terms(batch, loss, reconstruction_loss, vq_loss, indices)
+
+    def test_step(self, data):
+        """The terms of Eq. 3 on pictures that were not trained on."""
+        images, _, batch = self.unpack(data)
+        quantized, indices, vq_loss = self.quantizer(self.encoder(images, training=False))
+        outputs = self.decoder(quantized, training=False)
+        reconstruction_loss = tf.reduce_mean((images - outputs) ** 2) / self.data_variance
+        loss = reconstruction_loss + vq_loss
+        return self._log_terms(batch, loss, reconstruction_loss, vq_loss, indices)
+
+    def _log_terms(self, batch, loss, reconstruction_loss, vq_loss, indices):
+        # The perplexity is that of the global batch: counts add up, perplexities do not.
+        counts = tf.math.bincount(
+            tf.reshape(indices, [-1]),
+            minlength=self.quantizer.num_embeddings,
+            maxlength=self.quantizer.num_embeddings,
+            dtype=tf.float32,
+        )
+        counts = distribution.sum_over_replicas(counts)  # (K,)
+        shares = counts / tf.reduce_sum(counts)
+        perplexity = tf.exp(-tf.reduce_sum(tf.math.xlogy(shares, shares)))
+        self.codes_used.update_state(counts)
+        logs = self.log(
+            batch,
+            loss=loss,
+            reconstruction_loss=reconstruction_loss,
+            vq_loss=vq_loss,
+            perplexity=perplexity,
+        )
+        # A count over the epoch so far, not a mean over its steps.
+        return {**logs, "codes_used": self.log_means.shaped(self.codes_used.result())}
+
+    @property
+    def metrics(self):
+        return [self.log_means, self.codes_used]
+
+    def default_optimizers(self, learning_rate=None):
+        # Section 4: Adam, 2e-4.
+        return {"optimizer": keras.optimizers.Adam(2e-4 if learning_rate is None else learning_rate)}
+
+    def call(self, images, training=False):
+        """Images through their codes and back."""
+        quantized, _, _ = self.quantizer(self.encoder(images, training=training))
+        return self._clipped(self.decoder(quantized, training=training))
+
+    def encode(self, images, *, batch_size=256):
+        """Codes: images `(n, H, W, c)` -> int32 `(n, h, w)`."""
+        return self._run_in_batches("_encode", self.checked_images(images), batch_size)
+
+    def decode(self, latents, *, batch_size=256):
+        """Pictures of codes: int `(n, h, w)` -> float32 images in [-1, 1]."""
+        codes = check_latents(self, latents, self.code_shape, self.quantizer.num_embeddings)
+        return self._run_in_batches("_decode", codes, batch_size)
+
+    def reconstruct(self, images, *, batch_size=256):
+        """Images to their codes and back: float32 images in [-1, 1]."""
+        return self._run_in_batches("call", self.checked_images(images), batch_size)
+
+    def _encode(self, images):
+        return self.quantizer(self.encoder(images, training=False))[1]
+
+    def _decode(self, codes):
+        return self._clipped(self.decoder(self.quantizer.decode(codes), training=False))
+
+    @staticmethod
+    def _clipped(outputs):
+        return tf.clip_by_value(outputs, -1.0, 1.0)
+
+    def draw_latents(self, num_images, seed):
+        raise InputError(
+            "VQVAE reconstructs but does not generate yet: pictures of its own need a prior over "
+            "the codes, which this version cannot fit; use reconstruct(images) or decode(codes)."
+        )
+
+    def signatures(self):
+        codes = tf.TensorSpec((None, *self.code_shape), tf.int32, name="latents")
+        images = self.images_spec()
+        reconstruct = (lambda images: {"images": self.call(images)}, [images])
+        return {
+            "serving_default": reconstruct,
+            "encode": (lambda images: {"codes": self._encode(images)}, [images]),
+            "decode": (lambda latents: {"images": self._decode(latents)}, [codes]),
+            "reconstruct": reconstruct,
+        }
+
+    def deterministic_signature(self):
+        return self.signatures()["reconstruct"]
+
+    def get_config(self):
+        own_encoder, own_decoder = self._own_networks
+        serialize = keras.saving.serialize_keras_object
+        quantizer = self.quantizer
+        return {
+            **super().get_config(),
+            "num_embeddings": quantizer.num_embeddings,
+            "embedding_dim": quantizer.embedding_dim,
+            "commitment_cost": quantizer.commitment_cost,
+            "ema_decay": quantizer.ema_decay,
+            "dead_code_threshold": quantizer.dead_code_threshold,
+            "data_variance": self.data_variance,
+            "encoder": serialize(self.encoder) if own_encoder else None,
+            "decoder": serialize(self.decoder) if own_decoder else None,
+        }

@@ -1,0 +1,142 @@
+"""Convolutional encoders and decoders for VAE and VQ-VAE."""
+
+import keras
+from keras import layers
+
+from keras_genimg.networks.dcgan import upsample
+from keras_genimg.networks.shapes import halvings, strides_between
+
+__all__ = ["conv_decoder", "conv_encoder", "vq_decoder", "vq_encoder"]
+
+
+def conv_encoder(image_shape, latent_dim, filters=32, widest=128, kernel_size=4, name="encoder"):
+    """Picture to the mean and log variance of a Gaussian over z, by convolutions.
+
+    Args:
+        image_shape: (height, width, channels).
+        latent_dim: int. Length of z.
+        filters: int. Filters of the first layer; they double with each halving,
+            up to `widest`.
+        widest: int. Most filters in a layer.
+        kernel_size: int.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to the list
+        `[z_mean, z_log_var]`, each float32 `(batch, latent_dim)`.
+
+    Example:
+    >>> [output.shape for output in conv_encoder((28, 28, 1), 16).outputs]
+    [(None, 16), (None, 16)]
+    """
+    sizes = halvings(image_shape)
+    images = keras.Input(image_shape)
+    x = images
+    for level, (large, small) in enumerate(zip(sizes, sizes[1:])):
+        width = min(filters * 2**level, widest)
+        x = layers.Conv2D(width, kernel_size, strides_between(large, small), padding="same",
+                          activation="relu")(x)
+    x = layers.Flatten()(x)  # (B, h, w, c) -> (B, h*w*c)
+    x = layers.Dense(widest * 2, activation="relu")(x)
+    z_mean = layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
+    z_log_var = layers.Dense(latent_dim, dtype="float32", name="z_log_var")(x)
+    return keras.Model(images, [z_mean, z_log_var], name=name)
+
+
+def conv_decoder(image_shape, latent_dim, filters=32, widest=128, kernel_size=4, name="decoder"):
+    """z to one unbounded value a pixel, by transposed convolutions.
+
+    Args:
+        image_shape: (height, width, channels).
+        latent_dim: int. Length of z.
+        filters: int. Filters of the last grid before the picture; they double
+            with each halving of the grid, up to `widest`.
+        widest: int. Most filters in a layer.
+        kernel_size: int.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, latent_dim)` to float32 `(batch, height,
+        width, channels)`: logits or means, as the likelihood reads them.
+
+    Example:
+    >>> conv_decoder((28, 28, 1), 16).output_shape
+    (None, 28, 28, 1)
+    """
+    sizes = halvings(image_shape)
+    smallest = sizes[-1]
+    latents = keras.Input((latent_dim,))
+    x = layers.Dense(widest * 2, activation="relu")(latents)
+    x = layers.Dense(smallest[0] * smallest[1] * widest, activation="relu")(x)
+    x = layers.Reshape((*smallest, widest))(x)  # (B, h*w*c) -> (B, h, w, c)
+    for level in range(len(sizes) - 2, -1, -1):
+        width = min(filters * 2**level, widest)
+        x = upsample(x, sizes[level + 1], sizes[level], width, kernel_size, activation="relu")
+    outputs = layers.Conv2D(image_shape[2], 3, padding="same", dtype="float32")(x)
+    return keras.Model(latents, outputs, name=name)
+
+
+def _residual_stack(x, filters, residual_filters, blocks):
+    for _ in range(blocks):
+        y = layers.ReLU()(x)
+        y = layers.Conv2D(residual_filters, 3, padding="same", activation="relu")(y)
+        y = layers.Conv2D(filters, 1)(y)
+        x = layers.Add()([x, y])
+    return layers.ReLU()(x)
+
+
+def vq_encoder(
+    image_shape, embedding_dim, filters=128, residual_filters=32, blocks=2, name="encoder"
+):
+    """Picture to a grid of vectors, a quarter of its height and width.
+
+    Two 4x4 convolutions of stride 2, one of stride 1, residual blocks, a 1x1.
+
+    Args:
+        image_shape: (height, width, channels), sides multiples of 4.
+        embedding_dim: int. Length of a vector (D).
+        filters: int. Filters of the hidden layers (half as many in the first).
+        residual_filters: int. Filters inside a residual block.
+        blocks: int. Residual blocks.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to
+        `(batch, height / 4, width / 4, embedding_dim)`.
+
+    Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937
+    """
+    images = keras.Input(image_shape)
+    x = layers.Conv2D(filters // 2, 4, 2, padding="same", activation="relu")(images)
+    x = layers.Conv2D(filters, 4, 2, padding="same", activation="relu")(x)
+    x = layers.Conv2D(filters, 3, padding="same")(x)
+    x = _residual_stack(x, filters, residual_filters, blocks)
+    vectors = layers.Conv2D(embedding_dim, 1, dtype="float32")(x)
+    return keras.Model(images, vectors, name=name)
+
+
+def vq_decoder(
+    image_shape, embedding_dim, filters=128, residual_filters=32, blocks=2, name="decoder"
+):
+    """A grid of vectors to the picture: the encoder's layers in reverse.
+
+    Args:
+        image_shape: (height, width, channels), sides multiples of 4.
+        embedding_dim: int. Length of a vector (D).
+        filters: int. Filters of the hidden layers (half as many in the last).
+        residual_filters: int. Filters inside a residual block.
+        blocks: int. Residual blocks.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, height / 4, width / 4, embedding_dim)` to
+        float32 `(batch, height, width, channels)`, unbounded.
+
+    Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937
+    """
+    vectors = keras.Input((image_shape[0] // 4, image_shape[1] // 4, embedding_dim))
+    x = layers.Conv2D(filters, 3, padding="same")(vectors)
+    x = _residual_stack(x, filters, residual_filters, blocks)
+    x = layers.Conv2DTranspose(filters // 2, 4, 2, padding="same", activation="relu")(x)
+    images = layers.Conv2DTranspose(image_shape[2], 4, 2, padding="same", dtype="float32")(x)
+    return keras.Model(vectors, images, name=name)

@@ -1,0 +1,76 @@
+"""Sizes that the default networks fit, and how they halve them."""
+
+from keras_genimg.errors import InputError
+
+__all__ = ["check_count", "check_image_shape", "halvings"]
+
+SMALLEST, LARGEST, STEP = 16, 256, 4
+
+
+def check_count(name, value, minimum=1):
+    """Returns `value` if it is an int of at least `minimum`, else raises `InputError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+        raise InputError(f"{name} must be {wanted}. Received: {name}={value!r}.")
+    return value
+
+
+def check_image_shape(image_shape, default_networks=True):
+    """Checks an image shape and returns it as a tuple of ints.
+
+    Args:
+        image_shape: (height, width, channels).
+        default_networks: bool. Whether the shape must also fit the networks of
+            this package: height and width multiples of 4 from 16 to 256.
+
+    Returns:
+        tuple (height, width, channels).
+
+    Raises:
+        InputError: not three positive integers, or a size that does not fit; the
+            message names the nearest that does.
+    """
+    try:
+        shape = tuple(int(size) for size in image_shape)
+        right = len(shape) == 3 and all(s == r for s, r in zip(shape, image_shape)) and min(shape) > 0
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise InputError(
+            "image_shape must be (height, width, channels), three positive integers. "
+            f"Received: image_shape={image_shape!r}."
+        )
+    if default_networks:
+        nearest = tuple(
+            min(max(STEP * round(size / STEP), SMALLEST), LARGEST) for size in shape[:2]
+        )
+        if nearest != shape[:2]:
+            raise InputError(
+                f"The default networks take heights and widths that are multiples of {STEP} from "
+                f"{SMALLEST} to {LARGEST}; the nearest that fits is {nearest[0]}x{nearest[1]} "
+                f"(load(..., image_size={nearest}) resizes). "
+                f"Received: {shape[0]}x{shape[1]}."
+            )
+    return shape
+
+
+def halvings(image_shape, smallest=7):
+    """The sizes from the picture down to a grid of at most `smallest` a side.
+
+    Args:
+        image_shape: (height, width, ...).
+        smallest: int. A side that is already this small is not halved again.
+
+    Returns:
+        List of (height, width), the picture first; odd sides round up, as
+        strided convolutions with padding "same" do: (28, 28), (14, 14), (7, 7).
+    """
+    sizes = [tuple(image_shape[:2])]
+    while max(sizes[-1]) > smallest:
+        sizes.append(tuple(-(-side // 2) if side > smallest else side for side in sizes[-1]))
+    return sizes
+
+
+def strides_between(large, small):
+    """The strides that take a grid of size `large` to `small`: each 1 or 2."""
+    return tuple(2 if a != b else 1 for a, b in zip(large, small))

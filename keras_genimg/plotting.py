@@ -1,0 +1,338 @@
+"""Pictures of pictures, and of how training went: grids, PNGs, GIFs, loss curves.
+
+NumPy, Pillow and Matplotlib only. Matplotlib is imported where it is used and
+drawn on a canvas of its own, so that nothing here touches the figures, the
+backend or the settings of the caller.
+"""
+
+import csv
+import math
+import os
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from keras_genimg.errors import InputError
+
+__all__ = ["image_grid", "plot_losses", "save_gif", "save_png", "to_uint8"]
+
+BACKGROUND = 255
+COLORS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#db2777", "#4b5563")
+
+
+def to_uint8(images):
+    """Turns pixel values in [-1, 1] into bytes.
+
+    Args:
+        images: float array in [-1, 1] of any shape, or a uint8 array, which is
+            returned as it is.
+
+    Returns:
+        uint8 array of the same shape: -1 is 0, 1 is 255, rounded to the
+        nearest and clipped.
+
+    Raises:
+        InputError: another kind of number, or values that are NaN or infinite.
+
+    Example:
+        >>> to_uint8([-1.0, 0.0, 1.0])
+        array([  0, 128, 255], dtype=uint8)
+    """
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images
+    # bfloat16 is no np.floating: its kind is "V" and its arithmetic is coarse.
+    if not (np.issubdtype(images.dtype, np.floating) or images.dtype.name == "bfloat16"):
+        raise InputError(
+            f"Images must be float in [-1, 1] or uint8. Received: dtype={images.dtype}."
+        )
+    images = images.astype("float32", copy=False)
+    if not np.isfinite(images).all():
+        raise InputError(
+            "Images must be finite numbers in [-1, 1]. Received: an array with NaN or infinity "
+            f"in {np.size(images) - np.isfinite(images).sum()} of {images.size} values."
+        )
+    return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype("uint8")
+
+
+def image_grid(images, columns=None, padding=2):
+    """Lays images out in rows and columns.
+
+    Args:
+        images: array `(batch, height, width, channels)`, channels 1 or 3, float
+            in [-1, 1] or uint8; or sequences `(batch, frames, height, width,
+            channels)`, each of which becomes one row.
+        columns: int. Images a row; by default near square, and without an
+            unfinished last row where the number of images allows it.
+        padding: int. White pixels around and between the images.
+
+    Returns:
+        uint8 array `(H, W, channels)`. What an unfinished last row leaves open
+        is white.
+
+    Raises:
+        InputError: another shape, no image, or a `columns` or `padding` that
+            makes no grid.
+
+    Example:
+        >>> image_grid(np.zeros((64, 28, 28, 1), "float32")).shape
+        (242, 242, 1)
+    """
+    images = to_uint8(images)
+    if images.ndim not in (4, 5) or images.shape[-1] not in (1, 3) or images.size == 0:
+        raise InputError(
+            "A grid needs at least one image in an array (batch, height, width, channels) or "
+            "(batch, frames, height, width, channels) with 1 or 3 channels. "
+            f"Received: shape={images.shape}."
+        )
+    if images.ndim == 5:
+        columns = columns or images.shape[1]
+        images = images.reshape(-1, *images.shape[2:])  # (B, T, h, w, c) -> (B*T, h, w, c)
+    number, height, width, channels = images.shape
+    columns = _near_square(number) if columns is None else columns
+    if columns < 1 or padding < 0:
+        raise InputError(
+            "columns must be at least 1 and padding at least 0. "
+            f"Received: columns={columns}, padding={padding}."
+        )
+    rows = -(-number // columns)
+    cell_height, cell_width = height + padding, width + padding
+    shape = (rows * cell_height + padding, columns * cell_width + padding, channels)
+    grid = np.full(shape, BACKGROUND, "uint8")
+    for i, image in enumerate(images):
+        top = padding + (i // columns) * cell_height
+        left = padding + (i % columns) * cell_width
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def _near_square(number):
+    """Columns of a grid of `number` images: wider than high, at most 5 to 2."""
+    square = math.isqrt(number - 1) + 1  # ceil of the root
+    for columns in range(square, number + 1):
+        if 2 * columns * columns > 5 * number:
+            break
+        if number % columns == 0:
+            return columns
+    return square
+
+
+def _to_pillow(image, scale):
+    """(H, W, C) or (H, W) array -> Pillow image, each pixel `scale` wide."""
+    image = to_uint8(image)
+    if image.ndim == 3 and image.shape[-1] == 1:
+        image = image[..., 0]  # (H, W, 1) -> (H, W), which Pillow calls mode L
+    if image.ndim != 2 and (image.ndim != 3 or image.shape[-1] != 3):
+        raise InputError(
+            "One picture must have the shape (height, width, channels) with 1 or 3 channels. "
+            f"Received: shape={image.shape}."
+        )
+    if scale != int(scale) or scale < 1:
+        raise InputError(f"scale must be a whole number from 1. Received: scale={scale}.")
+    image = image.repeat(int(scale), axis=0).repeat(int(scale), axis=1)  # nearest neighbour
+    return Image.fromarray(image)
+
+
+def save_png(path, image_or_grid, metadata=None, scale=1):
+    """Writes a PNG, with notes on where the picture comes from.
+
+    Args:
+        path: path ending in `.png`.
+        image_or_grid: array `(height, width, channels)`, or a batch, of which
+            `image_grid` is drawn. One channel is written as grey (mode L).
+        metadata: dict. Written as text fields, names and values turned into
+            strings; Pillow gives them back as `Image.open(path).text`.
+        scale: int. Width of a pixel, so that small pictures can be looked at.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: an array that is no picture, or a scale below 1.
+
+    Example:
+        >>> save_png("samples.png", images, {"model": "GAN", "generated": "yes"}, scale=2)
+        'samples.png'
+        >>> Image.open("samples.png").text["model"]
+        'GAN'
+    """
+    image = np.asarray(image_or_grid)
+    if image.ndim > 3:
+        image = image_grid(image)
+    notes = PngInfo()
+    for name, value in (metadata or {}).items():
+        notes.add_text(str(name), str(value))
+    # The format is named because the path may be a temporary one.
+    _to_pillow(image, scale).save(path, format="PNG", pnginfo=notes, optimize=True)
+    return path
+
+
+def save_gif(path, frames, duration_ms=100, scale=1):
+    """Writes an animation that repeats for ever.
+
+    Args:
+        path: path ending in `.gif`.
+        frames: array `(frames, height, width, channels)`, a list of pictures or
+            grids of one size, or a batch of sequences `(batch, frames, height,
+            width, channels)`, which play side by side.
+        duration_ms: int. Milliseconds a frame (the format counts in tens).
+        scale: int. Width of a pixel.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: no frames, frames of different sizes, or a duration below 10.
+
+    Example:
+        >>> save_gif("moving.gif", sequences, duration_ms=80)    # (16, 20, 32, 32, 1)
+        'moving.gif'
+    """
+    if len(frames) == 0 or len({np.shape(frame) for frame in frames}) != 1:
+        raise InputError(
+            "An animation needs at least one frame and all frames of one shape. "
+            f"Received: shapes {sorted({np.shape(frame) for frame in frames})}."
+        )
+    if duration_ms < 10:
+        raise InputError(f"duration_ms must be at least 10. Received: duration_ms={duration_ms}.")
+    if np.ndim(frames) == 5:
+        steps = np.moveaxis(np.asarray(frames), 1, 0)  # (B, T, h, w, c) -> (T, B, h, w, c)
+        frames = [image_grid(step) for step in steps]
+    pictures = [_to_pillow(frame, scale) for frame in frames]
+    pictures[0].save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=int(duration_ms),
+        loop=0,
+    )
+    return path
+
+
+def _read_csv(path):
+    """A logs.csv -> (epochs, {name: values}); an empty or odd cell is NaN."""
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, restval="")
+        if "epoch" not in (reader.fieldnames or []):
+            raise InputError(
+                "A log file must have a column named epoch. "
+                f"Received: {path} with the columns {reader.fieldnames}."
+            )
+        # A run that was stopped and resumed may hold an epoch twice: the later row counts.
+        rows = {}
+        for row in reader:
+            epoch = _number(row["epoch"])
+            if math.isfinite(epoch):
+                rows[epoch] = row
+    epochs = sorted(rows)
+    names = [name for name in reader.fieldnames if name and name != "epoch"]
+    return epochs, {name: [_number(rows[epoch][name]) for epoch in epochs] for name in names}
+
+
+def _number(cell):
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _panels(names):
+    """Groups log names (without val_) that share a scale: [(title, names), ...]."""
+    losses = [name for name in names if name.endswith("loss")]
+    scores = [name for name in names if name.endswith("score")]
+    others = [name for name in names if name not in losses and name not in scores]
+    groups = [("losses", losses), ("scores", scores)] + [(name, [name]) for name in others]
+    # A panel of one curve is titled by it, and then needs no legend of names.
+    return [(group[0] if len(group) == 1 else title, group) for title, group in groups if group]
+
+
+def plot_losses(logs, path):
+    """Draws what `fit` logged, epoch by epoch.
+
+    Losses share a panel, scores share one, and every other name has its own, so
+    that no scale hides another. A `val_` curve is dashed and has the colour of
+    its training curve. Losses that are all positive and span more than two
+    decades are drawn on a logarithmic axis.
+
+    Args:
+        logs: dict from name to a list over epochs (`history.history`), or the
+            path of a CSV file with a column `epoch`. NaN, None and missing cells
+            are left out of the curves.
+        path: path of the picture to write, `.png`, `.svg` or `.pdf`.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: nothing to draw, or a file without a column `epoch`.
+
+    Example:
+        >>> history = model.fit(dataset, epochs=20)
+        >>> plot_losses(history.history, "losses.png")
+        'losses.png'
+    """
+    if isinstance(logs, (str, os.PathLike)):
+        epochs, logs = _read_csv(logs)
+    else:
+        epochs = range(1, 1 + max((len(values) for values in logs.values()), default=0))
+    curves = {}
+    for name, values in logs.items():
+        values = np.array([_number(value) for value in values])
+        if np.isfinite(values).any():
+            curves[name] = (np.array(epochs)[: len(values)], values)
+    if not curves:
+        raise InputError(
+            "A plot needs at least one logged value that is a finite number. "
+            f"Received: {', '.join(logs) or 'no names'}."
+        )
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
+    return _draw(path, _panels(names), curves)
+
+
+def _draw(path, panels, curves):
+    """Draws `panels` of `curves` (name -> (epochs, values)) and writes the figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    columns = min(3, len(panels)) if len(panels) != 4 else 2
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.1 * rows), dpi=110, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
+    FigureCanvasAgg(figure)
+    epochs = np.concatenate([x for x, _ in curves.values()])
+    margin = 0.03 * np.ptp(epochs) or 0.5  # one epoch alone still gets an axis
+    for i, (title, names) in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        color = {name: COLORS[j % len(COLORS)] for j, name in enumerate(names)}
+        drawn = [name for pair in names for name in (pair, f"val_{pair}") if name in curves]
+        for name in drawn:
+            x, y = curves[name]
+            seen = np.isfinite(y)  # a metric taken every few epochs is still one curve
+            axes.plot(
+                x[seen],
+                y[seen],
+                label=name,
+                color=color[name.removeprefix("val_") if name not in color else name],
+                linestyle="--" if name not in color else "-",
+                linewidth=1.6,
+                marker="o" if seen.sum() < 12 else None,
+                markersize=3,
+            )
+        shown = np.concatenate([y[np.isfinite(y)] for y in (curves[name][1] for name in drawn)])
+        if title != "scores" and shown.min() > 0 and shown.max() > 100 * shown.min():
+            axes.set_yscale("log")
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_xlabel("epoch", fontsize=9)
+        axes.set_xlim(epochs.min() - margin, epochs.max() + margin)  # the same in every panel
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7))
+        axes.tick_params(labelsize=8)
+        axes.grid(True, color="#e5e7eb", linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(drawn) > 1:
+            axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path)
+    return path

@@ -1,0 +1,75 @@
+"""The matrix of models that the contract tests run through.
+
+Imported by tests and by the worker processes that some of them start.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_genimg
+
+SHAPE = (16, 16, 1)
+
+
+def small_gan(**arguments):
+    return keras_genimg.GAN(SHAPE, latent_dim=8, seed=3, **arguments)
+
+
+def small_vae(**arguments):
+    return keras_genimg.VAE(SHAPE, latent_dim=4, seed=3, **arguments)
+
+
+def small_vq_vae(**arguments):
+    arguments = {"num_embeddings": 16, "embedding_dim": 8, "dead_code_threshold": 0.5, **arguments}
+    return keras_genimg.VQVAE(SHAPE, seed=3, **arguments)
+
+
+def small_classifier(**arguments):
+    return keras_genimg.CNNClassifier(SHAPE, num_classes=4, dropout=0.3, seed=3, **arguments)
+
+
+# name -> function that makes the model
+MODELS = {
+    "gan": small_gan,
+    "vae": small_vae,
+    "vq_vae": small_vq_vae,
+    "vq_vae_gradient": lambda: small_vq_vae(ema_decay=None),
+    "cnn_classifier": small_classifier,
+}
+
+
+def compile_with_sgd(model, rate=0.01):
+    """Plain SGD: Adam would blow rounding differences of tiny gradients up to full steps."""
+    names = [name for name in ("generator_optimizer", "discriminator_optimizer", "optimizer")
+             if name in model.default_optimizers()]
+    model.compile(**{name: keras.optimizers.SGD(rate) for name in names})
+
+
+def dataset(pictures, model, batch_size):
+    """The pictures in order, with labels where the model needs them."""
+    if model.needs_labels:
+        labels = np.arange(len(pictures)) % model.num_classes
+        return tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(batch_size)
+    return tf.data.Dataset.from_tensor_slices(pictures).batch(batch_size)
+
+
+def train(name, pictures, strategy=None, batch_size=16, epochs=2):
+    """Trains the model `name` by SGD; returns its weights and its history."""
+    strategy = strategy or tf.distribute.get_strategy()
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        model = MODELS[name]()
+        compile_with_sgd(model, rate=1e-4 if name == "vae" else 0.01)
+    history = model.fit(dataset(pictures, model, batch_size), epochs=epochs, verbose=0)
+    return model.get_weights(), history.history
+
+
+def smooth_pictures(count, size=16, channels=1, seed=0):
+    """Pictures with something to learn: a bright bar at a random place."""
+    rng = np.random.default_rng(seed)
+    rows = np.arange(size)[None, :, None, None]
+    columns = np.arange(size)[None, None, :, None]
+    centre, slope = rng.uniform(4, size - 4, (2, count, 1, 1, 1))
+    bar = np.exp(-(((columns - centre) + (rows - size / 2) * (slope / size - 0.5)) ** 2) / 4)
+    return np.broadcast_to(2 * bar - 1, (count, size, size, channels)).astype("float32")

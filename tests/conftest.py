@@ -1,0 +1,33 @@
+"""Two logical CPUs for every test, so that strategies have two replicas to run on."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def real_data():
+    """The folder of prepared tensorflow-datasets sets, or a skip."""
+    folder = os.environ.get("TFDS_DATA_DIR") or ROOT.parent / "shared" / "tensorflow_datasets"
+    if not pathlib.Path(folder).is_dir():
+        pytest.skip("no prepared data sets: set TFDS_DATA_DIR to run this test")
+    return str(folder)
+
+
+@pytest.fixture
+def pictures():
+    """64 smooth random pictures, float32 (64, 16, 16, 1) in [-1, 1]."""
+    from cases import smooth_pictures
+
+    return smooth_pictures(64)

@@ -1,0 +1,163 @@
+"""The same global batch gives the same weights on one replica, two replicas, two workers."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from cases import MODELS, smooth_pictures, train
+
+from keras_genimg import InputError, distribution
+
+HERE = pathlib.Path(__file__).parent
+TOLERANCE = 2e-4
+
+
+@pytest.fixture(scope="module")
+def mirrored():
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="module")
+def one_replica():
+    return {name: train(name, smooth_pictures(64)) for name in MODELS}
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    """What each of two worker processes on loopback ended with."""
+    folder = tmp_path_factory.mktemp("workers")
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = []
+    for index in range(2):
+        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        environment = {
+            **os.environ,
+            "TF_CONFIG": json.dumps(config),
+            "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]),
+        }
+        command = [sys.executable, str(HERE / "worker.py"), str(folder / f"{index}.npz")]
+        processes.append(
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=400)
+            assert process.returncode == 0, errors[-3000:]
+    finally:
+        for process in processes:
+            process.kill()
+    return [dict(np.load(folder / f"{index}.npz")) for index in range(2)]
+
+
+def assert_same(weights, history, other_weights, other_history):
+    assert len(weights) == len(other_weights)
+    for weight, other in zip(weights, other_weights):
+        np.testing.assert_allclose(other, weight, atol=TOLERANCE, rtol=0)
+    assert set(history) == set(other_history)
+    for name in history:
+        np.testing.assert_allclose(other_history[name], history[name], rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_replicas_equal_one(name, one_replica, mirrored, pictures):
+    weights, history = one_replica[name]
+    assert_same(weights, history, *train(name, pictures, mirrored))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_workers_equal_one_replica(name, one_replica, two_workers):
+    weights, history = one_replica[name]
+    for arrays in two_workers:
+        own = [arrays[key] for key in sorted(arrays) if key.startswith(f"{name}/weight_")]
+        logs = {
+            key.split("/log_")[1]: arrays[key] for key in arrays if key.startswith(f"{name}/log_")
+        }
+        assert_same(weights, history, own, logs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_training_that_is_compared_moves_the_weights(name, one_replica, pictures):
+    # Otherwise equal weights would show nothing.
+    import keras
+
+    keras.utils.set_random_seed(1)
+    start = MODELS[name]().get_weights()
+    moved = [np.abs(a - b).max() for a, b in zip(one_replica[name][0], start)]
+    assert max(moved) > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_uneven_last_batch_is_exact_too(name, mirrored, pictures):
+    # 22 pictures in batches of 16: the last batch gives the two replicas different shares.
+    one = train(name, pictures[:27], batch_size=16, epochs=1)
+    two = train(name, pictures[:27], mirrored, batch_size=16, epochs=1)
+    assert_same(*one, *two)
+
+
+def test_noise_of_a_replica_is_its_rows_of_the_global_noise(mirrored):
+    seed = tf.constant([5, 0], tf.int64)
+    whole = distribution.random_normal(distribution.whole_batch(6), (3,), seed)
+    data = mirrored.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensor_slices(tf.range(6)).batch(6)
+    )
+
+    @tf.function
+    def draw(rows):
+        return mirrored.run(
+            lambda x: distribution.random_normal(distribution.global_batch(x), (3,), seed), (rows,)
+        )
+
+    parts = mirrored.experimental_local_results(draw(next(iter(data))))
+    np.testing.assert_array_equal(tf.concat(parts, 0), whole)
+    assert np.abs(parts[0] - parts[1]).min() > 0  # not the same noise twice
+
+
+def test_shares_of_the_global_batch_add_up(mirrored):
+    data = mirrored.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensor_slices(tf.range(9)).batch(6)
+    )
+
+    @tf.function
+    def places(rows):
+        return mirrored.run(lambda x: distribution.global_batch(x)._asdict(), (rows,))
+
+    results = [
+        {k: [int(v) if k != "share" else float(v) for v in mirrored.experimental_local_results(r)]
+         for k, r in places(rows).items()}
+        for rows in data
+    ]
+    assert results[0] == {
+        "size": [3, 3], "first": [0, 3], "global_size": [6, 6], "share": [0.5, 0.5]
+    }
+    assert sum(results[1]["size"]) == 3 and results[1]["global_size"] == [3, 3]
+    assert results[1]["first"][1] == results[1]["size"][0]
+    assert sum(results[1]["share"]) == pytest.approx(1.0)
+
+
+def test_strategy_names(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert distribution.get_strategy("auto").num_replicas_in_sync == 1
+    assert distribution.get_strategy("mirrored").num_replicas_in_sync == 2
+    with pytest.raises(InputError, match="strategy must be one of auto, mirrored, multi_worker"):
+        distribution.get_strategy("horovod")
+    with pytest.raises(InputError, match="TF_CONFIG"):
+        distribution.get_strategy("multi_worker")
+    monkeypatch.setenv("TF_CONFIG", "not json")
+    with pytest.raises(InputError, match="not json"):
+        distribution.get_strategy("multi_worker")
