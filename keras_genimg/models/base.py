@@ -268,7 +268,9 @@ class ImageModel(keras.Model):
         seed = check_seed(seed)
         latents = self.draw_latents(num_images, seed)  # all at once: no batch size in the numbers
         if labels is not None and not self.needs_labels:
-            raise InputError(f"{type(self).__name__} takes no labels. Received: labels={labels!r}.")
+            raise InputError(
+                f"{type(self).__name__} generates without labels. Received: {len(labels)} labels."
+            )
         if self.needs_labels:
             labels = check_labels(labels, self.num_classes)
         decode = self._compiled("images_from_latents")

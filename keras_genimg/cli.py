@@ -1,0 +1,210 @@
+"""The command line: keras-genimg train | generate | evaluate | export | list.
+
+TensorFlow is imported only when a command needs it, so that --help, --version
+and mistakes in the arguments answer at once.
+"""
+
+import argparse
+import ast
+import difflib
+import errno
+import os
+import sys
+import tempfile
+
+from keras_genimg.errors import InputError
+from keras_genimg.version import __version__
+
+__all__ = ["main"]
+
+# Snake-case name -> (class, what it is, the paper).
+MODELS = {
+    "cnn_classifier": ("CNNClassifier", "convolutional classifier", "LeCun et al., 1998"),
+    "gan": ("GAN", "generative adversarial network", "Goodfellow et al., 2014"),
+    "vae": ("VAE", "variational autoencoder", "Kingma and Welling, 2014"),
+    "vq_vae": ("VQVAE", "vector-quantised autoencoder", "van den Oord et al., 2017"),
+}
+
+
+def main(arguments=None):
+    """Runs one command.
+
+    Args:
+        arguments: list of strings, those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 for input that its giver can put right.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        return _refuse(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        return _refuse(f"{error.filename or 'A file'} could not be written: {error.strerror}.")
+    except KeyboardInterrupt:
+        print("\nkeras-genimg: stopped; --resume goes on from the last epoch.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _import_runs():
+    """Imports `keras_genimg.runs`, and TensorFlow without its words about missing GPUs."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as words:
+        os.dup2(words.fileno(), 2)  # TensorFlow's C++ writes past sys.stderr
+        try:
+            import tensorflow  # noqa: F401
+        except BaseException:
+            words.seek(0)
+            os.write(saved, words.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+    from keras_genimg import runs
+
+    return runs
+
+
+def _refuse(message):
+    print(f"keras-genimg: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="keras-genimg", description="Train image generators and use what they learned."
+    )
+    parser.add_argument("--version", action="version", version=f"keras-genimg {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a model into a run folder")
+    train.add_argument("model", metavar="MODEL", help="a name from keras-genimg list")
+    train.add_argument("--data", metavar="NAME", help="glyphs (built in, the default), a "
+                       "tensorflow-datasets set (mnist, fashion_mnist, cifar10), or a folder")
+    train.add_argument("--data-dir", metavar="DIR", help="where prepared data sets are")
+    train.add_argument("--image-size", type=int, metavar="N", help="resize pictures to N x N")
+    train.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colour")
+    train.add_argument("--batch-size", type=int, metavar="N", help="pictures an update (64)")
+    train.add_argument("--epochs", type=int, metavar="N", help="passes over the data (15)")
+    train.add_argument("--steps-per-epoch", type=int, metavar="N", help="end each pass early")
+    train.add_argument("--seed", type=int, metavar="N", help="of weights, noise and order (0)")
+    train.add_argument("--output", metavar="RUN", help="the run folder (runs/MODEL)")
+    again = train.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with a run")
+    again.add_argument("--overwrite", action="store_true", help="replace a run")
+    train.add_argument("--strategy", metavar="NAME", help="auto (default), mirrored, multi_worker")
+    train.add_argument("--set", action="append", default=[], metavar="ARGUMENT=VALUE",
+                       help="any argument of the model or of its compile()")
+    train.set_defaults(run=_train)
+
+    generate = commands.add_parser("generate", help="make pictures with a trained model")
+    generate.add_argument("run_folder", metavar="RUN")
+    generate.add_argument("--count", type=int, default=64, metavar="N")
+    generate.add_argument("--seed", type=int, metavar="N")
+    generate.add_argument("--labels", metavar="0,1,...", help="classes to make, in turn")
+    generate.add_argument("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, "
+                          "FILE.gif, or a folder for one PNG a picture (RUN/generated)")
+    generate.add_argument("--format", choices=("png", "npz", "gif"))
+    generate.set_defaults(run=_generate)
+
+    evaluate = commands.add_parser("evaluate", help="measure a trained model on a data set")
+    evaluate.add_argument("run_folder", metavar="RUN")
+    evaluate.add_argument("--data", required=True, metavar="NAME")
+    evaluate.add_argument("--data-dir", metavar="DIR")
+    evaluate.add_argument("--split", default="test", metavar="NAME")
+    evaluate.add_argument("--count", type=int, metavar="N", help="pictures to use (all)")
+    evaluate.set_defaults(run=_evaluate)
+
+    export = commands.add_parser("export", help="write a trained model for other programs")
+    export.add_argument("run_folder", metavar="RUN")
+    export.add_argument("--format", default="saved_model", choices=("saved_model", "litert", "onnx"))
+    export.add_argument("--output", metavar="PATH")
+    export.set_defaults(run=_export)
+
+    commands.add_parser("list", help="name the models").set_defaults(run=_list)
+    return parser
+
+
+def _train(options):
+    if options.model not in MODELS:
+        near = difflib.get_close_matches(options.model, MODELS)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise InputError(
+            f"MODEL must be one of {', '.join(MODELS)}. Received: {options.model!r}{hint}."
+        )
+    for name in ("image_size", "batch_size", "epochs", "steps_per_epoch"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be positive. Received: {value}.")
+    settings = _settings(options.set)
+    _import_runs().train(
+        options.model,
+        MODELS[options.model][0],
+        {
+            "data": options.data,
+            "data_dir": options.data_dir,
+            "image_size": options.image_size,
+            "channels": options.channels,
+            "batch_size": options.batch_size,
+            "epochs": options.epochs,
+            "steps_per_epoch": options.steps_per_epoch,
+            "seed": options.seed,
+            "strategy": options.strategy,
+            "set": settings or None,
+        },
+        folder=options.output or os.path.join("runs", options.model),
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+
+
+def _settings(pairs):
+    """["beta=4", "loss=hinge"] -> {"beta": 4, "loss": "hinge"}."""
+    settings = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise InputError(f"--set takes ARGUMENT=VALUE. Received: {pair!r}.")
+        try:
+            settings[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            settings[name] = {"true": True, "false": False, "none": None, "null": None,
+                              "nan": float("nan"), "inf": float("inf")}.get(text.lower(), text)
+    return settings
+
+
+def _generate(options):
+    labels = None
+    if options.labels is not None:
+        try:
+            labels = [int(label) for label in options.labels.split(",")]
+        except ValueError:
+            raise InputError(
+                f"--labels takes integers with commas between. Received: {options.labels!r}."
+            ) from None
+    _import_runs().generate(options.run_folder, options.count, options.seed, labels, options.output,
+                  options.format)
+
+
+def _evaluate(options):
+    _import_runs().evaluate(options.run_folder, options.data, options.data_dir, options.split, options.count)
+
+
+def _export(options):
+    _import_runs().export(options.run_folder, options.format, options.output)
+
+
+def _list(options):
+    for name, (class_name, what, paper) in MODELS.items():
+        print(f"{name:<16}{class_name:<16}{what} ({paper})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

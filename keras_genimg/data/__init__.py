@@ -1,0 +1,6 @@
+"""Image sets: built in, from tensorflow-datasets, or from folders of pictures."""
+
+from keras_genimg.data.pictures import DataInfo
+from keras_genimg.data.pipeline import data_info, load
+
+__all__ = ["DataInfo", "data_info", "load"]

@@ -1,0 +1,236 @@
+"""Folders of pictures."""
+
+import functools
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from keras_genimg.data import pictures
+from keras_genimg.errors import InputError
+
+__all__ = ["open_folder"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+NAMES_IN_WARNING = 5
+
+
+class _File(NamedTuple):
+    path: str
+    label: int
+    stamp: tuple  # size and time of change, so that an edited folder is read anew
+
+
+class _Header(NamedTuple):
+    size: tuple  # (height, width)
+    grey: bool
+
+
+def open_folder(folder, split, *, image_size, channels, num_images):
+    """Describes a folder of pictures and how to read it.
+
+    Args:
+        folder: str. Pictures in it are a set without labels; pictures in its
+            sub-folders are labelled by them, in sorted order. Sub-folders "train" and
+            "test" are the splits, each laid out so; without them the folder is "train".
+        split: str.
+        image_size: tuple `(height, width)`, or None if all pictures have one size.
+        channels: 1, 3, or None for 3 if any picture is in colour.
+        num_images: int or None. Takes so many, evenly spread over the sorted files.
+
+    Returns:
+        A `DataInfo`, and a function without arguments that opens a `Reader`.
+
+    Raises:
+        InputError: if there is no such folder, split or readable picture, or if the
+            sizes differ and `image_size` is None.
+    """
+    files, classes = _list_split(folder, split)
+    headers = _read_headers(files)
+    good = [file for file, header in zip(files, headers) if header]
+    bad = [file for file, header in zip(files, headers) if not header]
+    if not good:
+        raise InputError(
+            f"A folder of pictures must hold one that can be read. Received: {folder!r}, "
+            f"where none of {len(files)} can"
+        )
+    headers = [header for header in headers if header]
+    sizes = sorted({header.size for header in headers})
+    if image_size is None and len(sizes) > 1:
+        raise InputError(
+            "Pictures of several sizes need image_size, which cuts and resizes them to one. "
+            f"Received: {folder!r}, with (height, width) from {sizes[0]} to {sizes[-1]}"
+        )
+    channels = channels or (1 if all(header.grey for header in headers) else 3)
+    count = pictures.checked_count(num_images, len(good), folder)
+    good = tuple(good[i * len(good) // count] for i in range(count))
+    image_shape = (*(image_size or sizes[0]), channels)
+    info = pictures.DataInfo(image_shape, count, len(classes) or None)
+
+    def open_reader():
+        if pictures.fits_in_memory(info):
+            images, labels = _decode_all(good, tuple(bad), image_shape)
+            return pictures.read_from_memory(images, labels)
+        whole = [file for file in good if _looks_whole(file.path)]
+        broken = set(good) - set(whole)
+        _warn_of([*bad, *sorted(broken)], len(good) + len(bad))
+        return pictures.read_by_index(len(whole), _read_from_disk(whole, image_shape))
+
+    return info, open_reader
+
+
+def _list_split(folder, split):
+    """The files of a split, and the names of its classes (none for a flat folder)."""
+    if not os.path.isdir(folder):
+        raise InputError(f"A folder of pictures must exist. Received: {folder!r}")
+    roots = {"train": folder}
+    if {"train", "test"} <= set(_sub_folders(folder)):
+        roots = {name: os.path.join(folder, name) for name in _sub_folders(folder)}
+    if split not in roots:
+        raise InputError(
+            f"The split must be one of {sorted(roots)} for the folder {folder!r}; sub-folders "
+            f'"train" and "test" would make it two splits. Received: split={split!r}'
+        )
+    # Both splits number the classes alike, even if one of them lacks a class.
+    classes = sorted({name for root in roots.values() for name in _sub_folders(root)})
+    root = roots[split]
+    flat = [_File(path, 0, stamp) for path, stamp in _pictures_in(root, deep=False)]
+    labelled = [
+        _File(path, label, stamp)
+        for label, name in enumerate(classes)
+        for path, stamp in _pictures_in(os.path.join(root, name), deep=True)
+    ]
+    if flat and labelled:
+        raise InputError(
+            "A folder holds either pictures (no labels) or one sub-folder of pictures for each "
+            f"class. Received: {root!r}, with {len(flat)} pictures beside its sub-folders"
+        )
+    if not flat and not labelled:
+        raise InputError(
+            f"A folder of pictures must hold some ({', '.join(SUFFIXES)}). Received: {root!r}, "
+            "which holds none"
+        )
+    return flat or labelled, () if flat else classes
+
+
+def _sub_folders(folder):
+    return [entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+
+
+def _pictures_in(folder, deep):
+    """Paths and stamps of the pictures in a folder, sorted; none if it does not exist."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "."] if deep else []
+        for name in names:
+            if name.lower().endswith(SUFFIXES) and name[0] != ".":
+                path = os.path.join(parent, name)
+                status = os.lstat(path)  # of a link that leads nowhere too: it will be warned of
+                found.append((path, (status.st_size, status.st_mtime_ns)))
+    return sorted(found)
+
+
+def _read_headers(files):
+    """What each file says of itself, or None where it says nothing readable."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_read_header, files))
+
+
+@functools.lru_cache(maxsize=2**20)
+def _read_header(file):
+    try:
+        with Image.open(file.path) as picture:
+            width, height = picture.size
+            if picture.getexif().get(0x0112, 1) >= 5:  # the camera lay on its side
+                width, height = height, width
+            return _Header((height, width), picture.mode in ("1", "L", "LA", "I", "I;16", "F"))
+    except Exception:  # Pillow's decoders raise what they like
+        return None
+
+
+def _decode(path, image_shape):
+    """The pixels of a file, uint8 `image_shape`, or None where it is corrupt."""
+    try:
+        with Image.open(path) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            return pictures.fit_picture(upright, image_shape[:2], image_shape[2])
+    except Exception:
+        return None
+
+
+@functools.lru_cache(maxsize=4)
+def _decode_all(files, unreadable, image_shape):
+    """Decodes a folder once: uint8 images `(n, h, w, c)` and int32 labels `(n,)`."""
+    images = np.empty((len(files), *image_shape), "uint8")
+
+    def decode_into(index):
+        pixels = _decode(files[index].path, image_shape)
+        if pixels is not None:
+            images[index] = pixels
+        return pixels is not None
+
+    with ThreadPoolExecutor() as pool:
+        readable = np.array(list(pool.map(decode_into, range(len(files)))))
+    corrupt = [file for file, is_readable in zip(files, readable) if not is_readable]
+    if len(corrupt) == len(files):
+        raise InputError(
+            "A folder of pictures must hold one that can be read. Received: "
+            f"{os.path.dirname(files[0].path)!r}, where none of {len(files)} can"
+        )
+    _warn_of([*unreadable, *corrupt], len(files) + len(unreadable))
+    labels = np.array([file.label for file in files], "int32")
+    return (images[readable], labels[readable]) if corrupt else (images, labels)
+
+
+def _warn_of(bad, total):
+    if bad:
+        names = ", ".join(file.path for file in bad[:NAMES_IN_WARNING])
+        more = ", ..." if len(bad) > NAMES_IN_WARNING else ""
+        warnings.warn(
+            f"Skipped {len(bad)} of {total} pictures that cannot be read: {names}{more}",
+            stacklevel=2,
+        )
+
+
+def _looks_whole(path):
+    """Finds most broken files without decoding them, for folders too large to decode twice."""
+    try:
+        if path.lower().endswith((".jpg", ".jpeg")):
+            with open(path, "rb") as file:
+                file.seek(max(0, os.path.getsize(path) - 65536))
+                return b"\xff\xd9" in file.read()  # the end marker, perhaps before a trailer
+        with Image.open(path) as picture:
+            picture.verify()
+        return True
+    except Exception:
+        return False
+
+
+def _read_from_disk(files, image_shape):
+    """Makes the function that decodes batches of indices from their files."""
+    warned = set()
+
+    def decode(index):
+        # A file that breaks off unseen must not end a long training: the next stands in.
+        for file in (*files[index:], *files[:index]):
+            pixels = _decode(file.path, image_shape)
+            if pixels is not None:
+                return pixels, file.label
+            if file.path not in warned:
+                warned.add(file.path)
+                _warn_of([file], len(files))
+        raise OSError(f"None of the {len(files)} pictures can be read any more")
+
+    def decode_batch(indices):
+        images, labels = zip(*(decode(index) for index in indices))
+        return np.stack(images), np.array(labels, "int32")
+
+    def read(indices):
+        pair = tf.numpy_function(decode_batch, [indices], (tf.uint8, tf.int32))
+        return pictures.with_shapes(*pair, indices, image_shape)
+
+    return read

@@ -1,0 +1,11 @@
+"""Run folders: what the command line trains into, resumes and reads from.
+
+A run folder holds `run.json`, `logs.csv`, `samples.png`, `losses.png`,
+`model.keras`, `saved_model/`, `checkpoints/` and `samples/` (one grid an epoch).
+"""
+
+from keras_genimg.runs.folder import load_run
+from keras_genimg.runs.training import train
+from keras_genimg.runs.using import evaluate, export, generate
+
+__all__ = ["evaluate", "export", "generate", "load_run", "train"]

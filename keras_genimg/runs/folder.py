@@ -1,0 +1,111 @@
+"""What a run folder holds, and how it is recognised."""
+
+import csv
+import json
+import os
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_genimg.callbacks import latest_checkpoint
+from keras_genimg.errors import InputError
+from keras_genimg.files import replace_when_complete
+from keras_genimg.version import __version__
+
+__all__ = [
+    "check_run",
+    "cut_logs",
+    "describe_run",
+    "is_run",
+    "load_run",
+    "read_record",
+    "write_json",
+]
+
+
+def load_run(folder):
+    """The trained model of a run folder: its `model.keras`, or its last checkpoint."""
+    check_run(folder)
+    path = os.path.join(folder, "model.keras")
+    if not os.path.exists(path):
+        found = latest_checkpoint(os.path.join(folder, "checkpoints"))
+        if found is None:
+            raise InputError(
+                f"A run folder holds model.keras or a checkpoint once an epoch is done. "
+                f"Received: {folder}, whose first epoch is not."
+            )
+        path = str(found[0])
+    try:
+        return keras.saving.load_model(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(f"{path} could not be read as a model: {error}") from error
+
+
+def is_run(folder):
+    return os.path.isfile(os.path.join(folder, "run.json"))
+
+
+def check_run(folder):
+    if is_run(folder):
+        return
+    wanted = "RUN must be a folder that keras-genimg train made, with a run.json."
+    if os.path.isfile(os.path.join(folder, "saved_model.pb")):
+        raise InputError(f"{wanted} Received: {folder}, which is a SavedModel; its run folder is "
+                         "the one around it.")
+    if not os.path.exists(folder):
+        raise InputError(f"{wanted} Received: {folder}, which does not exist.")
+    raise InputError(f"{wanted} Received: {folder}, which has none.")
+
+
+def describe_run(name, model, settings, info, strategy):
+    return {
+        "model": name,
+        "class": type(model).__name__,
+        "settings": settings,
+        "arguments": model.get_config(),
+        "compile": model.get_compile_config(),
+        "parameters": model.count_params(),
+        "num_images": info.num_images,
+        "replicas": strategy.num_replicas_in_sync,
+        "versions": {
+            "keras_genimg": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def read_record(folder):
+    path = os.path.join(folder, "run.json")
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} could not be read: {error}.") from error
+
+
+def write_json(path, content):
+    """Writes a JSON file, completely or not at all."""
+    with replace_when_complete(path) as partial, open(partial, "w") as file:
+        json.dump(content, file, indent=2, default=str)
+
+
+def cut_logs(path, epochs):
+    """Keeps the header and the rows of the first `epochs` epochs."""
+    if not os.path.exists(path):
+        return
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))
+    kept = rows[:1] + [
+        row for row in rows[1:]
+        if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) < epochs
+    ]
+    if len(kept) < 2:
+        os.remove(path)
+        return
+    with replace_when_complete(path) as partial, open(partial, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(kept)

@@ -1,0 +1,352 @@
+"""The command line: what a newcomer types, and what they mistype."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_genimg.cli import main
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SMALL = ["--image-size", "16", "--batch-size", "8", "--steps-per-epoch", "3"]
+# As the installed script starts: by its name, in a process of its own.
+SCRIPT = "import sys; sys.argv[0] = 'keras-genimg'; from keras_genimg.cli import main; sys.exit(main())"
+
+
+def environment(**more):
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TF_DETERMINISTIC_OPS": "1", **more}
+
+
+def start(*arguments, **more):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+
+
+def refused(capfd, *arguments):
+    """Runs a command that must be refused; returns its one sentence."""
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capfd.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("keras-genimg: error: "), captured.err
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of GAN, two epochs of three steps."""
+    folder = tmp_path_factory.mktemp("runs") / "gan"
+    assert main(["train", "gan", *SMALL, "--epochs", "2", "--output", str(folder)]) == 0
+    return folder
+
+
+def test_help_and_version_do_without_tensorflow():
+    code = (
+        "import sys; sys.argv = ['keras-genimg', '{}']; from keras_genimg.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as exit: assert not exit.code\n"
+        "assert not {{'tensorflow', 'keras', 'numpy', 'matplotlib'}} & set(sys.modules)"
+    )
+    for option in ("--help", "--version"):
+        subprocess.run([sys.executable, "-c", code.format(option)], env=environment(), check=True)
+
+
+def test_list_names_every_model(capsys):
+    import keras_genimg
+
+    assert main(["list"]) == 0
+    listed = {line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    assert listed == set(keras_genimg.models.__all__)
+
+
+@pytest.mark.parametrize("model", ["gan", "vae", "vq_vae", "cnn_classifier"])
+def test_train_fills_the_run_folder(model, tmp_path, capsys):
+    folder = tmp_path / model
+    assert main(["train", model, *SMALL, "--epochs", "2", "--output", str(folder)]) == 0
+
+    printed = capsys.readouterr().out
+    wanted = {"samples.png", "losses.png", "logs.csv", "model.keras", "saved_model", "run.json"}
+    assert wanted <= {path.name for path in folder.iterdir()}
+    for name in wanted:
+        assert str(folder / name) in printed
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "complete" and record["epochs_done"] == 2
+    assert record["settings"]["seed"] == 0 and record["seconds"] > 0
+    assert {"tensorflow", "keras", "keras_genimg"} <= set(record["versions"])
+    assert all(np.isfinite(value) for value in record["final_logs"].values())
+    with open(folder / "logs.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert float(rows[-1]["loss" if model != "gan" else "g_loss"]) == pytest.approx(
+        record["final_logs"]["loss" if model != "gan" else "g_loss"], rel=1e-5
+    )
+    Image.open(folder / "samples.png").verify()
+    if model != "cnn_classifier":
+        assert len(list((folder / "samples").glob("*.png"))) == 2
+    assert "serving_default" in tf.saved_model.load(str(folder / "saved_model")).signatures
+
+
+def test_a_run_is_never_overwritten_by_accident(run, capfd):
+    before = (run / "model.keras").read_bytes()
+    message = refused(capfd, "train", "gan", *SMALL, "--output", run)
+    assert "--overwrite" in message and "--resume" in message and str(run) in message
+    assert (run / "model.keras").read_bytes() == before
+
+
+def test_overwrite_replaces_only_run_folders(tmp_path, capfd):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    message = refused(capfd, "train", "gan", *SMALL, "--output", tmp_path, "--overwrite")
+    assert "run.json" in message
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_resume_keeps_settings_and_goes_on(tmp_path, capfd):
+    folder = tmp_path / "vae"
+    assert main(["train", "vae", *SMALL, "--epochs", "1", "--output", str(folder)]) == 0
+    capfd.readouterr()
+    message = refused(capfd, "train", "vae", "--output", folder, "--resume", "--batch-size", "9")
+    assert "batch_size=9 (was 8)" in message
+    assert "run of vae" in refused(capfd, "train", "gan", "--output", folder, "--resume")
+    assert main(["train", "vae", "--output", str(folder), "--resume", "--epochs", "3"]) == 0
+    with open(folder / "logs.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+    assert json.loads((folder / "run.json").read_text())["epochs_done"] == 3
+
+
+def test_a_run_killed_twice_ends_as_if_it_never_was(tmp_path):
+    arguments = ["train", "gan", *SMALL, "--epochs", "6", "--set", "networks=dcgan"]
+    unbroken = start(*arguments, "--output", tmp_path / "unbroken")
+    _, errors = unbroken.communicate(timeout=300)
+    assert unbroken.returncode == 0, errors
+
+    folder = tmp_path / "killed"
+    for checkpoint, more in (("epoch-0001", []), ("epoch-0003", ["--resume"])):
+        victim = start(*arguments, "--output", folder, *more)
+        deadline = time.time() + 200
+        while not (folder / "checkpoints" / f"{checkpoint}.keras").exists():
+            assert victim.poll() is None and time.time() < deadline, victim.communicate()
+            time.sleep(0.01)
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+        assert not (folder / "model.keras").exists()  # it did not finish
+    last = start(*arguments, "--output", folder, "--resume")
+    _, errors = last.communicate(timeout=300)
+    assert last.returncode == 0, errors
+
+    models = [keras.saving.load_model(tmp_path / name / "model.keras") for name in ("unbroken", "killed")]
+    for one, other in zip(*(model.variables for model in models)):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+    for name in ("generator_optimizer", "discriminator_optimizer"):
+        slots = [[v.numpy() for v in getattr(model, name).variables] for model in models]
+        assert all((a == b).all() for a, b in zip(*slots))
+    rows = [(tmp_path / name / "logs.csv").read_text() for name in ("unbroken", "killed")]
+    assert rows[0] == rows[1]
+
+
+def test_train_is_quiet_about_missing_gpus(tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    process = start("train", "vae", *SMALL, "--epochs", "1", "--output", tmp_path / "run")
+    out, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert "3/3" in out and "loss" in out
+    for word in ("cuda", "GPU", "oneDNN", "InitializeLog", "Warning"):
+        assert word.lower() not in errors.lower(), errors
+
+
+def test_two_workers_train_one_run(tmp_path):
+    from test_distribution import free_ports
+
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = []
+    for index in range(2):
+        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        processes.append(start(
+            "train", "vae", *SMALL, "--epochs", "2", "--strategy", "multi_worker",
+            "--output", tmp_path / "run", TF_CONFIG=json.dumps(cluster),
+        ))
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "complete" and record["replicas"] == 2
+    assert "samples.png" in outputs[0][0] and "samples.png" not in outputs[1][0]
+
+    alone = start("train", "vae", *SMALL, "--epochs", "2", "--output", tmp_path / "alone")
+    assert alone.communicate(timeout=200) and alone.returncode == 0
+    losses = [json.loads((tmp_path / name / "run.json").read_text())["final_logs"]["loss"]
+              for name in ("run", "alone")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_mirrored_strategy_by_name(tmp_path):
+    folder = tmp_path / "run"
+    command = ["train", "gan", *SMALL, "--epochs", "1", "--strategy", "mirrored"]
+    assert main([*command, "--output", str(folder)]) == 0
+    assert json.loads((folder / "run.json").read_text())["replicas"] == 2
+
+
+def test_set_reaches_constructor_and_compile(tmp_path):
+    folder = tmp_path / "run"
+    settings = ["latent_dim=5", "loss=hinge", "learning_rate=1e-3", "ema_decay=None"]
+    command = ["train", "gan", *SMALL, "--epochs", "1", "--output", str(folder)]
+    assert main([*command, *(word for s in settings for word in ("--set", s))]) == 0
+    model = keras.saving.load_model(folder / "model.keras")
+    assert model.latent_dim == 5 and model.loss_name == "hinge" and model.ema_generator is None
+    assert float(model.generator_optimizer.learning_rate) == pytest.approx(1e-3)
+
+
+def test_generate_in_each_format(run, tmp_path, capsys):
+    assert main(["generate", str(run), "--count", "5", "--seed", "7", "--output", str(tmp_path / "a.npz")]) == 0
+    stored = np.load(tmp_path / "a.npz")
+    images = keras.saving.load_model(run / "model.keras").generate(5, seed=7)
+    assert stored["images"].dtype == np.uint8 and int(stored["seed"]) == 7
+    np.testing.assert_allclose(stored["images"], (images + 1) * 127.5, atol=0.51)
+
+    assert main(["generate", str(run), "--count", "5", "--seed", "7", "--output", str(tmp_path / "each")]) == 0
+    files = sorted((tmp_path / "each").iterdir())
+    assert len(files) == 5
+    with Image.open(files[2]) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), stored["images"][2, ..., 0])
+        assert picture.text["generated"] == "yes" and picture.text["seed"] == "7"
+        assert picture.text["model"] == "GAN"
+
+    assert main(["generate", str(run), "--count", "5", "--output", str(tmp_path / "grid.png")]) == 0
+    Image.open(tmp_path / "grid.png").verify()
+    assert main(["generate", str(run), "--count", "5", "--output", str(tmp_path / "a.gif")]) == 0
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == 5
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "a.gif")
+
+
+def test_generate_refusals(run, tmp_path, capfd):
+    assert "num_images" in refused(capfd, "generate", run, "--count", "-3")
+    assert "without labels" in refused(capfd, "generate", run, "--labels", "0,1")
+    assert "--labels takes integers" in refused(capfd, "generate", run, "--labels", "a,b")
+    (tmp_path / "mine.txt").write_text("keep")
+    assert "new or empty folder" in refused(capfd, "generate", run, "--output", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_evaluate_writes_what_the_model_measures(run, capsys):
+    assert main(["evaluate", str(run), "--data", "glyphs", "--count", "50"]) == 0
+    results = json.loads((run / "metrics.json").read_text())
+    assert results["count"] == 50 and results["split"] == "test"
+    assert set(results["metrics"]) == {"d_loss", "g_loss", "real_score", "fake_score"}
+    assert f"{results['metrics']['d_loss']:.4f}" in capsys.readouterr().out
+
+
+def test_export_in_each_format(run, tmp_path, capsys):
+    for format, name in (("saved_model", "saved_model"), ("litert", "model.tflite"), ("onnx", "model.onnx")):
+        if format == "onnx":
+            pytest.importorskip("tf2onnx")
+        assert main(["export", str(run), "--format", format]) == 0
+        assert capsys.readouterr().out.strip() == str(run / name)
+        assert (run / name).exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["gann"], ["gann", "did you mean gan?"]),
+        (["transformer"], ["transformer", "gan, vae, vq_vae"]),
+        (["gan", "--data", "fashion_mnits"], ["fashion_mnits", "fashion_mnist"]),
+        (["gan", "--set", "latent_dim=0"], ["latent_dim", "positive", "0"]),
+        (["gan", "--set", "latent_dim"], ["ARGUMENT=VALUE", "latent_dim"]),
+        (["gan", "--set", "colour=red"], ["colour", "latent_dim"]),
+        (["gan", "--set", "loss=l2"], ["l2", "non_saturating"]),
+        (["gan", "--set", "learning_rate=nan"], ["learning_rate", "nan", "finite"]),
+        (["vae", "--set", "beta=inf"], ["beta", "inf", "finite"]),
+        (["gan", "--batch-size", "0"], ["--batch-size", "0", "positive"]),
+        (["gan", "--epochs", "-1"], ["--epochs", "-1", "positive"]),
+        (["gan", "--image-size", "30"], ["30x30", "32x32"]),
+        (["gan", "--image-size", "300"], ["300", "256"]),
+        (["gan", "--channels", "2"], ["channels", "2"]),
+        (["gan", "--batch-size", "30000"], ["30000", "20000"]),
+        (["gan", "--strategy", "horovod"], ["horovod", "mirrored"]),
+        (["gan", "--strategy", "multi_worker"], ["TF_CONFIG"]),
+    ],
+)
+def test_train_refusals_write_nothing(arguments, words, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    message = refused(capfd, "train", *arguments)
+    for word in words:
+        assert word in message, message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_folder_as_data(tmp_path, capfd):
+    (tmp_path / "pictures").mkdir()
+    message = refused(capfd, "train", "gan", "--data", tmp_path / "pictures", "--output", tmp_path / "run")
+    assert str(tmp_path / "pictures") in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_pictures_trains_and_names_the_corrupt_one(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(12):
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    (folder / "broken.png").write_bytes(b"no picture at all")
+    with pytest.warns(UserWarning, match="broken.png"):
+        code = main(["train", "vae", "--data", str(folder), "--batch-size", "4", "--epochs", "1",
+                     "--output", str(tmp_path / "run")])
+    assert code == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["arguments"]["image_shape"] == [16, 16, 3]
+
+
+def test_not_a_run_folder(run, tmp_path, capfd):
+    for command in ("generate", "export"):
+        message = refused(capfd, command, run / "saved_model")
+        assert "SavedModel" in message and "run.json" in message
+    assert "does not exist" in refused(capfd, "generate", tmp_path / "nowhere")
+    assert "run.json" in refused(capfd, "train", "gan", "--resume", "--output", tmp_path)
+
+
+def test_nan_from_the_start_leaves_nothing(tmp_path, capfd):
+    message = refused(capfd, "train", "gan", *SMALL, "--epochs", "3", "--set", "learning_rate=1e30",
+                      "--output", tmp_path / "run")
+    assert "step 1 of epoch 1" in message and "nan" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_nan_later_leaves_the_last_good_checkpoint(tmp_path):
+    import keras_genimg
+    from keras_genimg.callbacks import Resume, latest_checkpoint
+
+    vae = keras_genimg.VAE((16, 16, 1), latent_dim=4)
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([3], [1e-5, 1e30])
+    vae.compile(keras.optimizers.SGD(rate))
+    images = np.zeros((24, 16, 16, 1), "float32")  # three steps an epoch
+    with pytest.raises(ValueError, match="became nan at step 3 of epoch 2"):
+        vae.fit(images, batch_size=8, epochs=4, verbose=0, callbacks=[Resume(tmp_path)])
+    path, epoch = latest_checkpoint(tmp_path)
+    assert epoch == 1
+    good = keras.saving.load_model(path)
+    assert all(np.isfinite(weight).all() for weight in good.get_weights())
+    assert np.isfinite(good.generate(4, seed=1)).all()
+
+
+def test_full_disk(tmp_path, capfd):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)],
+                      capture_output=True).returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        message = refused(capfd, "train", "gan", *SMALL, "--epochs", "1", "--output", disk / "run")
+        assert "No space left on device" in message
+        assert not list(disk.rglob("*.partial*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
