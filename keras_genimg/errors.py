@@ -1,5 +1,7 @@
 """The one error type for input that its giver can put right."""
 
+__all__ = ["InputError"]
+
 
 class InputError(ValueError):
     """Input that cannot be used, told in one sentence.
