@@ -16,6 +16,7 @@ Without a strategy each function here reduces to the obvious one-liner.
 """
 
 import json
+import math
 import os
 from typing import NamedTuple
 
@@ -36,6 +37,10 @@ __all__ = [
 ]
 
 STRATEGIES = ("auto", "mirrored", "multi_worker")
+
+
+_SQRT_2 = math.sqrt(2.0)
+_INSIDE_2 = math.erf(_SQRT_2)  # share of the normal distribution within two deviations
 
 
 class GlobalBatch(NamedTuple):
@@ -112,6 +117,22 @@ def _rows_of(draw, batch, shape):
     return draw((batch.global_size, *shape))[batch.first : batch.first + batch.size]
 
 
+def _unit_uniform(shape, seed):
+    """Uniform in [0, 1), from 24 random bits.
+
+    TensorFlow's own random floats are others under XLA than without; its random
+    integers are the same, and so is what is computed from them.
+    """
+    bits = tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox")
+    bits = tf.bitwise.right_shift(tf.bitcast(bits, tf.uint32), tf.constant(8, tf.uint32))
+    return tf.cast(bits, tf.float32) * 2.0**-24
+
+
+def _symmetric_uniform(shape, seed):
+    """Uniform in (-1, 1): the middles of 2^24 intervals, so that neither end is met."""
+    return 2.0 * _unit_uniform(shape, seed) - (1.0 - 2.0**-24)
+
+
 def random_normal(batch, shape, seed):
     """Standard normal noise, a row a picture.
 
@@ -125,21 +146,21 @@ def random_normal(batch, shape, seed):
         number of replicas.
     """
     return _rows_of(
-        lambda full: tf.random.stateless_normal(full, seed, alg="philox"), batch, shape
+        lambda full: _SQRT_2 * tf.math.erfinv(_symmetric_uniform(full, seed)), batch, shape
     )
 
 
 def random_truncated_normal(batch, shape, seed):
     """As `random_normal`, from the standard normal cut off at two deviations."""
     return _rows_of(
-        lambda full: tf.random.stateless_truncated_normal(full, seed, alg="philox"), batch, shape
+        lambda full: _SQRT_2 * tf.math.erfinv(_INSIDE_2 * _symmetric_uniform(full, seed)), batch, shape
     )
 
 
 def random_uniform(batch, shape, seed, low=0.0, high=1.0):
     """As `random_normal`, uniform in [low, high)."""
     return _rows_of(
-        lambda full: tf.random.stateless_uniform(full, seed, low, high, alg="philox"), batch, shape
+        lambda full: low + (high - low) * _unit_uniform(full, seed), batch, shape
     )
 
 

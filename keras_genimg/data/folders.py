@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from keras_genimg.data import pictures
+from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
 
 __all__ = ["open_folder"]
@@ -78,7 +79,7 @@ def open_folder(folder, split, *, image_size, channels, num_images):
         whole = [file for file in good if _looks_whole(file.path)]
         broken = set(good) - set(whole)
         _warn_of([*bad, *sorted(broken)], len(good) + len(bad))
-        return pictures.read_by_index(len(whole), _read_from_disk(whole, image_shape))
+        return _read_from_disk(whole, image_shape)
 
     return info, open_reader
 
@@ -211,26 +212,28 @@ def _looks_whole(path):
 
 
 def _read_from_disk(files, image_shape):
-    """Makes the function that decodes batches of indices from their files."""
+    """The `Reader` of files that are decoded anew in each pass."""
     warned = set()
 
     def decode(index):
         # A file that breaks off unseen must not end a long training: the next stands in.
-        for file in (*files[index:], *files[:index]):
+        for step in range(len(files)):
+            file = files[(index + step) % len(files)]
             pixels = _decode(file.path, image_shape)
             if pixels is not None:
-                return pixels, file.label
+                return pixels, np.int32(file.label)
             if file.path not in warned:
                 warned.add(file.path)
                 _warn_of([file], len(files))
         raise OSError(f"None of the {len(files)} pictures can be read any more")
 
-    def decode_batch(indices):
-        images, labels = zip(*(decode(index) for index in indices))
-        return np.stack(images), np.array(labels, "int32")
+    def read_one(index):
+        # One call a picture keeps the calls short, see `call_python`.
+        image, label = call_python(decode, [index], (tf.uint8, tf.int32))
+        return tf.ensure_shape(image, image_shape), tf.ensure_shape(label, ())
 
-    def read(indices):
-        pair = tf.numpy_function(decode_batch, [indices], (tf.uint8, tf.int32))
-        return pictures.with_shapes(*pair, indices, image_shape)
+    def order(seed):
+        indices = pictures.indices_in_order(len(files), seed)
+        return indices.map(read_one, tf.data.AUTOTUNE, deterministic=True)
 
-    return read
+    return pictures.Reader(len(files), order, lambda images, labels: (images, labels))

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
 
 __all__ = [
@@ -16,9 +17,9 @@ __all__ = [
     "checked_count",
     "fit_picture",
     "fits_in_memory",
+    "indices_in_order",
     "read_by_index",
     "read_from_memory",
-    "with_shapes",
 ]
 
 # Decoded sets up to this many bytes are held in memory; larger ones are decoded in every pass.
@@ -56,15 +57,16 @@ class Reader(NamedTuple):
 
 
 def read_by_index(num_images, read):
-    """The `Reader` of a set where any image can be reached: its passes are permutations."""
+    """The `Reader` of a set that reads whole batches of image numbers at once."""
+    return Reader(num_images, lambda seed: indices_in_order(num_images, seed), read)
 
-    def order(seed):
-        indices = tf.range(num_images, dtype=tf.int64)
-        if seed is not None:
-            indices = tf.random.experimental.stateless_shuffle(indices, seed, alg="philox")
-        return tf.data.Dataset.from_tensor_slices(indices)
 
-    return Reader(num_images, order, read)
+def indices_in_order(num_images, seed):
+    """The dataset of all image numbers: permuted by a seed `(2,)`, ascending for None."""
+    indices = tf.range(num_images, dtype=tf.int64)
+    if seed is not None:
+        indices = tf.random.experimental.stateless_shuffle(indices, seed, alg="philox")
+    return tf.data.Dataset.from_tensor_slices(indices)
 
 
 def fits_in_memory(info):
@@ -130,19 +132,11 @@ def read_from_memory(images, labels):
     """
 
     def read(indices):
-        pair = tf.numpy_function(
-            lambda numbers: (images[numbers], labels[numbers]),
-            [indices],
-            (tf.uint8, tf.int32),
-            stateful=False,
+        batch_images, batch_labels = call_python(
+            lambda numbers: (images[numbers], labels[numbers]), [indices], (tf.uint8, tf.int32)
         )
-        return with_shapes(*pair, indices, images.shape[1:])
+        batch_images.set_shape((indices.shape[0], *images.shape[1:]))
+        batch_labels.set_shape((indices.shape[0],))
+        return batch_images, batch_labels
 
     return read_by_index(len(images), read)
-
-
-def with_shapes(images, labels, indices, image_shape):
-    """Tells TensorFlow the shapes of what a NumPy function returned."""
-    images.set_shape((indices.shape[0], *image_shape))
-    labels.set_shape((indices.shape[0],))
-    return images, labels

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.data.datasets import open_set
+from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
 
 __all__ = ["data_info", "load"]
@@ -168,7 +169,8 @@ class _Passes:
 
     An iteration counts when its last batch has been handed over. Keras looks at one
     batch ahead of training under a strategy, and drops it: were the start counted,
-    one replica and several would see different orders.
+    one replica and several would see different orders. (They still may in a set of
+    only a few batches, which a strategy fetches whole for that look.)
     """
 
     def __init__(self, first, epochs):
@@ -177,7 +179,7 @@ class _Passes:
 
     def numbers(self):
         start = tf.data.Dataset.range(1).map(
-            lambda _: tf.ensure_shape(tf.numpy_function(lambda: self.next, [], tf.int64), ())
+            lambda _: tf.ensure_shape(call_python(lambda: self.next, [], tf.int64, True), ())
         )
         return start.flat_map(lambda first: tf.data.Dataset.range(first, first + self.epochs))
 
@@ -189,7 +191,7 @@ class _Passes:
         def hand_over(number, batch):
             tf.cond(
                 tf.equal(number, total - 1),
-                lambda: tf.numpy_function(advance, [], tf.int64),
+                lambda: call_python(advance, [], tf.int64, stateful=True),
                 lambda: tf.constant(0, tf.int64),
             )
             return batch

@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_genimg.data import pictures
+from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
 
 __all__ = ["is_tfds_name", "open_tfds", "tfds_names"]
@@ -224,7 +225,7 @@ def _decoder(feature, image_shape):
     def decode(encoded, label):
         image = feature.decode_example(encoded)
         if tuple(feature.shape) != tuple(image_shape):
-            image = tf.numpy_function(fit, [image], tf.uint8, stateful=False)
+            image = call_python(fit, [image], tf.uint8)
         return tf.ensure_shape(image, image_shape), label
 
     return decode

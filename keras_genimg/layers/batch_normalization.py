@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.distribution import sum_over_replicas
+from keras_genimg.errors import InputError
 
 __all__ = ["BatchNormalization"]
 
@@ -24,6 +25,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Reference: Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167
     """
+
+    def build(self, input_shape):
+        if self.axis not in (-1, len(input_shape) - 1):
+            raise InputError(
+                "BatchNormalization normalises the last axis alone, axis=-1. "
+                f"Received: axis={self.axis}."
+            )
+        super().build(input_shape)
 
     def call(self, inputs, training=None, mask=None):
         if not training or not self.trainable:

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.distribution import global_batch, random_uniform
+from keras_genimg.errors import InputError
 
 __all__ = ["Dropout"]
 
@@ -30,8 +31,11 @@ class Dropout(keras.layers.Layer):
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"rate must be at least 0 and below 1. Received: rate={rate}.")
+        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+        if not (number and 0 <= rate < 1):
+            raise InputError(
+                f"rate must be a number of at least 0 and below 1. Received: rate={rate!r}."
+            )
         self.rate = rate
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

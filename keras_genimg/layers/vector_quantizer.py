@@ -1,5 +1,7 @@
 """Vector quantisation with a codebook learned by gradient or by moving averages."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -7,6 +9,10 @@ from keras_genimg.distribution import global_batch, sum_over_replicas
 from keras_genimg.errors import InputError
 
 __all__ = ["VectorQuantizer"]
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -71,16 +77,26 @@ class VectorQuantizer(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         for name, value in (("num_embeddings", num_embeddings), ("embedding_dim", embedding_dim)):
-            if not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a positive integer. Received: {name}={value!r}.")
-        if ema_decay is not None and not 0 < ema_decay < 1:
+        if ema_decay is not None and not (_is_number(ema_decay) and 0 < ema_decay < 1):
             raise InputError(
                 f"ema_decay must lie between 0 and 1, or be None. Received: ema_decay={ema_decay!r}."
             )
-        if not 0 <= commitment_cost < float("inf"):
+        if not (_is_number(commitment_cost) and commitment_cost >= 0):
             raise InputError(
                 "commitment_cost must be a finite number, 0 or more. "
                 f"Received: commitment_cost={commitment_cost!r}."
+            )
+        if not (_is_number(epsilon) and epsilon > 0):
+            raise InputError(
+                f"epsilon must be a finite number above 0. Received: epsilon={epsilon!r}."
+            )
+        threshold = dead_code_threshold
+        if threshold is not None and not (_is_number(threshold) and threshold >= 0):
+            raise InputError(
+                "dead_code_threshold must be a finite number, 0 or more, or be None. "
+                f"Received: dead_code_threshold={threshold!r}."
             )
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
@@ -92,22 +108,24 @@ class VectorQuantizer(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         shape = (num_embeddings, embedding_dim)
         limit = 1.0 / num_embeddings
+        # Without autocast: under a 16-bit policy the codebook is still read in 32 bits.
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=shape,
             initializer=keras.initializers.RandomUniform(-limit, limit, seed=seed),
             dtype="float32",
+            autocast=False,
             trainable=ema_decay is None,
         )
         # Counts start at one, never at zero: the first division must be harmless.
         self.cluster_size = self.add_weight(
             name="cluster_size", shape=(num_embeddings,), initializer="ones", dtype="float32",
-            trainable=False,
+            autocast=False, trainable=False,
         )
         if ema_decay is not None:
             self.embedding_sums = self.add_weight(
                 name="embedding_sums", shape=shape, initializer="zeros", dtype="float32",
-                trainable=False,
+                autocast=False, trainable=False,
             )
             self.embedding_sums.assign(self.embeddings)
         self.built = True

@@ -6,7 +6,6 @@ import tensorflow as tf
 from keras_genimg import distribution
 from keras_genimg.errors import InputError
 from keras_genimg.models.base import ImageModel, latent_seed
-from keras_genimg.models.checks import check_number
 from keras_genimg.networks import check_count
 
 __all__ = ["AdversarialModel"]
@@ -40,7 +39,7 @@ class AdversarialModel(ImageModel):
     def __init__(self, image_shape, latent_dim, noise="normal", seed=None, **kwargs):
         super().__init__(image_shape, seed=seed, **kwargs)
         self.latent_dim = check_count("latent_dim", latent_dim)
-        if noise not in NOISES:
+        if not isinstance(noise, str) or noise not in NOISES:
             raise InputError(f"noise must be one of {', '.join(NOISES)}. Received: {noise!r}.")
         self.noise = noise
         self.ema_generator = None
@@ -78,7 +77,12 @@ class AdversarialModel(ImageModel):
         self.ema_decay = decay
         if decay is None:
             return
-        check_number("ema_decay", decay, 0.0, 1.0)
+        number = isinstance(decay, (int, float)) and not isinstance(decay, bool)
+        if not (number and 0 <= decay < 1):
+            raise InputError(
+                "ema_decay must be a number of at least 0 and below 1, or None. "
+                f"Received: ema_decay={decay!r}."
+            )
         self.ema_generator = keras.models.clone_model(self.generator)
         self.ema_generator.set_weights(self.generator.get_weights())
         self.ema_generator.trainable = False  # no optimizer may move it
@@ -90,7 +94,8 @@ class AdversarialModel(ImageModel):
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)
         decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
         for average, weight in zip(self.ema_generator.weights, self.generator.weights):
-            average.assign(average.value + (1.0 - decay) * (weight.value - average.value))
+            # In place: three passes over the weights where an assignment takes four.
+            average.value.assign_sub((1.0 - decay) * (average.value - weight.value))
 
     def sample_latents(self, batch):
         """Noise for this replica's rows of the global batch: `(n, latent_dim)`."""

@@ -106,7 +106,7 @@ class ImageModel(keras.Model):
 
     def default_optimizers(self, learning_rate=None):
         """The paper's optimizers by attribute name; `learning_rate` replaces the paper's."""
-        return {"optimizer": keras.optimizers.Adam(learning_rate or 1e-3)}
+        return {"optimizer": keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate)}
 
     def optimized_weights(self):
         """What each optimizer trains, by the optimizer's attribute name."""
@@ -421,6 +421,18 @@ class ImageModel(keras.Model):
 
     def get_config(self):
         return {**super().get_config(), "image_shape": list(self.image_shape), "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # The default networks take the policy that is set while they are made: it must be
+        # that of the saved model, not that of the process which loads it.
+        policy = keras.config.dtype_policy()
+        if config.get("dtype") is not None:
+            keras.config.set_dtype_policy(keras.dtype_policies.get(config["dtype"]))
+        try:
+            return super().from_config(config, custom_objects=custom_objects)
+        finally:
+            keras.config.set_dtype_policy(policy)
 
     def images_spec(self):
         """The `tf.TensorSpec` of a batch of this model's pictures, named `images`."""

@@ -1,6 +1,7 @@
 """Checks of what users hand to models: each raises one clear `InputError`."""
 
 import math
+import re
 
 import keras
 import numpy as np
@@ -51,7 +52,8 @@ def adopt_network(role, network, input_shape, output_shapes):
         role: string, for messages.
         network: `keras.Model` or layer.
         input_shape: tuple without the batch axis.
-        output_shapes: list of the shapes it must return, without the batch axis.
+        output_shapes: list of the shapes it must return, without the batch axis; a
+            string is the name of a size that the network chooses.
 
     Returns:
         The network, built.
@@ -67,16 +69,32 @@ def adopt_network(role, network, input_shape, output_shapes):
     try:
         outputs = network(keras.KerasTensor((None, *input_shape)))
     except (ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{role} must take inputs of shape {takes}. It answered: {reason}") from error
+        raise InputError(
+            f"{role} must take inputs of shape {takes}. It answered: {_first_reason(error)}"
+        ) from error
     made = [("batch", *output.shape[1:]) for output in keras.tree.flatten(outputs)]
     wanted = [("batch", *shape) for shape in output_shapes]
-    if made != wanted:
+    if len(made) != len(wanted) or not all(map(_fits, made, wanted)):
         raise InputError(
             f"{role} must map {takes} to {' and '.join(map(str, wanted))}. "
             f"Received: a network that makes {' and '.join(map(str, made))}."
         )
     return network
+
+
+def _fits(made, wanted):
+    return len(made) == len(wanted) and all(
+        size == found or (isinstance(size, str) and isinstance(found, int))
+        for found, size in zip(made, wanted)
+    )
+
+
+def _first_reason(error):
+    """The sentence inside what Keras wraps around a layer's error, without its colours."""
+    lines = re.sub("\x1b\\[[0-9;]*m", "", str(error)).split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    wrapped = len(lines) > 1 and lines[0].startswith("Exception encountered")
+    return lines[wrapped][:200] if lines else type(error).__name__
 
 
 def first_two(element):

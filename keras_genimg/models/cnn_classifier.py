@@ -4,12 +4,19 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_genimg.errors import InputError
+from keras_genimg.layers import Dropout
 from keras_genimg.models.base import ImageModel
 from keras_genimg.models.checks import check_number
-from keras_genimg.layers import Dropout
 from keras_genimg.networks import check_count, check_image_shape
 
 __all__ = ["CNNClassifier"]
+
+
+def _check_counts(name, values):
+    if not isinstance(values, (tuple, list)):
+        raise InputError(f"{name} must be a tuple of integers. Received: {name}={values!r}.")
+    return tuple(check_count(name, value) for value in values)
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -58,13 +65,18 @@ class CNNClassifier(ImageModel):
         image_shape = check_image_shape(image_shape)
         super().__init__(image_shape, seed=seed, **kwargs)
         self.num_classes = check_count("num_classes", num_classes, minimum=2)
-        self.filters = tuple(check_count("filters", width) for width in filters)
-        self.units = tuple(check_count("units", width) for width in units)
+        self.filters = _check_counts("filters", filters)
+        self.units = _check_counts("units", units)
         self.dropout = check_number("dropout", dropout, 0.0, 0.99)
 
         images = keras.Input(image_shape)
         x = images
         for width in self.filters:
+            if min(x.shape[1:3]) < 3:
+                raise InputError(
+                    "Each entry of filters halves the picture, and a 3x3 convolution needs a side "
+                    f"of 3. Received: filters={self.filters!r} for image_shape={image_shape!r}."
+                )
             x = layers.Conv2D(width, 3, activation="relu")(x)  # (B, h, w, c) -> (B, h-2, w-2, f)
             x = layers.MaxPooling2D(2, padding="same")(x)
         x = layers.Flatten()(x)  # (B, h, w, f) -> (B, h*w*f)

@@ -105,7 +105,7 @@ class GAN(AdversarialModel):
         if self.networks == "dcgan":
             return dcgan_discriminator(self.image_shape)
         return dcgan_discriminator(
-            self.image_shape, filters=64, widest=512, kernel_size=5, normalization=False
+            self.image_shape, filters=64, widest=512, kernel_size=5, normalization=False, levels=4
         )
 
     def default_optimizers(self, learning_rate=None):

@@ -91,7 +91,7 @@ class VAE(ImageModel):
         self.latent_dim = check_count("latent_dim", latent_dim)
         self.beta = check_number("beta", beta)
         self.kl_warmup_steps = check_count("kl_warmup_steps", kl_warmup_steps, minimum=0)
-        if networks not in NETWORKS:
+        if not isinstance(networks, str) or networks not in NETWORKS:
             raise InputError(f"networks must be one of {', '.join(NETWORKS)}. Received: {networks!r}.")
         if likelihood not in LIKELIHOODS:
             raise InputError(

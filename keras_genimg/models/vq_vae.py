@@ -98,14 +98,13 @@ class VQVAE(ImageModel):
     def _adopt_encoder(self, encoder):
         """The encoder, and the shape (h, w) of its grid."""
         dim = self.quantizer.embedding_dim
-        height, width, _ = self.image_shape
-        if encoder is None:
-            encoder = vq_encoder(self.image_shape, dim)
-        elif isinstance(encoder, keras.Model) and encoder.built:
-            shape = encoder.output_shape
-            height, width = (4 * side if side else height for side in shape[1:3])
-        code_shape = (height // 4, width // 4)
-        return adopt_network("encoder", encoder, self.image_shape, [(*code_shape, dim)]), code_shape
+        encoder = adopt_network(
+            "encoder",
+            encoder or vq_encoder(self.image_shape, dim),
+            self.image_shape,
+            [("height", "width", dim)],
+        )
+        return encoder, encoder(keras.KerasTensor((None, *self.image_shape))).shape[1:3]
 
     def train_step(self, data):
         """One step on Eq. 3 of van den Oord et al. (2017)."""
@@ -141,12 +140,8 @@ class VQVAE(ImageModel):
 
     def _log_terms(self, batch, loss, reconstruction_loss, vq_loss, indices):
         # The perplexity is that of the global batch: counts add up, perplexities do not.
-        counts = tf.math.bincount(
-            tf.reshape(indices, [-1]),
-            minlength=self.quantizer.num_embeddings,
-            maxlength=self.quantizer.num_embeddings,
-            dtype=tf.float32,
-        )
+        one_hot = tf.one_hot(tf.reshape(indices, [-1]), self.quantizer.num_embeddings)
+        counts = tf.reduce_sum(one_hot, axis=0)  # tf.math.bincount does not compile under XLA
         counts = distribution.sum_over_replicas(counts)  # (K,)
         shares = counts / tf.reduce_sum(counts)
         perplexity = tf.exp(-tf.reduce_sum(tf.math.xlogy(shares, shares)))
@@ -215,7 +210,8 @@ class VQVAE(ImageModel):
         }
 
     def deterministic_signature(self):
-        return self.signatures()["reconstruct"]
+        # In one ONNX graph an output may not be called as an input is.
+        return (lambda images: {"reconstructions": self.call(images)}), [self.images_spec()]
 
     def get_config(self):
         own_encoder, own_decoder = self._own_networks

@@ -104,6 +104,7 @@ def dcgan_discriminator(
     momentum=0.9,
     dropout=0.0,
     normalization=True,
+    levels=None,
     name="discriminator",
 ):
     """Picture to logit: convolutions that halve, LeakyReLU(0.2), a dense unit.
@@ -117,6 +118,8 @@ def dcgan_discriminator(
         momentum: float. Of the batch normalisation (none after the first layer).
         dropout: float. Rate after each layer.
         normalization: bool. Whether there is batch normalisation.
+        levels: int, optional. Convolutions; by default as many as leave no side
+            above 7.
         name: string.
 
     Returns:
@@ -129,7 +132,7 @@ def dcgan_discriminator(
 
     Reference: Radford et al. (2016), section 3, https://arxiv.org/abs/1511.06434
     """
-    sizes = halvings(image_shape)
+    sizes = halvings(image_shape, levels=levels)
     widths = _widths(len(sizes) - 1, filters, widest)
 
     images = keras.Input(image_shape)

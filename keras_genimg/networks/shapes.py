@@ -54,18 +54,23 @@ def check_image_shape(image_shape, default_networks=True):
     return shape
 
 
-def halvings(image_shape, smallest=7):
+def halvings(image_shape, smallest=7, levels=None):
     """The sizes from the picture down to a grid of at most `smallest` a side.
 
     Args:
         image_shape: (height, width, ...).
         smallest: int. A side that is already this small is not halved again.
+        levels: int, optional. Halves this many times instead, down to a side of one.
 
     Returns:
         List of (height, width), the picture first; odd sides round up, as
         strided convolutions with padding "same" do: (28, 28), (14, 14), (7, 7).
     """
     sizes = [tuple(image_shape[:2])]
+    if levels is not None:
+        for _ in range(levels):
+            sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+        return sizes
     while max(sizes[-1]) > smallest:
         sizes.append(tuple(-(-side // 2) if side > smallest else side for side in sizes[-1]))
     return sizes
