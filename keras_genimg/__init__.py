@@ -26,6 +26,7 @@ _SUBPACKAGES = (
     "metrics",
     "models",
     "networks",
+    "optimizers",
     "plotting",
 )
 

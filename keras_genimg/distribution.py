@@ -15,6 +15,7 @@ several (`tf.distribute.MirroredStrategy`) and on several workers
 Without a strategy each function here reduces to the obvious one-liner.
 """
 
+import functools
 import json
 import math
 import os
@@ -39,8 +40,7 @@ __all__ = [
 STRATEGIES = ("auto", "mirrored", "multi_worker")
 
 
-_SQRT_2 = math.sqrt(2.0)
-_INSIDE_2 = math.erf(_SQRT_2)  # share of the normal distribution within two deviations
+INSIDE_TWO_DEVIATIONS = math.erf(math.sqrt(2.0))  # share of a normal distribution
 
 
 class GlobalBatch(NamedTuple):
@@ -128,9 +128,17 @@ def _unit_uniform(shape, seed):
     return tf.cast(bits, tf.float32) * 2.0**-24
 
 
-def _symmetric_uniform(shape, seed):
-    """Uniform in (-1, 1): the middles of 2^24 intervals, so that neither end is met."""
-    return 2.0 * _unit_uniform(shape, seed) - (1.0 - 2.0**-24)
+def _normal(shape, seed):
+    """Standard normal by the transform of Box and Muller (1958), finite for any bits."""
+    radius, angle = tf.unstack(_unit_uniform((2, *shape), seed))
+    # 1 - u lies in (0, 1]: its logarithm is finite.
+    return tf.sqrt(-2.0 * tf.math.log(1.0 - radius)) * tf.cos(2.0 * math.pi * angle)
+
+
+def _truncated_normal(shape, seed):
+    """Standard normal within two deviations, by the inverse of its distribution function."""
+    uniform = 2.0 * _unit_uniform(shape, seed) - 1.0  # [-1, 1)
+    return math.sqrt(2.0) * tf.math.erfinv(INSIDE_TWO_DEVIATIONS * uniform)
 
 
 def random_normal(batch, shape, seed):
@@ -145,23 +153,17 @@ def random_normal(batch, shape, seed):
         float32 tensor `(n, *shape)`: row i belongs to picture i whatever the
         number of replicas.
     """
-    return _rows_of(
-        lambda full: _SQRT_2 * tf.math.erfinv(_symmetric_uniform(full, seed)), batch, shape
-    )
+    return _rows_of(lambda full: _normal(full, seed), batch, shape)
 
 
 def random_truncated_normal(batch, shape, seed):
     """As `random_normal`, from the standard normal cut off at two deviations."""
-    return _rows_of(
-        lambda full: _SQRT_2 * tf.math.erfinv(_INSIDE_2 * _symmetric_uniform(full, seed)), batch, shape
-    )
+    return _rows_of(lambda full: _truncated_normal(full, seed), batch, shape)
 
 
 def random_uniform(batch, shape, seed, low=0.0, high=1.0):
     """As `random_normal`, uniform in [low, high)."""
-    return _rows_of(
-        lambda full: low + (high - low) * _unit_uniform(full, seed), batch, shape
-    )
+    return _rows_of(lambda full: low + (high - low) * _unit_uniform(full, seed), batch, shape)
 
 
 def get_strategy(name="auto"):
@@ -194,11 +196,17 @@ def get_strategy(name="auto"):
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored":
-        devices = gpus or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored(tuple(device.name for device in gpus or tf.config.list_logical_devices("CPU")))
     if len(gpus) > 1:
-        return tf.distribute.MirroredStrategy()
+        return _mirrored(tuple(device.name for device in gpus))
     return tf.distribute.get_strategy()
+
+
+@functools.lru_cache(maxsize=None)
+def _mirrored(devices):
+    # One a process: TensorFlow 2.21 numbers the collectives of each strategy from the same
+    # start, and a second strategy on the same devices stops at the first shape that differs.
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _cluster_workers():

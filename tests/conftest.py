@@ -25,6 +25,14 @@ def real_data():
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def mirrored():
+    """Two replicas on two logical CPUs; one strategy for all tests, see `get_strategy`."""
+    from keras_genimg.distribution import get_strategy
+
+    return get_strategy("mirrored")
+
+
 @pytest.fixture
 def pictures():
     """64 smooth random pictures, float32 (64, 16, 16, 1) in [-1, 1]."""

@@ -359,3 +359,23 @@ def test_another_backend_of_keras(backend, how, tmp_path):
         "keras_genimg.errors.InputError: keras_genimg needs the TensorFlow backend of Keras; set "
         f"the environment variable KERAS_BACKEND=tensorflow. Received: backend '{backend}'."
     )
+
+
+def test_a_py_dataset_is_looked_at_too(compiled):
+    class Wrong(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return np.full((4, *SHAPE), 7.0, "float32")
+
+    assert_refused(lambda: compiled["vae"].fit(Wrong(), verbose=0), "[-1, 1]", "from 7 to 7")
+
+
+def test_optimizers_that_cannot_be_used():
+    assert_refused(lambda: gan().compile("bogus"), "generator_optimizer", "bogus", "adam")
+    adam = keras.optimizers.Adam()
+    assert_refused(lambda: gan().compile(adam, adam), "optimizer of its own", "Adam")
+    assert_refused(
+        lambda: gan().compile("sgd", learning_rate=0.1), "learning_rate", "generator_optimizer"
+    )

@@ -19,11 +19,6 @@ TOLERANCE = 2e-4
 
 
 @pytest.fixture(scope="module")
-def mirrored():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
-@pytest.fixture(scope="module")
 def one_replica():
     return {name: train(name, smooth_pictures(64)) for name in MODELS}
 
@@ -126,6 +121,37 @@ def test_noise_of_a_replica_is_its_rows_of_the_global_noise(mirrored):
     parts = mirrored.experimental_local_results(draw(next(iter(data))))
     np.testing.assert_array_equal(tf.concat(parts, 0), whole)
     assert np.abs(parts[0] - parts[1]).min() > 0  # not the same noise twice
+
+
+@pytest.mark.parametrize("bits", [0, 2**31 - 1, -(2**31), -1])
+def test_noise_is_finite_for_the_most_extreme_bits(bits, monkeypatch):
+    # One draw in 2^24 has them: an epoch or two of training.
+    monkeypatch.setattr(
+        tf.random, "stateless_uniform", lambda shape, *_, **__: tf.fill(shape, tf.constant(bits))
+    )
+    batch, seed = distribution.whole_batch(2), tf.constant([1, 0], tf.int64)
+    for draw in (
+        distribution.random_normal,
+        distribution.random_truncated_normal,
+        distribution.random_uniform,
+    ):
+        values = draw(batch, (3,), seed).numpy()
+        assert np.isfinite(values).all() and np.abs(values).max() < 6
+
+
+def test_noise_has_the_moments_it_should():
+    batch, seed = distribution.whole_batch(200_000), tf.constant([9, 0], tf.int64)
+    normal = distribution.random_normal(batch, (2,), seed).numpy().astype("float64")
+    moments = [np.mean(normal**power) for power in (1, 2, 3, 4)]
+    np.testing.assert_allclose(moments, [0, 1, 0, 3], atol=0.05)
+    assert abs(np.corrcoef(normal.T)[0, 1]) < 0.01
+    truncated = distribution.random_truncated_normal(batch, (2,), seed).numpy()
+    assert np.abs(truncated).max() <= 2.0
+    # 1 - 2 a phi(a) / (Phi(a) - Phi(-a)) at a = 2
+    assert np.var(truncated) == pytest.approx(0.7737, abs=0.01)
+    uniform = distribution.random_uniform(batch, (2,), seed, -1.0, 1.0).numpy()
+    assert -1 <= uniform.min() and uniform.max() < 1
+    assert np.var(uniform) == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_shares_of_the_global_batch_add_up(mirrored):

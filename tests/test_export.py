@@ -131,22 +131,9 @@ class Functions:
 LATENTS = tf.TensorSpec([None, LATENT_DIM], tf.float32, "latents")
 
 
-def two_replicas():
-    if len(tf.config.list_physical_devices("CPU")) == 1:
-        try:
-            tf.config.set_logical_device_configuration(
-                tf.config.list_physical_devices("CPU")[0],
-                [tf.config.LogicalDeviceConfiguration()] * 2,
-            )
-        except RuntimeError:  # another test has started TensorFlow already
-            pass
-    devices = [device.name for device in tf.config.list_logical_devices("CPU")][:2]
-    return tf.distribute.MirroredStrategy(devices)
-
-
 @pytest.fixture(scope="module")
-def strategy():
-    return two_replicas()
+def strategy(mirrored):
+    return mirrored
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,9 @@ from keras_genimg.models.checks import (
     first_two,
 )
 from keras_genimg.models.logs import LogMeans, StopOnNonFiniteLogs
+from keras_genimg.models.optimizers import prepare_optimizers
 from keras_genimg.networks import check_count
+from keras_genimg.optimizers import Adam
 
 __all__ = ["ImageModel", "latent_seed"]
 
@@ -102,37 +104,26 @@ class ImageModel(keras.Model):
         self._execution.update(execution)
         check_count("steps_per_execution", self._execution["steps_per_execution"])
         super().compile(optimizer=None, **self._execution)
-        self._set_optimizers(optimizers, learning_rate)
+        if learning_rate is not None:
+            check_number("learning_rate", learning_rate)
+        with self.distribute_strategy.scope():
+            prepared = prepare_optimizers(
+                optimizers,
+                self.default_optimizers(learning_rate),
+                self.optimized_weights(),
+                learning_rate,
+            )
+        for name, prepared_optimizer in prepared.items():
+            setattr(self, name, prepared_optimizer)
+        self._optimizer_names = list(prepared)
 
     def default_optimizers(self, learning_rate=None):
         """The paper's optimizers by attribute name; `learning_rate` replaces the paper's."""
-        return {"optimizer": keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate)}
+        return {"optimizer": Adam(1e-3 if learning_rate is None else learning_rate)}
 
     def optimized_weights(self):
         """What each optimizer trains, by the optimizer's attribute name."""
         return {"optimizer": self.trainable_variables}
-
-    def _set_optimizers(self, optimizers, learning_rate):
-        if learning_rate is not None:
-            check_number("learning_rate", learning_rate)
-            given = [name for name, optimizer in optimizers.items() if optimizer is not None]
-            if given:
-                raise InputError(
-                    "learning_rate sets the rate of the default optimizers and goes with no other. "
-                    f"Received: learning_rate={learning_rate} and {' and '.join(given)}."
-                )
-        # Slots are made now: a step that is traced under a strategy may not make them.
-        with self.distribute_strategy.scope():
-            defaults = self.default_optimizers(learning_rate)
-            weights = self.optimized_weights()
-            for name, optimizer in optimizers.items():
-                optimizer = defaults[name] if optimizer is None else keras.optimizers.get(optimizer)
-                rate = optimizer._learning_rate
-                if not callable(rate):
-                    check_number(f"learning rate of {name}", float(keras.ops.convert_to_numpy(rate)))
-                optimizer.build(weights[name])
-                setattr(self, name, optimizer)
-        self._optimizer_names = list(optimizers)
 
     def get_compile_config(self):
         if not self.compiled:
@@ -230,7 +221,7 @@ class ImageModel(keras.Model):
         return super().evaluate(x, y, *args, **kwargs)
 
     def _check_data(self, x, y=None):
-        """Looks at all of an array, or at the first batch of a dataset."""
+        """Looks at all of an array, or at the first batch of a dataset or `PyDataset`."""
         if x is None:
             raise InputError(f"{type(self).__name__} needs pictures. Received: None.")
         if isinstance(x, tf.data.Dataset):
@@ -238,6 +229,8 @@ class ImageModel(keras.Model):
             for element in x.take(1):
                 images, labels = first_two(element)
                 check_array(self, np.asarray(images), None if labels is None else np.asarray(labels))
+        elif isinstance(x, keras.utils.PyDataset):
+            self._check_data(*first_two(x[0]))
         elif isinstance(x, (np.ndarray, tf.Tensor)):
             labels = None if y is None else np.asarray(y)
             check_element(self, x, labels)

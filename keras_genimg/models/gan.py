@@ -14,6 +14,7 @@ from keras_genimg.networks import (
     mlp_discriminator,
     mlp_generator,
 )
+from keras_genimg.optimizers import Adam
 
 __all__ = ["GAN"]
 
@@ -112,8 +113,8 @@ class GAN(AdversarialModel):
         # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5.
         rate = 2e-4 if learning_rate is None else learning_rate
         return {
-            "generator_optimizer": keras.optimizers.Adam(rate, beta_1=0.5),
-            "discriminator_optimizer": keras.optimizers.Adam(rate, beta_1=0.5),
+            "generator_optimizer": Adam(rate, beta_1=0.5),
+            "discriminator_optimizer": Adam(rate, beta_1=0.5),
         }
 
     def train_step(self, data):

@@ -10,6 +10,7 @@ from keras_genimg.metrics import CodesUsed
 from keras_genimg.models.base import ImageModel
 from keras_genimg.models.checks import adopt_network, check_latents, check_number
 from keras_genimg.networks import check_image_shape, vq_decoder, vq_encoder
+from keras_genimg.optimizers import Adam
 
 __all__ = ["VQVAE"]
 
@@ -162,7 +163,7 @@ class VQVAE(ImageModel):
 
     def default_optimizers(self, learning_rate=None):
         # Section 4: Adam, 2e-4.
-        return {"optimizer": keras.optimizers.Adam(2e-4 if learning_rate is None else learning_rate)}
+        return {"optimizer": Adam(2e-4 if learning_rate is None else learning_rate)}
 
     def call(self, images, training=False):
         """Images through their codes and back."""

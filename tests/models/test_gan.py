@@ -260,14 +260,14 @@ def test_the_papers_optimizers():
     gan = small()
     gan.compile()
     for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
-        assert type(optimizer) is keras.optimizers.Adam
+        assert isinstance(optimizer, keras.optimizers.Adam)
         assert float(optimizer.learning_rate) == pytest.approx(2e-4) and optimizer.beta_1 == 0.5
     assert gan.generator_optimizer is not gan.discriminator_optimizer
     gan.compile(learning_rate=1e-3)
     assert float(gan.discriminator_optimizer.learning_rate) == pytest.approx(1e-3)
     gan.compile(generator_optimizer="sgd")
     assert type(gan.generator_optimizer) is keras.optimizers.SGD
-    assert type(gan.discriminator_optimizer) is keras.optimizers.Adam
+    assert isinstance(gan.discriminator_optimizer, keras.optimizers.Adam)
 
 
 # -------------------------------------------------------------- networks of one's own
