@@ -164,6 +164,7 @@ def save_png(path, image_or_grid, metadata=None, scale=1):
     for name, value in (metadata or {}).items():
         notes.add_text(str(name), str(value))
     # The format is named because the path may be a temporary one.
+    _make_parent(path)
     _to_pillow(image, scale).save(path, format="PNG", pnginfo=notes, optimize=True)
     return path
 
@@ -200,6 +201,7 @@ def save_gif(path, frames, duration_ms=100, scale=1):
         steps = np.moveaxis(np.asarray(frames), 1, 0)  # (B, T, h, w, c) -> (T, B, h, w, c)
         frames = [image_grid(step) for step in steps]
     pictures = [_to_pillow(frame, scale) for frame in frames]
+    _make_parent(path)
     pictures[0].save(
         path,
         format="GIF",
@@ -209,6 +211,10 @@ def save_gif(path, frames, duration_ms=100, scale=1):
         loop=0,
     )
     return path
+
+
+def _make_parent(path):
+    os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
 
 
 def _read_csv(path):
@@ -334,5 +340,6 @@ def _draw(path, panels, curves):
         axes.spines[["top", "right"]].set_visible(False)
         if len(drawn) > 1:
             axes.legend(fontsize=8, frameon=False)
+    _make_parent(path)
     figure.savefig(path)
     return path
