@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,7 +122,13 @@ def test_resume_keeps_settings_and_goes_on(tmp_path, capfd):
     assert main(["train", "vae", "--output", str(folder), "--resume", "--epochs", "3"]) == 0
     with open(folder / "logs.csv") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
-    assert json.loads((folder / "run.json").read_text())["epochs_done"] == 3
+    record = json.loads((folder / "run.json").read_text())
+    assert record["epochs_done"] == 3
+    # A run that is done already is told again, not trained again.
+    assert main(["train", "vae", "--output", str(folder), "--resume"]) == 0
+    again = json.loads((folder / "run.json").read_text())
+    for name in ("status", "seconds", "epochs_done", "final_logs", "settings"):
+        assert again[name] == record[name]
 
 
 def test_a_run_killed_twice_ends_as_if_it_never_was(tmp_path):
@@ -319,6 +326,20 @@ def test_nan_from_the_start_leaves_nothing(tmp_path, capfd):
                       "--output", tmp_path / "run")
     assert "step 1 of epoch 1" in message and "nan" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_a_replacement_that_fails_gives_the_old_run_back(run, tmp_path, capfd):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    explosive = ["--epochs", "1", "--set", "learning_rate=1e30", "--output", folder, "--overwrite"]
+    assert "nan" in refused(capfd, "train", "gan", *SMALL, *explosive)
+    assert (folder / "model.keras").read_bytes() == (run / "model.keras").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+    command = ["train", "gan", *SMALL, "--epochs", "1", "--output", str(folder), "--overwrite"]
+    assert main(command) == 0
+    assert json.loads((folder / "run.json").read_text())["epochs_done"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_nan_later_leaves_the_last_good_checkpoint(tmp_path):

@@ -89,12 +89,13 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
 
     record = describe_run(name, model, settings, info, strategy)
     callbacks = _callbacks(model, folder, settings)
+    replaced = f"{os.path.normpath(folder)}.replaced"
     if chief:
         if overwrite and os.path.isdir(folder):
-            shutil.rmtree(folder)
-        earlier = read_record(folder).get("seconds", 0.0) if resume else 0.0
+            shutil.rmtree(replaced, ignore_errors=True)
+            os.rename(folder, replaced)  # deleted when the new run has something to show
         cut_logs(os.path.join(folder, "logs.csv"), first_epoch)
-        progress = RunProgress(folder, record, earlier)
+        progress = RunProgress(folder, record, read_record(folder) if resume else {})
         # The log line before the checkpoint: a row without its checkpoint is cut off when the
         # run is resumed, a checkpoint without its row would leave a hole.
         callbacks = [progress, keras.callbacks.CSVLogger(progress.logs_path, append=True), *callbacks]
@@ -109,25 +110,30 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
         )
     except InputError:
         if chief and latest_checkpoint(os.path.join(folder, "checkpoints")) is None:
-            shutil.rmtree(folder, ignore_errors=True)  # nothing was learned: nothing is left
+            # Nothing was learned: nothing is left, and nothing is lost.
+            shutil.rmtree(folder, ignore_errors=True)
+            if os.path.isdir(replaced):
+                os.rename(replaced, folder)
         raise
     if chief:
         _write_results(model, folder, settings, progress.record)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 class RunProgress(keras.callbacks.Callback):
     """Keeps `run.json` up to date: seconds, epochs done and the logs of the last one."""
 
-    def __init__(self, folder, record, earlier_seconds):
+    def __init__(self, folder, record, earlier):
         super().__init__()
         self.path = os.path.join(folder, "run.json")
         self.logs_path = os.path.join(folder, "logs.csv")
-        self.record = {**record, "status": "training"}
-        self.earlier_seconds = earlier_seconds
+        self.earlier_seconds = earlier.get("seconds", 0.0)  # of the run that is resumed
+        done = {name: earlier[name] for name in ("epochs_done", "final_logs") if name in earlier}
+        self.record = {**record, "status": "training", "seconds": self.earlier_seconds, **done}
 
     def on_train_begin(self, logs=None):
         self.began = time.perf_counter()
-        write_json(self.path, {**self.record, "seconds": self.earlier_seconds})
+        write_json(self.path, self.record)
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = self.earlier_seconds + time.perf_counter() - self.began
