@@ -52,13 +52,15 @@ kg.plotting.plot_losses(history.history, f"{FOLDER}/losses.png")
 
 # %% [markdown]
 # ## Walk through the noise
-# Noise vectors near each other give pictures near each other: on the line between two of them, one
-# digit turns into another.
+# Noise vectors near each other give pictures near each other: on the way between two of them, one
+# digit turns into another. The way is an arc: cos(a) z_1 + sin(a) z_2 is again standard normal noise
+# for every angle a, while the middle of the straight line would be shorter than any noise that the
+# generator has met (try it: the digits fade).
 
 # %%
 ends = gan.draw_latents(2, seed=3)  # (2, 64)
-steps = tf.linspace(0.0, 1.0, 10)[:, None]  # (10, 1)
-walk = gan(ends[0] * (1 - steps) + ends[1] * steps)  # (10, 64) -> (10, 28, 28, 1)
+angle = tf.linspace(0.0, 1.5708, 10)[:, None]  # (10, 1)
+walk = gan(tf.cos(angle) * ends[0] + tf.sin(angle) * ends[1])  # (10, 64) -> (10, 28, 28, 1)
 kg.plotting.save_png(f"{FOLDER}/walk.png", kg.plotting.image_grid(walk.numpy(), columns=10), scale=2)
 
 # %% [markdown]
