@@ -1,6 +1,7 @@
 """Metrics: how good the pictures are, and how much of a model is in use."""
 
 from keras_genimg.metrics.codebook_usage import CodesUsed, codebook_perplexity
+from keras_genimg.metrics.features import FeatureExtractor, get_features
 from keras_genimg.metrics.frechet_distance import (
     RunningMoments,
     frechet_distance,
@@ -13,10 +14,12 @@ from keras_genimg.metrics.precision_recall import precision_recall_density_cover
 
 __all__ = [
     "CodesUsed",
+    "FeatureExtractor",
     "RunningMoments",
     "codebook_perplexity",
     "frechet_distance",
     "frechet_distance_from_moments",
+    "get_features",
     "inception_score",
     "kernel_distance",
     "nearest_training_images",

@@ -1,0 +1,252 @@
+"""From images to features: by a classifier of the package, by Inception, or by any function."""
+
+import hashlib
+import json
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_genimg.errors import InputError
+from keras_genimg.metrics.checks import check_count, to_float_array
+
+__all__ = ["FeatureExtractor", "get_features"]
+
+CLASSIFIERS = pathlib.Path(__file__).parent / "classifiers"
+INCEPTION_SIZE = 299  # pixels a side that the network was trained on
+RANGE_TOLERANCE = 0.01  # beyond [-1, 1], for the rounding of whatever made the images
+
+
+class FeatureExtractor:
+    """Features of images, by the name that a distance in them is called by.
+
+    Args:
+        name: string.
+        function: takes a float32 array of images `(n, height, width, channels)` and gives
+            features `(n, dimensions)`, or if `has_logits` a pair of them and logits
+            `(n, classes)`.
+        image_shape: tuple `(height, width, channels)` of the images that it takes; None in it,
+            or instead of it, for any.
+        dimension: int, or None if only the function knows, until it has been called.
+        has_logits: bool.
+        batch_size: int. Images handed to the function at a time.
+
+    Example:
+        >>> extractor = get_features("fashion_mnist")
+        >>> extractor(images).shape, extractor.metric_name("frechet_distance")
+        ((1000, 128), 'frechet_distance[fashion_mnist]')
+    """
+
+    def __init__(
+        self,
+        name,
+        function,
+        *,
+        image_shape=None,
+        dimension=None,
+        has_logits=False,
+        batch_size=256,
+    ):
+        self.name = name
+        self.image_shape = tuple(image_shape or (None, None, None))
+        self.dimension = dimension
+        self.has_logits = has_logits
+        self.batch_size = check_count(batch_size, "batch_size", 1)
+        self._function = function
+
+    def __call__(self, images):
+        """Features of images in [-1, 1].
+
+        Args:
+            images: float array or tensor `(n, height, width, channels)`, any n.
+
+        Returns:
+            float32 array `(n, dimension)`.
+
+        Raises:
+            InputError: images of another shape or range than the extractor takes.
+        """
+        return self._run(images, logits=False)
+
+    def logits(self, images):
+        """What the classifier predicts, for the Inception Score.
+
+        Args:
+            images: as for the features.
+
+        Returns:
+            float32 array `(n, classes)`.
+
+        Raises:
+            InputError: as for the features, or an extractor that is no classifier.
+        """
+        if not self.has_logits:
+            raise InputError(
+                "Logits need the features of a classifier, such as "
+                f'"inception_v3". Received: features={self.name!r}.'
+            )
+        return self._run(images, logits=True)
+
+    def metric_name(self, base):
+        """The name of a metric in these features: "frechet_distance[fashion_mnist]".
+
+        A distance in other features than those of the 2015 Inception graph is not the FID.
+        """
+        return f"{base}[{self.name}]"
+
+    def check_image_shape(self, image_shape):
+        """Raises an `InputError` unless images `(height, width, channels)` can be taken."""
+        shape = tuple(image_shape)
+        fits = len(shape) == 3 and all(
+            mine is None or mine == given for mine, given in zip(self.image_shape, shape)
+        )
+        if fits:
+            return
+        height, width, channels = ("any" if side is None else side for side in self.image_shape)
+        advice = ""
+        if len(shape) == 3 and shape[2] != channels and {shape[2], channels} == {1, 3}:
+            advice = "; grey and colour are not converted into each other unasked"
+        raise InputError(
+            f"Features {self.name!r} take images of height {height}, width {width} and "
+            f"channels {channels}{advice}. Received: shape={shape}."
+        )
+
+    def _run(self, images, logits):
+        if not hasattr(images, "shape"):
+            images = np.asarray(images)
+        self.check_image_shape(images.shape[1:])
+        if len(images) == 0:  # not every network runs on none: one stands in for the dimension
+            return self._batch(np.zeros((1, *images.shape[1:]), "float32"), logits)[:0]
+        found = []
+        for start in range(0, len(images), self.batch_size):
+            batch = to_float_array(images[start : start + self.batch_size], "images")
+            if max(-batch.min(), batch.max()) > 1.0 + RANGE_TOLERANCE:
+                raise InputError(
+                    "images must be in [-1, 1]. "
+                    f"Received: values from {batch.min():g} to {batch.max():g}."
+                )
+            found.append(self._batch(batch.astype("float32", copy=False), logits))
+        return np.concatenate(found)
+
+    def _batch(self, images, logits):
+        values = self._function(images)
+        if self.has_logits:
+            values = values[1 if logits else 0]
+        values = np.asarray(values)
+        if values.ndim != 2 or len(values) != len(images):
+            raise InputError(
+                f"Features {self.name!r} must be (images, dimensions), one row an image. "
+                f"Received: shape={values.shape} for {len(images)} images."
+            )
+        if not logits:
+            self.dimension = values.shape[1]
+        return values.astype("float32", copy=False)
+
+
+def get_features(features, image_shape=None):
+    """The feature extractor that a name or a function means.
+
+    Args:
+        features: "fashion_mnist", "mnist", "glyphs" (28x28 grey) or "cifar10" (32x32 colour):
+            the last layer but one of a small classifier of that set, which comes with the
+            package; "inception_v3": that of Keras's ImageNet classifier, for colour images of
+            any size, whose weights are downloaded once; a function or a model that takes
+            images in [-1, 1] and gives `(images, dimensions)`; or a `FeatureExtractor`.
+        image_shape: tuple `(height, width, channels)`, to learn at once whether such images
+            fit the extractor.
+
+    Returns:
+        `FeatureExtractor`.
+
+    Raises:
+        InputError: an unknown name, images that do not fit, a damaged file of the package, or
+            weights that cannot be downloaded.
+
+    Example:
+        >>> extractor = get_features("fashion_mnist", image_shape=(28, 28, 1))
+        >>> extractor(images).shape
+        (1000, 128)
+        >>> frechet_distance(extractor(training), extractor(images))  # float, ()
+
+    Reference: Szegedy et al. (2015), https://arxiv.org/abs/1512.00567, for "inception_v3".
+    """
+    if isinstance(features, FeatureExtractor):
+        extractor = features
+    elif callable(features):
+        name = getattr(features, "__name__", None) or getattr(features, "name", None)
+        extractor = FeatureExtractor(str(name or type(features).__name__), features)
+    else:
+        cards = _read_cards()
+        if not isinstance(features, str) or features not in [*cards, "inception_v3"]:
+            names = ", ".join(f'"{name}"' for name in [*cards, "inception_v3"])
+            raise InputError(
+                f"features must be {names}, or a function of images. "
+                f"Received: features={features!r}."
+            )
+        if features != "inception_v3":
+            extractor = _open_classifier(features, cards[features])
+        else:
+            extractor = _open_inception()
+    if image_shape is not None:
+        extractor.check_image_shape(image_shape)
+    return extractor
+
+
+def _read_cards():
+    return json.loads((CLASSIFIERS / "cards.json").read_text(encoding="utf-8"))
+
+
+def _open_classifier(name, card):
+    path = CLASSIFIERS / f"{name}.keras"
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    if found != card["sha256"]:
+        raise InputError(
+            f"The classifier {path} must be the file that came with the package; installing the "
+            f"package anew brings it back. Received: {found} instead of sha256 {card['sha256']}."
+        )
+    model = keras.models.load_model(path, compile=False)
+    outputs = [model.get_layer(card["layer"]).output, model.output]
+    return FeatureExtractor(
+        name,
+        _compiled(keras.Model(model.input, outputs)),
+        image_shape=card["input_shape"],
+        dimension=card["dimension"],
+        has_logits=True,
+    )
+
+
+def _open_inception():
+    # The features must not depend on the precision that somebody else trains in.
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        model = keras.applications.InceptionV3(classifier_activation=None)
+    except Exception as error:  # Keras raises plain ones when a download fails
+        raise InputError(
+            'Features "inception_v3" need the ImageNet weights of keras.applications, which are '
+            "downloaded the first time and kept in ~/.keras/models. "
+            f"Received: {str(error) or type(error).__name__}"
+        ) from error
+    finally:
+        keras.config.set_dtype_policy(policy)
+    run = _compiled(keras.Model(model.input, [model.get_layer("avg_pool").output, model.output]))
+    size = (INCEPTION_SIZE, INCEPTION_SIZE)
+
+    def resize_and_run(images):
+        return run(tf.image.resize(images, size, antialias=True))  # (n, h, w, 3) -> (n, *size, 3)
+
+    return FeatureExtractor(
+        "inception_v3",
+        resize_and_run,
+        image_shape=(None, None, 3),
+        dimension=model.get_layer("avg_pool").output.shape[-1],
+        has_logits=True,
+        batch_size=32,
+    )
+
+
+def _compiled(model):
+    """The model as one graph for batches of any size."""
+    signature = tf.TensorSpec((None, *model.input.shape[1:]), "float32")
+    return tf.function(lambda images: model(images, training=False), input_signature=[signature])
