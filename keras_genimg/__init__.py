@@ -1,10 +1,10 @@
 """Image generators for Keras 3: GANs, VAEs and VQ-VAEs that train with `model.fit`."""
 
 import importlib
-import json
 import os
 import sys
 
+from keras_genimg.backend import check_backend
 from keras_genimg.errors import InputError
 from keras_genimg.version import __version__
 
@@ -45,27 +45,9 @@ def __dir__():
     return sorted(__all__)
 
 
-def _configured_backend():
-    """The Keras backend that is, or will be, in use: found without importing Keras."""
-    if "keras" in sys.modules:
-        return sys.modules["keras"].backend.backend()
-    if "KERAS_BACKEND" in os.environ:
-        return os.environ["KERAS_BACKEND"]
-    home = os.environ.get("KERAS_HOME", os.path.join(os.path.expanduser("~"), ".keras"))
-    try:
-        with open(os.path.join(home, "keras.json")) as file:
-            return json.load(file).get("backend", "tensorflow")
-    except (OSError, ValueError):
-        return "tensorflow"
-
-
-if _configured_backend() != "tensorflow":
-    raise InputError(
-        "keras_genimg needs the TensorFlow backend of Keras; set the environment variable "
-        f"KERAS_BACKEND=tensorflow. Received: backend {_configured_backend()!r}."
-    )
-
 # Importing the models registers them with Keras, so that keras.saving.load_model finds them.
-# Only the command line puts this off: it answers --help and --version without TensorFlow.
+# Only the command line puts this off: it answers --help and --version without TensorFlow, and
+# tells of a wrong backend in its own way.
 if not os.path.basename(sys.argv[0]).startswith("keras-genimg"):
+    check_backend()
     importlib.import_module("keras_genimg.models")

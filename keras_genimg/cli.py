@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 
+from keras_genimg.backend import check_backend
 from keras_genimg.errors import InputError
 from keras_genimg.version import __version__
 
@@ -53,6 +54,7 @@ def main(arguments=None):
 
 def _import_runs():
     """Imports `keras_genimg.runs`, and TensorFlow without its words about missing GPUs."""
+    check_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     saved = os.dup(2)

@@ -292,6 +292,26 @@ def test_train_refusals_write_nothing(arguments, words, tmp_path, capfd, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_another_backend_is_told_in_one_line(tmp_path):
+    process = start("train", "gan", "--output", tmp_path / "run", KERAS_BACKEND="jax")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.count("\n") == 1 and "'jax'" in errors and "KERAS_BACKEND=tensorflow" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_cannot_be_had_is_told_in_one_line(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("keras_genimg.data.tfds_sets._probe", _no_network)
+    message = refused(capfd, "train", "gan", "--data", "celeb_a", "--data-dir", tmp_path / "data",
+                      "--output", tmp_path / "run")
+    assert "celeb_a" in message and "TFDS_DATA_DIR" in message and str(tmp_path / "data") in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def _no_network(url):
+    raise OSError(f"{url} cannot be reached")
+
+
 def test_empty_folder_as_data(tmp_path, capfd):
     (tmp_path / "pictures").mkdir()
     message = refused(capfd, "train", "gan", "--data", tmp_path / "pictures", "--output", tmp_path / "run")

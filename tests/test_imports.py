@@ -10,7 +10,7 @@ PACKAGE = pathlib.Path(keras_genimg.__file__).parent
 # Each level may import the ones above it in this list.
 LEVELS = [
     {"errors", "version"},
-    {"files", "optimizers"},
+    {"backend", "files", "optimizers"},
     {"plotting", "distribution", "export"},
     {"losses", "layers", "data", "metrics"},
     {"networks"},
