@@ -98,6 +98,10 @@ def _parser():
     train.add_argument("--steps-per-epoch", type=int, metavar="N", help="end each pass early")
     train.add_argument("--seed", type=int, metavar="N", help="of weights, noise and order (0)")
     train.add_argument("--output", metavar="RUN", help="the run folder (runs/MODEL)")
+    train.add_argument("--evaluate-every", type=int, metavar="N", help="measure 10000 samples "
+                       "every N epochs and keep the best model as RUN/best.keras")
+    train.add_argument("--features", metavar="NAME", help="what --evaluate-every measures in: "
+                       "fashion_mnist, mnist, glyphs, cifar10, inception_v3 (by the data)")
     again = train.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with a run")
     again.add_argument("--overwrite", action="store_true", help="replace a run")
@@ -121,7 +125,14 @@ def _parser():
     evaluate.add_argument("--data", required=True, metavar="NAME")
     evaluate.add_argument("--data-dir", metavar="DIR")
     evaluate.add_argument("--split", default="test", metavar="NAME")
-    evaluate.add_argument("--count", type=int, metavar="N", help="pictures to use (all)")
+    evaluate.add_argument("--metrics", nargs="+", metavar="NAME", help="of samples: "
+                          "frechet_distance kernel_distance inception_score "
+                          "precision_recall_density_coverage (default: the model's own losses)")
+    evaluate.add_argument("--features", metavar="NAME", help="what they are taken in: fashion_mnist"
+                          ", mnist, glyphs, cifar10, inception_v3 (default: by the data)")
+    evaluate.add_argument("--count", type=int, metavar="N",
+                          help="samples to make (10000); for losses, pictures to use (all)")
+    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (0)")
     evaluate.set_defaults(run=_evaluate)
 
     export = commands.add_parser("export", help="write a trained model for other programs")
@@ -141,7 +152,7 @@ def _train(options):
         raise InputError(
             f"MODEL must be one of {', '.join(MODELS)}. Received: {options.model!r}{hint}."
         )
-    for name in ("image_size", "batch_size", "epochs", "steps_per_epoch"):
+    for name in ("image_size", "batch_size", "epochs", "steps_per_epoch", "evaluate_every"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} must be positive. Received: {value}.")
@@ -159,6 +170,8 @@ def _train(options):
             "steps_per_epoch": options.steps_per_epoch,
             "seed": options.seed,
             "strategy": options.strategy,
+            "evaluate_every": options.evaluate_every,
+            "features": options.features,
             "set": settings or None,
         },
         folder=options.output or os.path.join("runs", options.model),
@@ -196,7 +209,10 @@ def _generate(options):
 
 
 def _evaluate(options):
-    _import_runs().evaluate(options.run_folder, options.data, options.data_dir, options.split, options.count)
+    _import_runs().evaluate(
+        options.run_folder, options.data, options.data_dir, options.split, options.count,
+        options.metrics, options.features, options.seed,
+    )
 
 
 def _export(options):

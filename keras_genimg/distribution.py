@@ -27,6 +27,7 @@ from keras_genimg.errors import InputError
 
 __all__ = [
     "GlobalBatch",
+    "from_chief",
     "get_strategy",
     "global_batch",
     "is_chief",
@@ -241,3 +242,31 @@ def is_chief(strategy=None):
     return resolver.task_type == "chief" or (
         "chief" not in cluster and resolver.task_id in (0, None)
     )
+
+
+def from_chief(values, strategy):
+    """The chief's numbers, on every worker.
+
+    What each worker computes for itself can differ by a rounding, and a decision that hangs
+    on it (which model is the best) must be the same for all, or one waits for ever. Called by
+    every worker.
+
+    Args:
+        values: list of floats, as many on every worker.
+        strategy: `tf.distribute.Strategy`.
+
+    Returns:
+        list of floats.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return values
+    chief = is_chief(strategy)
+
+    @tf.function
+    def share():
+        context = tf.distribute.get_replica_context()
+        first = tf.logical_and(chief, tf.equal(context.replica_id_in_sync_group, 0))
+        mine = tf.where(first, tf.constant(values, tf.float64), 0.0)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+    return strategy.experimental_local_results(strategy.run(share))[0].numpy().tolist()

@@ -54,14 +54,16 @@ def dataset(pictures, model, batch_size):
     return tf.data.Dataset.from_tensor_slices(pictures).batch(batch_size)
 
 
-def train(name, pictures, strategy=None, batch_size=16, epochs=2):
+def train(name, pictures, strategy=None, batch_size=16, epochs=2, callbacks=None):
     """Trains the model `name` by SGD; returns its weights and its history."""
     strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = MODELS[name]()
         compile_with_sgd(model, rate=1e-4 if name == "vae" else 0.01)
-    history = model.fit(dataset(pictures, model, batch_size), epochs=epochs, verbose=0)
+    history = model.fit(
+        dataset(pictures, model, batch_size), epochs=epochs, verbose=0, callbacks=callbacks
+    )
     return model.get_weights(), history.history
 
 

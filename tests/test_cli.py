@@ -391,3 +391,50 @@ def test_full_disk(tmp_path, capfd):
         assert not list(disk.rglob("*.partial*"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_train_measures_its_samples_and_keeps_the_best(tmp_path, capsys, monkeypatch):
+    from keras_genimg.runs import training
+
+    monkeypatch.setattr(training, "SAMPLES", 60)
+    folder = tmp_path / "run"
+    arguments = ["train", "gan", "--batch-size", "8", "--steps-per-epoch", "2", "--output", folder]
+    assert main([*map(str, arguments), "--epochs", "3", "--evaluate-every", "2"]) == 0
+    assert f"best        {folder / 'best.keras'}" in capsys.readouterr().out
+    assert keras.saving.load_model(folder / "best.keras").image_shape == (28, 28, 1)
+    with open(folder / "logs.csv") as file:
+        figures = [row["frechet_distance[glyphs]"] for row in csv.DictReader(file)]
+    assert figures[0] == "nan" and all(float(figure) > 0 for figure in figures[1:])
+
+    # The same samples, measured by the other command: with the last model's weights.
+    monkeypatch.setattr("keras_genimg.runs.training._held_out", lambda *_: 1 / 0)
+    assert main(["evaluate", str(folder), "--data", "glyphs", "--count", "60", "--metrics",
+                 "frechet_distance", "inception_score"]) == 0
+    printed = capsys.readouterr().out
+    record = json.loads((folder / "metrics.json").read_text())
+    assert record["count"] == 60 and record["features"] == "glyphs" and record["seed"] == 0
+    assert set(record["metrics"]) == {
+        "frechet_distance[glyphs]", "inception_score[glyphs]", "inception_score_std[glyphs]"
+    }
+    for name, value in record["metrics"].items():
+        assert f"{name} " in printed and f"{value:.4f}" in printed
+    assert f"against the {record['real_count']} pictures of glyphs/test" in printed
+
+    from keras_genimg import load
+    from keras_genimg.metrics import as_stored, frechet_distance, get_features
+
+    features = get_features("glyphs")
+    real = (features(images) for images in load("glyphs", "test", batch_size=500))
+    made = keras.saving.load_model(folder / "model.keras").generate(60, seed=0)
+    wanted = frechet_distance(real, features(as_stored(made)))
+    assert record["metrics"]["frechet_distance[glyphs]"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_features_that_do_not_fit_are_refused(run, tmp_path, capfd):
+    evaluate = ["evaluate", run, "--data", "glyphs", "--metrics", "frechet_distance"]
+    assert "Features must be named" in refused(capfd, *evaluate)  # 16x16 pictures
+    assert "height 28" in refused(capfd, *evaluate, "--features", "glyphs")
+    assert "metrics must be" in refused(capfd, *evaluate[:-1], "fid", "--features", "glyphs")
+    train = ["train", "gan", *SMALL, "--epochs", "1", "--evaluate-every", "1"]
+    assert "Features must be named" in refused(capfd, *train, "--output", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

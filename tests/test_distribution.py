@@ -34,9 +34,14 @@ def free_ports(count):
 
 
 @pytest.fixture(scope="module")
-def two_workers(tmp_path_factory):
+def worker_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("workers")
+
+
+@pytest.fixture(scope="module")
+def two_workers(worker_folder):
     """What each of two worker processes on loopback ended with."""
-    folder = tmp_path_factory.mktemp("workers")
+    folder = worker_folder
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     processes = []
     for index in range(2):
@@ -84,6 +89,13 @@ def test_two_workers_equal_one_replica(name, one_replica, two_workers):
             key.split("/log_")[1]: arrays[key] for key in arrays if key.startswith(f"{name}/log_")
         }
         assert_same(weights, history, own, logs)
+
+
+def test_workers_go_by_the_figures_of_the_chief(two_workers, worker_folder):
+    chief, other = [arrays["figures"] for arrays in two_workers]
+    assert chief.shape == (1, 2) and (chief > 0).all()  # one figure in each of two epochs
+    np.testing.assert_array_equal(other, chief)  # its own would be four times as large
+    assert [path.name for path in worker_folder.glob("*.best.keras")] == ["0.npz.1.best.keras"]
 
 
 @pytest.mark.parametrize("name", MODELS)

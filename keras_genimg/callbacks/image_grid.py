@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_genimg.callbacks.resume import remove_partial_files
+from keras_genimg.callbacks.summaries import SummaryWriter
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
@@ -82,8 +83,7 @@ class ImageGrid(keras.callbacks.Callback):
         self.every = every
         self.images = images
         self.labels = labels
-        self.log_dir = log_dir
-        self._writer = None
+        self.summaries = SummaryWriter(log_dir)
 
     def on_train_begin(self, logs=None):
         needed = ("generate",) if self.images is None else ("reconstruct", "translate")
@@ -112,13 +112,10 @@ class ImageGrid(keras.callbacks.Callback):
         }
         with replace_when_complete(self.folder / f"epoch-{epoch:04d}.png") as partial:
             save_png(partial, grid, notes, scale=max(1, 512 // max(grid.shape)))
-        if self.log_dir is not None:
-            self._write_summary(grid, epoch)
+        self.summaries.image("samples", grid, epoch)
 
     def on_train_end(self, logs=None):
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self.summaries.close()
 
     def _generated(self):
         labels = {} if self.labels is None else {"labels": self.labels}
@@ -140,16 +137,3 @@ class ImageGrid(keras.callbacks.Callback):
         ]
         both = np.stack(pairs, axis=1)  # 2 x (rows, columns, ...) -> (rows, 2, columns, ...)
         return image_grid(both.reshape(-1, *after.shape[1:]), columns=columns)
-
-    def _write_summary(self, grid, epoch):
-        """Does what tf.summary.image does, which asks for TensorBoard to be installed here."""
-        import tensorflow as tf
-
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(str(self.log_dir))
-        height, width, _ = grid.shape
-        metadata = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "images"})
-        image = [str(width).encode(), str(height).encode(), tf.io.encode_png(grid).numpy()]
-        with self._writer.as_default():
-            tf.summary.write("samples", image, step=epoch, metadata=metadata)
-        self._writer.flush()

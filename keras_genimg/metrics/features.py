@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_genimg.errors import InputError
 from keras_genimg.metrics.checks import check_count, to_float_array
 
-__all__ = ["FeatureExtractor", "get_features"]
+__all__ = ["FeatureExtractor", "features_for", "get_features"]
 
 CLASSIFIERS = pathlib.Path(__file__).parent / "classifiers"
 INCEPTION_SIZE = 299  # pixels a side that the network was trained on
@@ -67,7 +67,7 @@ class FeatureExtractor:
         Raises:
             InputError: images of another shape or range than the extractor takes.
         """
-        return self._run(images, logits=False)
+        return self._run(images)[0]
 
     def logits(self, images):
         """What the classifier predicts, for the Inception Score.
@@ -81,12 +81,26 @@ class FeatureExtractor:
         Raises:
             InputError: as for the features, or an extractor that is no classifier.
         """
+        return self.features_and_logits(images)[1]
+
+    def features_and_logits(self, images):
+        """Both, in one pass of the network.
+
+        Args:
+            images: as for the features.
+
+        Returns:
+            float32 arrays `(n, dimension)` and `(n, classes)`.
+
+        Raises:
+            InputError: as for the logits.
+        """
         if not self.has_logits:
             raise InputError(
                 "Logits need the features of a classifier, such as "
                 f'"inception_v3". Received: features={self.name!r}.'
             )
-        return self._run(images, logits=True)
+        return self._run(images)
 
     def metric_name(self, base):
         """The name of a metric in these features: "frechet_distance[fashion_mnist]".
@@ -112,12 +126,14 @@ class FeatureExtractor:
             f"channels {channels}{advice}. Received: shape={shape}."
         )
 
-    def _run(self, images, logits):
+    def _run(self, images):
+        """[features], or [features, logits] of a classifier."""
         if not hasattr(images, "shape"):
             images = np.asarray(images)
         self.check_image_shape(images.shape[1:])
         if len(images) == 0:  # not every network runs on none: one stands in for the dimension
-            return self._batch(np.zeros((1, *images.shape[1:]), "float32"), logits)[:0]
+            one = np.zeros((1, *images.shape[1:]), "float32")
+            return [values[:0] for values in self._batch(one)]
         found = []
         for start in range(0, len(images), self.batch_size):
             batch = to_float_array(images[start : start + self.batch_size], "images")
@@ -126,22 +142,20 @@ class FeatureExtractor:
                     "images must be in [-1, 1]. "
                     f"Received: values from {batch.min():g} to {batch.max():g}."
                 )
-            found.append(self._batch(batch.astype("float32", copy=False), logits))
-        return np.concatenate(found)
+            found.append(self._batch(batch.astype("float32", copy=False)))
+        return [np.concatenate(parts) for parts in zip(*found)]
 
-    def _batch(self, images, logits):
-        values = self._function(images)
-        if self.has_logits:
-            values = values[1 if logits else 0]
-        values = np.asarray(values)
-        if values.ndim != 2 or len(values) != len(images):
-            raise InputError(
-                f"Features {self.name!r} must be (images, dimensions), one row an image. "
-                f"Received: shape={values.shape} for {len(images)} images."
-            )
-        if not logits:
-            self.dimension = values.shape[1]
-        return values.astype("float32", copy=False)
+    def _batch(self, images):
+        outputs = self._function(images)
+        outputs = [np.asarray(values) for values in (outputs if self.has_logits else [outputs])]
+        for values in outputs:
+            if values.ndim != 2 or len(values) != len(images):
+                raise InputError(
+                    f"Features {self.name!r} must be (images, dimensions), one row an image. "
+                    f"Received: shape={values.shape} for {len(images)} images."
+                )
+        self.dimension = outputs[0].shape[1]
+        return [values.astype("float32", copy=False) for values in outputs]
 
 
 def get_features(features, image_shape=None):
@@ -191,6 +205,32 @@ def get_features(features, image_shape=None):
     if image_shape is not None:
         extractor.check_image_shape(image_shape)
     return extractor
+
+
+def features_for(data, image_shape):
+    """The features that pictures are measured in unless somebody says otherwise.
+
+    Args:
+        data: string. Name of a data set.
+        image_shape: tuple `(height, width, channels)`.
+
+    Returns:
+        string: the classifier of that very set where the package has one and the shape is
+        its own, "inception_v3" for other colour images.
+
+    Raises:
+        InputError: other grey images, for which somebody must choose.
+    """
+    cards = _read_cards()
+    if data in cards and list(image_shape) == cards[data]["input_shape"]:
+        return data
+    if image_shape[2] == 3:
+        return "inception_v3"
+    names = ", ".join(cards)
+    raise InputError(
+        f"Features must be named for this data, one of {names} or inception_v3. "
+        f"Received: none for {data!r} with images {tuple(image_shape)}."
+    )
 
 
 def _read_cards():

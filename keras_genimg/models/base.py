@@ -256,6 +256,29 @@ class ImageModel(keras.Model):
             InputError: a number that is not positive, a seed that is no integer,
                 labels that do not fit.
         """
+        batches = self.generate_batches(num_images, labels, seed, batch_size=batch_size)
+        steps = -(-num_images // batch_size)
+        bar = keras.utils.Progbar(steps) if verbose == 1 or (verbose == "auto" and steps > 20) else None
+        images = np.empty((num_images, *self.image_shape), "float32")
+        for step, batch in enumerate(batches):
+            images[step * batch_size : step * batch_size + len(batch)] = batch
+            if bar:
+                bar.update(step + 1)
+        return images
+
+    def generate_batches(self, num_images, labels=None, seed=None, *, batch_size=256):
+        """The pictures of `generate` in batches, for more of them than memory holds.
+
+        Args:
+            num_images, labels, seed, batch_size: as for `generate`.
+
+        Returns:
+            iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1], n
+            being `batch_size` but for the last.
+
+        Raises:
+            InputError: as `generate`, before the first batch.
+        """
         check_count("num_images", num_images)
         check_count("batch_size", batch_size)
         seed = check_seed(seed)
@@ -267,16 +290,13 @@ class ImageModel(keras.Model):
         if self.needs_labels:
             labels = check_labels(labels, self.num_classes)
         decode = self._compiled("images_from_latents")
-        steps = -(-num_images // batch_size)
-        bar = keras.utils.Progbar(steps) if verbose == 1 or (verbose == "auto" and steps > 20) else None
-        images = np.empty((num_images, *self.image_shape), "float32")
-        for step in range(steps):
-            rows = slice(step * batch_size, (step + 1) * batch_size)
+
+        def make(start):
+            rows = slice(start, start + batch_size)
             given = (latents[rows],) if labels is None else (latents[rows], labels[rows])
-            images[rows] = decode(*given).numpy()
-            if bar:
-                bar.update(step + 1)
-        return images
+            return decode(*given).numpy()
+
+        return map(make, range(0, num_images, batch_size))
 
     def draw_latents(self, num_images, seed):
         """What `num_images` pictures are made of, by a seed: a tensor `(num_images, ...)`.

@@ -1,6 +1,7 @@
 """The command that trains: from settings to a run folder."""
 
 import inspect
+import math
 import os
 import shutil
 import sys
@@ -11,11 +12,12 @@ import numpy as np
 
 import keras_genimg.models as models
 from keras_genimg import plotting
-from keras_genimg.callbacks import ImageGrid, Resume, latest_checkpoint
+from keras_genimg.callbacks import EvaluateSamples, ImageGrid, Resume, latest_checkpoint
 from keras_genimg.data import data_info, load
 from keras_genimg.distribution import get_strategy, is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
+from keras_genimg.metrics import features_for
 from keras_genimg.runs.folder import (
     check_run,
     cut_logs,
@@ -37,8 +39,11 @@ DEFAULTS = {
     "steps_per_epoch": None,
     "seed": 0,
     "strategy": "auto",
+    "evaluate_every": None,
+    "features": None,
     "set": {},
 }
+SAMPLES = 10_000  # of an evaluation, as many as the test splits of the small sets hold
 # What may differ when a run is resumed: none of it changes what an epoch does.
 FREE_WHEN_RESUMED = ("epochs", "strategy", "data_dir")
 
@@ -89,6 +94,7 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
 
     record = describe_run(name, model, settings, info, strategy)
     callbacks = _callbacks(model, folder, settings)
+    evaluations = [_evaluation(folder, settings, info)] if settings["evaluate_every"] else []
     replaced = f"{os.path.normpath(folder)}.replaced"
     if chief:
         if overwrite and os.path.isdir(folder):
@@ -99,6 +105,7 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
         # The log line before the checkpoint: a row without its checkpoint is cut off when the
         # run is resumed, a checkpoint without its row would leave a hole.
         callbacks = [progress, keras.callbacks.CSVLogger(progress.logs_path, append=True), *callbacks]
+    callbacks = [*evaluations, *callbacks]  # first, so that the others see what it finds
     try:
         model.fit(
             data,
@@ -139,7 +146,10 @@ class RunProgress(keras.callbacks.Callback):
         seconds = self.earlier_seconds + time.perf_counter() - self.began
         self.record["seconds"] = round(seconds, 1)
         self.record["epochs_done"] = epoch + 1
-        self.record["final_logs"] = {name: float(value) for name, value in (logs or {}).items()}
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        # An epoch without an evaluation has NaN, which JSON has not.
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        self.record["final_logs"] = finite
         write_json(self.path, self.record)
 
 
@@ -165,7 +175,7 @@ def _settings(name, given, folder, resume, overwrite):
     record = read_record(folder)
     if record["model"] != name:
         raise InputError(f"{folder} holds a run of {record['model']}. Received: {name}.")
-    before = record["settings"]
+    before = {**DEFAULTS, **record["settings"]}
     changed = [
         f"{key}={given[key]!r} (was {before[key]!r})"
         for key in given
@@ -246,6 +256,18 @@ def _callbacks(model, folder, settings):
     return callbacks
 
 
+def _evaluation(folder, settings, info):
+    return EvaluateSamples(
+        _held_out(settings, SAMPLES),
+        "frechet_distance",
+        features=settings["features"] or features_for(settings["data"], info.image_shape),
+        num_images=SAMPLES,
+        every=settings["evaluate_every"],
+        keep_best=os.path.join(folder, "best.keras"),
+        seed=settings["seed"],
+    )
+
+
 def _shows(model):
     """How a model shows what it learned: "generate", "reconstruct" or "classify"."""
     if hasattr(model, "classify"):
@@ -276,6 +298,8 @@ def _write_results(model, folder, settings, record):
     plotting.plot_losses(paths["logs.csv"], paths["losses.png"])
     write_json(paths["run.json"], {**record, "status": "complete"})
     print()
+    if settings["evaluate_every"]:
+        print(f"{'best':<12}{os.path.join(folder, 'best.keras')}")
     for what, key in (("samples", "samples.png"), ("losses", "losses.png"), ("logs", "logs.csv"),
                       ("model", "model.keras"), ("SavedModel", "saved_model"), ("record", "run.json")):
         print(f"{what:<12}{paths[key]}")

@@ -1,13 +1,17 @@
 """Commands on a finished run: generate, evaluate, export."""
 
 import os
+import sys
 
+import keras
 import numpy as np
 
 from keras_genimg import plotting
+from keras_genimg.callbacks import EvaluateSamples
 from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
+from keras_genimg.metrics import features_for
 from keras_genimg.runs.folder import load_run, write_json
 from keras_genimg.version import __version__
 
@@ -36,7 +40,6 @@ def generate(folder, count, seed=None, labels=None, output=None, format=None):
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     given = {} if labels is None else {"labels": labels}
-    images = model.generate(count, seed=seed, **given)
     notes = {"model": type(model).__name__, "seed": seed, "generated": "yes",
              "Software": f"keras_genimg {__version__}"}
     if format == "png" and not as_grid:
@@ -46,9 +49,9 @@ def generate(folder, count, seed=None, labels=None, output=None, format=None):
                 f"Received: {output}, which holds files."
             )
         with replace_when_complete(output, folder=True) as partial:
-            for index, image in enumerate(plotting.to_uint8(images)):
-                plotting.save_png(os.path.join(partial, f"{index:06d}.png"), image, notes)
+            _write_pictures(partial, model, count, seed, notes, **given)
     else:
+        images = model.generate(count, seed=seed, **given)
         with replace_when_complete(output) as partial:
             if format == "npz":
                 np.savez_compressed(partial, images=plotting.to_uint8(images), seed=seed)
@@ -59,23 +62,70 @@ def generate(folder, count, seed=None, labels=None, output=None, format=None):
     print(output)
 
 
-def evaluate(folder, data, data_dir=None, split="test", count=None):
-    """Measures a run's model by its own losses on a data set; prints and writes metrics.json."""
+def _write_pictures(folder, model, count, seed, notes, **labels):
+    """One PNG a picture, made and written in batches."""
+    bar = keras.utils.Progbar(count, unit_name="image") if sys.stdout.isatty() else None
+    done = 0
+    for images in model.generate_batches(count, seed=seed, **labels):
+        for index, image in enumerate(plotting.to_uint8(images), start=done):
+            plotting.save_png(os.path.join(folder, f"{index:06d}.png"), image, notes)
+        done += len(images)
+        if bar:
+            bar.update(done)
+
+
+def evaluate(
+    folder, data, data_dir=None, split="test", count=None, metrics=None, features=None, seed=0
+):
+    """Measures a run's model on a data set, prints a table and writes metrics.json.
+
+    Args:
+        folder: path of the run folder.
+        data: string. Name of a data set or folder.
+        data_dir: path, optional. Where prepared data sets are.
+        split: string.
+        count: int, optional. Samples made for `metrics`, 10,000 by default; they are compared
+            with all pictures of the split. Without `metrics` the pictures of the split that
+            the model's own losses are taken on, by default all.
+        metrics: list of names, see `keras_genimg.metrics.get_metrics`; by default the model's
+            own losses.
+        features: string, optional. What the metrics are taken in.
+        seed: int. Of the samples.
+    """
     model = load_run(folder)
     height, width, channels = model.image_shape
     settings = {"image_size": (height, width), "channels": channels, "data_dir": data_dir}
-    images = load(data, split, batch_size=100, with_labels=model.needs_labels, num_images=count,
-                  **settings)
-    if not model.compiled:
-        model.compile()
-    values = model.evaluate(images, verbose=0, return_dict=True)
-    number = count or data_info(data, split, **settings).num_images
-    results = {"data": data, "split": split, "count": number,
-               "metrics": {name: float(value) for name, value in values.items()}}
+    results = {"data": data, "split": split}
+    if metrics:
+        features = features or features_for(data, model.image_shape)
+        count = 10_000 if count is None else count
+        callback = EvaluateSamples(
+            load(data, split, batch_size=500, **settings),
+            metrics,
+            features=features,
+            num_images=count,
+            seed=seed,
+            verbose=int(sys.stdout.isatty()),
+        )
+        callback.set_model(model)
+        callback.on_train_begin()
+        values = callback.evaluate()
+        real = data_info(data, split, **settings).num_images
+        results.update(count=count, real_count=real, features=features, seed=seed)
+        print(f"{count} samples, seed {seed}, against the {real} pictures of {data}/{split}")
+    else:
+        if not model.compiled:
+            model.compile()
+        images = load(data, split, batch_size=100, with_labels=model.needs_labels,
+                      num_images=count, **settings)
+        values = model.evaluate(images, verbose=0, return_dict=True)
+        results["count"] = count or data_info(data, split, **settings).num_images
+    results["metrics"] = {name: float(value) for name, value in values.items()}
     path = os.path.join(folder, "metrics.json")
     write_json(path, results)
+    width = max(24, *(len(name) + 2 for name in values))
     for name, value in results["metrics"].items():
-        print(f"{name:<24}{value:.4f}")
+        print(f"{name:<{width}}{value:.4f}")
     print(path)
 
 
