@@ -27,6 +27,7 @@ from keras_genimg.errors import InputError
 
 __all__ = [
     "GlobalBatch",
+    "batch_mean",
     "from_chief",
     "get_strategy",
     "global_batch",
@@ -39,9 +40,6 @@ __all__ = [
 ]
 
 STRATEGIES = ("auto", "mirrored", "multi_worker")
-
-
-INSIDE_TWO_DEVIATIONS = math.erf(math.sqrt(2.0))  # share of a normal distribution
 
 
 class GlobalBatch(NamedTuple):
@@ -111,6 +109,21 @@ def sum_over_replicas(tensors):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
+def batch_mean(values, batch):
+    """Mean over the pictures of the global batch, for losses that are no sum of their terms.
+
+    Args:
+        values: float tensor `(n, ...)`, this replica's rows.
+        batch: `GlobalBatch`.
+
+    Returns:
+        Scalar, the same on every replica. Gradients flow to the rows of all of them.
+    """
+    total = sum_over_replicas(tf.reduce_sum(values))
+    columns = tf.size(values) / tf.shape(values)[0]  # values a picture
+    return total / tf.cast(columns * tf.cast(batch.global_size, tf.float64), total.dtype)
+
+
 def _rows_of(draw, batch, shape):
     """Draws for the global batch and keeps this replica's rows."""
     if _several_replicas() is None:
@@ -136,10 +149,13 @@ def _normal(shape, seed):
     return tf.sqrt(-2.0 * tf.math.log(1.0 - radius)) * tf.cos(2.0 * math.pi * angle)
 
 
-def _truncated_normal(shape, seed):
-    """Standard normal within two deviations, by the inverse of its distribution function."""
+def _truncated_normal(shape, seed, limit):
+    """Standard normal within +-limit, by the inverse of its distribution function."""
     uniform = 2.0 * _unit_uniform(shape, seed) - 1.0  # [-1, 1)
-    return math.sqrt(2.0) * tf.math.erfinv(INSIDE_TWO_DEVIATIONS * uniform)
+    inside = math.erf(limit * math.sqrt(0.5))  # share of the whole distribution
+    values = math.sqrt(2.0) * tf.math.erfinv(inside * uniform)
+    # From a limit of about 5.5 on `inside` rounds to 1, and the inverse of -1 is infinite.
+    return tf.clip_by_value(values, -limit, limit)
 
 
 def random_normal(batch, shape, seed):
@@ -157,9 +173,14 @@ def random_normal(batch, shape, seed):
     return _rows_of(lambda full: _normal(full, seed), batch, shape)
 
 
-def random_truncated_normal(batch, shape, seed):
-    """As `random_normal`, from the standard normal cut off at two deviations."""
-    return _rows_of(lambda full: _truncated_normal(full, seed), batch, shape)
+def random_truncated_normal(batch, shape, seed, limit=2.0):
+    """As `random_normal`, from the standard normal cut off at +-limit.
+
+    Args:
+        batch, shape, seed: as `random_normal` has them.
+        limit: float above 0, in standard deviations.
+    """
+    return _rows_of(lambda full: _truncated_normal(full, seed, limit), batch, shape)
 
 
 def random_uniform(batch, shape, seed, low=0.0, high=1.0):

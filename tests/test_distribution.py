@@ -151,6 +151,27 @@ def test_noise_is_finite_for_the_most_extreme_bits(bits, monkeypatch):
         assert np.isfinite(values).all() and np.abs(values).max() < 6
 
 
+@pytest.mark.parametrize("limit", [0.1, 2.0, 5.4, 5.5, 8.0, 100.0])
+def test_a_truncated_normal_stays_within_its_limit_for_the_most_extreme_bits(limit, monkeypatch):
+    batch, seed = distribution.whole_batch(2), tf.constant([1, 0], tf.int64)
+    for bits in (tf.constant(0), tf.constant(-1)):
+        monkeypatch.setattr(
+            tf.random, "stateless_uniform", lambda shape, *_, **__: tf.fill(shape, bits)
+        )
+        values = distribution.random_truncated_normal(batch, (3,), seed, limit).numpy()
+        assert np.isfinite(values).all() and np.abs(values).max() <= np.float32(limit)
+
+
+def test_truncated_normal_numbers_stay_as_they_are():
+    # What models have been trained and published with.
+    batch, seed = distribution.whole_batch(2), tf.constant([9, 0], tf.int64)
+    values = distribution.random_truncated_normal(batch, (3,), seed)
+    expected = [[-1.4044648, 1.0355659, -0.4488871], [1.4340202, -0.7099945, -1.0103952]]
+    np.testing.assert_allclose(values, expected, rtol=2e-7)
+    again = distribution.random_truncated_normal(batch, (3,), seed, limit=2.0)
+    np.testing.assert_array_equal(again, values)
+
+
 def test_noise_has_the_moments_it_should():
     batch, seed = distribution.whole_batch(200_000), tf.constant([9, 0], tf.int64)
     normal = distribution.random_normal(batch, (2,), seed).numpy().astype("float64")
@@ -161,6 +182,11 @@ def test_noise_has_the_moments_it_should():
     assert np.abs(truncated).max() <= 2.0
     # 1 - 2 a phi(a) / (Phi(a) - Phi(-a)) at a = 2
     assert np.var(truncated) == pytest.approx(0.7737, abs=0.01)
+    narrow = distribution.random_truncated_normal(batch, (2,), seed, limit=0.5).numpy()
+    assert 0.4999 < np.abs(narrow).max() <= 0.5
+    assert np.var(narrow) == pytest.approx(0.08059, abs=0.0005)  # the same at a = 0.5
+    wide = distribution.random_truncated_normal(batch, (2,), seed, limit=8.0).numpy()
+    assert np.var(wide) == pytest.approx(1, abs=0.01) and np.abs(wide).max() > 4
     uniform = distribution.random_uniform(batch, (2,), seed, -1.0, 1.0).numpy()
     assert -1 <= uniform.min() and uniform.max() < 1
     assert np.var(uniform) == pytest.approx(1 / 3, abs=0.01)

@@ -1,6 +1,7 @@
 """Image sets: built in, from tensorflow-datasets, or from folders of pictures."""
 
+from keras_genimg.data.augment import check_policy, diff_augment
 from keras_genimg.data.pictures import DataInfo
 from keras_genimg.data.pipeline import data_info, load
 
-__all__ = ["DataInfo", "data_info", "load"]
+__all__ = ["DataInfo", "check_policy", "data_info", "diff_augment", "load"]

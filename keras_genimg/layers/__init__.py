@@ -1,8 +1,19 @@
 """Layers that the networks and models are built of."""
 
 from keras_genimg.layers.batch_normalization import BatchNormalization
+from keras_genimg.layers.conditional_batch_normalization import ConditionalBatchNormalization
 from keras_genimg.layers.dropout import Dropout
+from keras_genimg.layers.minibatch_standard_deviation import MinibatchStandardDeviation
 from keras_genimg.layers.sampling import Sampling
+from keras_genimg.layers.spectral_normalization import SpectralNormalization
 from keras_genimg.layers.vector_quantizer import VectorQuantizer
 
-__all__ = ["BatchNormalization", "Dropout", "Sampling", "VectorQuantizer"]
+__all__ = [
+    "BatchNormalization",
+    "ConditionalBatchNormalization",
+    "Dropout",
+    "MinibatchStandardDeviation",
+    "Sampling",
+    "SpectralNormalization",
+    "VectorQuantizer",
+]

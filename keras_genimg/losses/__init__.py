@@ -2,6 +2,7 @@
 
 from keras_genimg.losses.adversarial import (
     ADVERSARIAL_LOSSES,
+    RELATIVISTIC_LOSSES,
     get_adversarial_loss,
     hinge_discriminator_loss,
     hinge_generator_loss,
@@ -17,6 +18,7 @@ from keras_genimg.losses.adversarial import (
     wasserstein_generator_loss,
 )
 from keras_genimg.losses.divergence import gaussian_kl
+from keras_genimg.losses.gradient_penalty import gradient_penalty, r1_penalty
 from keras_genimg.losses.likelihood import (
     bernoulli_log_likelihood,
     discretized_logistic_log_likelihood,
@@ -25,11 +27,13 @@ from keras_genimg.losses.likelihood import (
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
+    "RELATIVISTIC_LOSSES",
     "bernoulli_log_likelihood",
     "discretized_logistic_log_likelihood",
     "gaussian_kl",
     "gaussian_log_likelihood",
     "get_adversarial_loss",
+    "gradient_penalty",
     "hinge_discriminator_loss",
     "hinge_generator_loss",
     "least_squares_discriminator_loss",
@@ -38,6 +42,7 @@ __all__ = [
     "minimax_generator_loss",
     "non_saturating_discriminator_loss",
     "non_saturating_generator_loss",
+    "r1_penalty",
     "relativistic_average_discriminator_loss",
     "relativistic_average_generator_loss",
     "wasserstein_discriminator_loss",

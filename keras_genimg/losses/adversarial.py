@@ -11,6 +11,7 @@ from keras_genimg.errors import InputError
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
+    "RELATIVISTIC_LOSSES",
     "get_adversarial_loss",
     "hinge_discriminator_loss",
     "hinge_generator_loss",
@@ -163,39 +164,50 @@ def wasserstein_generator_loss(fake_logits):
     return -ops.mean(fake_logits)
 
 
-def relativistic_average_discriminator_loss(real_logits, fake_logits):
+def relativistic_average_discriminator_loss(
+    real_logits, fake_logits, *, real_mean=None, fake_mean=None
+):
     """Is a real picture more real than the average generated one, and the reverse?
 
     (-E[log sigmoid(C(x) - E C(G(z)))] - E[log(1 - sigmoid(C(G(z)) - E C(x)))]) as printed,
-    without a factor 1/2. The averages are those of the batch handed in.
+    without a factor 1/2.
 
     Args:
         real_logits: float tensor, C(x).
         fake_logits: float tensor, C(G(z)).
+        real_mean: scalar, E C(x); by default the mean of `real_logits`, which is not that of
+            the batch where the batch is spread over replicas.
+        fake_mean: scalar, E C(G(z)), likewise.
 
     Returns:
         Scalar tensor, nats.
 
     Reference: Jolicoeur-Martineau (2019), section 4.2, https://arxiv.org/abs/1807.00734
     """
-    return minimax_discriminator_loss(
-        real_logits - ops.mean(fake_logits), fake_logits - ops.mean(real_logits)
-    )
+    real_mean = ops.mean(real_logits) if real_mean is None else real_mean
+    fake_mean = ops.mean(fake_logits) if fake_mean is None else fake_mean
+    return minimax_discriminator_loss(real_logits - fake_mean, fake_logits - real_mean)
 
 
-def relativistic_average_generator_loss(real_logits, fake_logits):
+def relativistic_average_generator_loss(
+    real_logits, fake_logits, *, real_mean=None, fake_mean=None
+):
     """The discriminator's loss with real and generated pictures exchanged.
 
     Args:
         real_logits: float tensor, C(x).
         fake_logits: float tensor, C(G(z)).
+        real_mean: scalar, optional, as for the discriminator's loss.
+        fake_mean: scalar, optional.
 
     Returns:
         Scalar tensor, nats.
 
     Reference: Jolicoeur-Martineau (2019), section 4.2, https://arxiv.org/abs/1807.00734
     """
-    return relativistic_average_discriminator_loss(fake_logits, real_logits)
+    return relativistic_average_discriminator_loss(
+        fake_logits, real_logits, real_mean=fake_mean, fake_mean=real_mean
+    )
 
 
 ADVERSARIAL_LOSSES = {
@@ -207,7 +219,15 @@ ADVERSARIAL_LOSSES = {
 }
 
 
-def get_adversarial_loss(name):
+RELATIVISTIC_LOSSES = {
+    "relativistic_average": (
+        relativistic_average_generator_loss,
+        relativistic_average_discriminator_loss,
+    ),
+}
+
+
+def get_adversarial_loss(name, relativistic=False):
     """The pair of losses called `name`.
 
     Args:
@@ -215,6 +235,9 @@ def get_adversarial_loss(name):
             `(generator_loss(fake_logits), discriminator_loss(real_logits,
             fake_logits))` of one's own (registered with Keras if the model is
             to be saved).
+        relativistic: bool. Whether the model also has a use for the names of
+            `RELATIVISTIC_LOSSES`, whose functions both take `real_logits, fake_logits` and
+            the means of both.
 
     Returns:
         The pair of functions.
@@ -222,13 +245,14 @@ def get_adversarial_loss(name):
     Raises:
         InputError: an unknown name, or something that is not a pair of functions.
     """
-    if isinstance(name, str) and name in ADVERSARIAL_LOSSES:
-        return ADVERSARIAL_LOSSES[name]
+    known = {**ADVERSARIAL_LOSSES, **(RELATIVISTIC_LOSSES if relativistic else {})}
+    if isinstance(name, str) and name in known:
+        return known[name]
     if isinstance(name, (tuple, list)) and len(name) == 2:
         pair = tuple(keras.saving.deserialize_keras_object(f) if isinstance(f, dict) else f for f in name)
         if all(callable(function) for function in pair):
             return pair
     raise InputError(
-        f"loss must be one of {', '.join(ADVERSARIAL_LOSSES)}, or a pair of functions "
+        f"loss must be one of {', '.join(known)}, or a pair of functions "
         f"(generator_loss, discriminator_loss). Received: loss={name!r}."
     )

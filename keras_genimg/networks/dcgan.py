@@ -3,7 +3,12 @@
 import keras
 from keras import layers
 
-from keras_genimg.layers import BatchNormalization, Dropout
+from keras_genimg.layers import (
+    BatchNormalization,
+    Dropout,
+    MinibatchStandardDeviation,
+    SpectralNormalization,
+)
 from keras_genimg.networks.shapes import halvings, strides_between
 
 __all__ = ["dcgan_discriminator", "dcgan_generator"]
@@ -61,7 +66,7 @@ def dcgan_generator(
     """
     sizes = halvings(image_shape)  # picture first
     widths = _widths(len(sizes) - 1, filters, widest)
-    
+
     # 1. z -> the smallest grid.
     latents = keras.Input((latent_dim,))
     smallest = sizes[-1]
@@ -105,6 +110,8 @@ def dcgan_discriminator(
     dropout=0.0,
     normalization=True,
     levels=None,
+    spectral_normalization=False,
+    minibatch_standard_deviation=False,
     name="discriminator",
 ):
     """Picture to logit: convolutions that halve, LeakyReLU(0.2), a dense unit.
@@ -119,7 +126,11 @@ def dcgan_discriminator(
         dropout: float. Rate after each layer.
         normalization: bool. Whether there is batch normalisation.
         levels: int, optional. Convolutions; by default as many as leave no side
-            above 7.
+            above 4 (one that stops at 7 learns several times more slowly).
+        spectral_normalization: bool. Divides the kernels by their largest singular
+            value; it takes the place of batch normalisation.
+        minibatch_standard_deviation: bool. Adds the map of
+            `MinibatchStandardDeviation` before the last layer.
         name: string.
 
     Returns:
@@ -132,26 +143,31 @@ def dcgan_discriminator(
 
     Reference: Radford et al. (2016), section 3, https://arxiv.org/abs/1511.06434
     """
-    sizes = halvings(image_shape, levels=levels)
+    sizes = halvings(image_shape, smallest=4, levels=levels)
     widths = _widths(len(sizes) - 1, filters, widest)
+
+    normalize = SpectralNormalization if spectral_normalization else lambda layer: layer
 
     images = keras.Input(image_shape)
     x = images
     for level, width in enumerate(widths):
-        normalized = normalization and level > 0
-        x = layers.Conv2D(
+        normalized = normalization and not spectral_normalization and level > 0
+        convolution = layers.Conv2D(
             width,
             kernel_size,
             strides_between(sizes[level], sizes[level + 1]),
             padding="same",
             kernel_initializer=_initializer(),
             use_bias=not normalized,
-        )(x)
+        )
+        x = normalize(convolution)(x)
         if normalized:
             x = BatchNormalization(momentum=momentum)(x)
         x = layers.LeakyReLU(0.2)(x)
         if dropout:
             x = Dropout(dropout)(x)
+    if minibatch_standard_deviation:
+        x = MinibatchStandardDeviation()(x)  # (B, h, w, c) -> (B, h, w, c + 1)
     x = layers.Flatten()(x)  # (B, h, w, c) -> (B, h*w*c)
-    logits = layers.Dense(1, kernel_initializer=_initializer(), dtype="float32")(x)
+    logits = normalize(layers.Dense(1, kernel_initializer=_initializer(), dtype="float32"))(x)
     return keras.Model(images, logits, name=name)

@@ -1,0 +1,157 @@
+"""Residual networks for GANs: generator, and discriminator with spectral normalisation."""
+
+import keras
+from keras import layers, ops
+
+from keras_genimg.layers import (
+    BatchNormalization,
+    MinibatchStandardDeviation,
+    SpectralNormalization,
+)
+from keras_genimg.networks.shapes import check_image_shape, halvings, strides_between
+
+__all__ = ["resnet_discriminator", "resnet_generator"]
+
+
+def _initializer(scale=1.0):
+    # As the authors' code: Glorot and Bengio's uniform weights, those on a residual path
+    # sqrt(2) times as large. A fresh object each time: one that is shared would start layers
+    # of one shape from the same numbers.
+    return keras.initializers.VarianceScaling(scale, mode="fan_avg", distribution="uniform")
+
+
+def _residual_conv(filters):
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=_initializer(2.0))
+
+
+def _shortcut_conv(filters):
+    return layers.Conv2D(filters, 1, kernel_initializer=_initializer())
+
+
+def _upsample(x, small, large):
+    """Repeats pixels, from grid `small` to grid `large`."""
+    x = layers.UpSampling2D(strides_between(large, small))(x)
+    excess = [made - wanted for made, wanted in zip(x.shape[1:3], large)]
+    if any(excess):  # an odd side: 7 -> 14, cut to 13
+        x = layers.Cropping2D(((0, excess[0]), (0, excess[1])))(x)
+    return x
+
+
+def _up_block(x, small, large, filters, momentum):
+    """Normalise, ReLU, enlarge, convolve, twice over but enlarge once; plus the shortcut."""
+    # 1x1 convolutions and repeated pixels commute: the small grid is the cheap one.
+    shortcut = _upsample(_shortcut_conv(filters)(x), small, large)
+    x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
+    x = _residual_conv(filters)(_upsample(x, small, large))
+    x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
+    return layers.Add()([_residual_conv(filters)(x), shortcut])
+
+
+def resnet_generator(image_shape, latent_dim, filters=64, momentum=0.9, name="generator"):
+    """Noise to picture: a dense layer, residual blocks that double, a convolution.
+
+    At 32x32: a grid of 4x4, three blocks, 3x3 convolution and tanh; a block more
+    with each doubling of the side.
+
+    Args:
+        image_shape: (height, width, channels), multiples of 4 from 16 to 256.
+        latent_dim: int. Length of the noise vector z.
+        filters: int. Of every layer; 256 in the paper at 32x32.
+        momentum: float. Of the batch normalisation.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, latent_dim)` to float32 `(batch, height,
+        width, channels)` in [-1, 1].
+
+    Raises:
+        InputError: a size that does not fit.
+
+    Example:
+    >>> resnet_generator((32, 32, 3), 128).output_shape
+    (None, 32, 32, 3)
+
+    Reference: Miyato et al. (2018), Table 4, https://arxiv.org/abs/1802.05957
+    """
+    image_shape = check_image_shape(image_shape)
+    sizes = halvings(image_shape)[::-1]  # smallest first
+
+    # 1. z -> the smallest grid.
+    latents = keras.Input((latent_dim,))
+    height, width = sizes[0]
+    x = layers.Dense(height * width * filters, kernel_initializer=_initializer())(latents)
+    x = layers.Reshape((height, width, filters))(x)  # (B, h*w*c) -> (B, h, w, c)
+
+    # 2. Double the grid until it is that of the picture: 4x4 -> 8x8 -> ...
+    for small, large in zip(sizes, sizes[1:]):
+        x = _up_block(x, small, large, filters, momentum)
+
+    # 3. The picture.
+    x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
+    x = layers.Conv2D(image_shape[2], 3, padding="same", kernel_initializer=_initializer())(x)
+    images = layers.Activation("tanh", dtype="float32")(x)
+    return keras.Model(latents, images, name=name)
+
+
+def resnet_discriminator(
+    image_shape,
+    filters=64,
+    spectral_normalization=True,
+    minibatch_standard_deviation=False,
+    name="discriminator",
+):
+    """Picture to logit: residual blocks, of which the first halve, and a sum over places.
+
+    At 32x32: two blocks that halve, two at 8x8, ReLU, the sum over the grid, a
+    dense unit; a block more with each doubling of the side. No batch normalisation.
+
+    Args:
+        image_shape: (height, width, channels), multiples of 4 from 16 to 256.
+        filters: int. Of every layer; 128 in the paper at 32x32.
+        spectral_normalization: bool. Whether every layer with a kernel is divided by
+            its largest singular value.
+        minibatch_standard_deviation: bool. Whether the last block also sees how much the
+            pictures of the batch differ.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to float32 logits
+        `(batch, 1)`.
+
+    Raises:
+        InputError: a size that does not fit.
+
+    Example:
+    >>> resnet_discriminator((32, 32, 3)).output_shape
+    (None, 1)
+
+    Reference: Miyato et al. (2018), Table 4, https://arxiv.org/abs/1802.05957
+    """
+    image_shape = check_image_shape(image_shape)
+    normalized = SpectralNormalization if spectral_normalization else lambda layer: layer
+    halved = halvings(image_shape, smallest=8)
+    sizes = [*halved, halved[-1], halved[-1]]  # two blocks that do not halve
+
+    images = keras.Input(image_shape)
+    x = images
+    for block, (large, small) in enumerate(zip(sizes, sizes[1:])):
+        last = block == len(sizes) - 2
+        if last and minibatch_standard_deviation:
+            x = MinibatchStandardDeviation()(x)  # (B, h, w, c) -> (B, h, w, c + 1)
+        shortcut = x
+        if block > 0:  # the picture itself is not cut off at zero
+            x = layers.ReLU()(x)
+        x = normalized(_residual_conv(filters))(x)
+        x = normalized(_residual_conv(filters))(layers.ReLU()(x))
+        if small != large:
+            strides = strides_between(large, small)
+            x = layers.AveragePooling2D(strides, padding="same")(x)
+            shortcut = layers.AveragePooling2D(strides, padding="same")(shortcut)
+        if small != large or shortcut.shape[-1] != filters:
+            shortcut = normalized(_shortcut_conv(filters))(shortcut)
+        x = layers.Add()([x, shortcut])
+
+    x = ops.cast(layers.ReLU()(x), "float32")
+    x = ops.sum(x, axis=(1, 2))  # (B, h, w, c) -> (B, c)
+    logits = normalized(layers.Dense(1, kernel_initializer=_initializer(), dtype="float32"))(x)
+    return keras.Model(images, logits, name=name)
