@@ -11,9 +11,12 @@ from keras_genimg.version import __version__
 # Name -> the module that defines it.
 _EXPORTS = {
     "CNNClassifier": "keras_genimg.models",
+    "ConditionalGAN": "keras_genimg.models",
     "GAN": "keras_genimg.models",
     "VAE": "keras_genimg.models",
     "VQVAE": "keras_genimg.models",
+    "WGAN": "keras_genimg.models",
+    "WGANGP": "keras_genimg.models",
     "load": "keras_genimg.data",
 }
 _SUBPACKAGES = (

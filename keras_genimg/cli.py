@@ -21,9 +21,12 @@ __all__ = ["main"]
 # Snake-case name -> (class, what it is, the paper).
 MODELS = {
     "cnn_classifier": ("CNNClassifier", "convolutional classifier", "LeCun et al., 1998"),
+    "conditional_gan": ("ConditionalGAN", "GAN that is told the class", "Mirza and Osindero, 2014"),
     "gan": ("GAN", "generative adversarial network", "Goodfellow et al., 2014"),
     "vae": ("VAE", "variational autoencoder", "Kingma and Welling, 2014"),
     "vq_vae": ("VQVAE", "vector-quantised autoencoder", "van den Oord et al., 2017"),
+    "wgan": ("WGAN", "Wasserstein GAN, weights clipped", "Arjovsky et al., 2017"),
+    "wgan_gp": ("WGANGP", "Wasserstein GAN with gradient penalty", "Gulrajani et al., 2017"),
 }
 
 

@@ -29,6 +29,19 @@ def small_classifier(**arguments):
     return keras_genimg.CNNClassifier(SHAPE, num_classes=4, dropout=0.3, seed=3, **arguments)
 
 
+def small_conditional_gan(**arguments):
+    return keras_genimg.ConditionalGAN(SHAPE, num_classes=4, latent_dim=8, seed=3, **arguments)
+
+
+def small_wgan(**arguments):
+    # Tests train on batches of 8 and 16, those of two updates of the critic.
+    return keras_genimg.WGAN(SHAPE, latent_dim=8, **{"n_critic": 2, "seed": 3, **arguments})
+
+
+def small_wgan_gp(**arguments):
+    return keras_genimg.WGANGP(SHAPE, latent_dim=8, **{"n_critic": 2, "seed": 3, **arguments})
+
+
 # name -> function that makes the model
 MODELS = {
     "gan": small_gan,
@@ -36,6 +49,10 @@ MODELS = {
     "vq_vae": small_vq_vae,
     "vq_vae_gradient": lambda: small_vq_vae(ema_decay=None),
     "cnn_classifier": small_classifier,
+    "wgan": small_wgan,
+    "wgan_gp": small_wgan_gp,
+    "conditional_gan": small_conditional_gan,
+    "conditional_gan_concatenation": lambda: small_conditional_gan(conditioning="concatenation"),
 }
 
 
@@ -54,12 +71,17 @@ def dataset(pictures, model, batch_size):
     return tf.data.Dataset.from_tensor_slices(pictures).batch(batch_size)
 
 
+def labels_in_turn(model, count):
+    """What `generate` needs beside a number and a seed: nothing, or labels 0, 1, ..."""
+    return {"labels": np.arange(count) % model.num_classes} if model.needs_labels else {}
+
+
 def train(name, pictures, strategy=None, batch_size=16, epochs=2, callbacks=None):
-    """Trains the model `name` by SGD; returns its weights and its history."""
+    """Trains the model `name` (or what a function makes) by SGD; its weights and history."""
     strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(1)
     with strategy.scope():
-        model = MODELS[name]()
+        model = name() if callable(name) else MODELS[name]()
         compile_with_sgd(model, rate=1e-4 if name == "vae" else 0.01)
     history = model.fit(
         dataset(pictures, model, batch_size), epochs=epochs, verbose=0, callbacks=callbacks

@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_genimg import plotting
 from keras_genimg.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -71,7 +72,7 @@ def test_list_names_every_model(capsys):
     assert listed == set(keras_genimg.models.__all__)
 
 
-@pytest.mark.parametrize("model", ["gan", "vae", "vq_vae", "cnn_classifier"])
+@pytest.mark.parametrize("model", ["gan", "conditional_gan", "vae", "vq_vae", "cnn_classifier"])
 def test_train_fills_the_run_folder(model, tmp_path, capsys):
     folder = tmp_path / model
     assert main(["train", model, *SMALL, "--epochs", "2", "--output", str(folder)]) == 0
@@ -89,9 +90,8 @@ def test_train_fills_the_run_folder(model, tmp_path, capsys):
     with open(folder / "logs.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1"]
-    assert float(rows[-1]["loss" if model != "gan" else "g_loss"]) == pytest.approx(
-        record["final_logs"]["loss" if model != "gan" else "g_loss"], rel=1e-5
-    )
+    log = "g_loss" if "gan" in model else "loss"
+    assert float(rows[-1][log]) == pytest.approx(record["final_logs"][log], rel=1e-5)
     Image.open(folder / "samples.png").verify()
     if model != "cnn_classifier":
         assert len(list((folder / "samples").glob("*.png"))) == 2
@@ -233,6 +233,42 @@ def test_generate_in_each_format(run, tmp_path, capsys):
     with Image.open(tmp_path / "a.gif") as gif:
         assert gif.n_frames == 5
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "a.gif")
+
+
+def test_a_conditional_run_is_asked_for_classes(tmp_path, capfd):
+    folder = tmp_path / "run"
+    command = ["train", "conditional_gan", *SMALL, "--epochs", "1", "--output", str(folder)]
+    assert main([*command, "--set", "latent_dim=5"]) == 0
+    model = keras.saving.load_model(folder / "model.keras")
+    assert model.num_classes == 10  # of the glyphs
+    # The grid that training writes has a class a column.
+    grid = plotting.image_grid(model.generate(100, [*range(10)] * 10, seed=0), columns=10)
+    with Image.open(folder / "samples.png") as picture:
+        scale = picture.size[0] // grid.shape[1]
+        np.testing.assert_array_equal(np.asarray(picture)[::scale, ::scale], grid[..., 0])
+
+    generate = ["generate", str(folder), "--count", "5", "--seed", "7", "--output"]
+    for given, labels in (([], [0, 1, 2, 3, 4]), (["--labels", "3,0"], [3, 0, 3, 0, 3])):
+        assert main([*generate, str(tmp_path / "a.npz"), *given]) == 0
+        stored = np.load(tmp_path / "a.npz")
+        np.testing.assert_array_equal(stored["labels"], labels)
+        images = model.generate(5, labels, seed=7)
+        np.testing.assert_allclose(stored["images"], (images + 1) * 127.5, atol=0.51)
+    capfd.readouterr()
+    message = refused(capfd, "generate", folder, "--labels", "10")
+    assert "labels must be integers from 0 to 9" in message and "Received: 10 to 10" in message
+
+
+@pytest.mark.parametrize("classes, side", [(2, 10), (3, 9), (7, 7), (10, 10), (100, 10)])
+def test_the_grid_of_a_conditional_run_has_a_class_a_column(classes, side):
+    from keras_genimg.runs.training import _grid_labels
+
+    labels = _grid_labels(classes)
+    shown = min(classes, 10)
+    rows = labels.reshape(side, side)  # a square grid, as image_grid lays it out
+    assert plotting.image_grid(np.zeros((len(labels), 8, 8, 1)), padding=0).shape[1] == 8 * side
+    np.testing.assert_array_equal(rows, np.tile(rows[0], (side, 1)))
+    assert set(rows[0]) == set(range(shown))
 
 
 def test_generate_refusals(run, tmp_path, capfd):
@@ -438,3 +474,19 @@ def test_features_that_do_not_fit_are_refused(run, tmp_path, capfd):
     train = ["train", "gan", *SMALL, "--epochs", "1", "--evaluate-every", "1"]
     assert "Features must be named" in refused(capfd, *train, "--output", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_batch_size_is_that_of_one_update(tmp_path, monkeypatch):
+    from keras_genimg.runs import training
+
+    asked = []
+
+    def load(*arguments, batch_size, **options):
+        asked.append(batch_size)
+        return real_load(*arguments, batch_size=batch_size, **options)
+
+    real_load = training.load
+    monkeypatch.setattr(training, "load", load)
+    assert main(["train", "wgan_gp", *SMALL, "--epochs", "1", "--output", str(tmp_path / "run"),
+                 "--set", "n_critic=2"]) == 0
+    assert asked[0] == 16  # two updates of the critic on 8 pictures each

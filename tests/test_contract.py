@@ -10,13 +10,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import MODELS, SHAPE, compile_with_sgd, dataset, smooth_pictures
+from cases import MODELS, SHAPE, compile_with_sgd, dataset, labels_in_turn, smooth_pictures
 
 import keras_genimg
 from keras_genimg import InputError
 
 HERE = pathlib.Path(__file__).parent
-GENERATORS = ("gan", "vae")
+CONDITIONAL = ("conditional_gan", "conditional_gan_concatenation")
+GANS = ("gan", "wgan", "wgan_gp")
+GENERATORS = (*GANS, "vae", *CONDITIONAL)
 AUTOENCODERS = ("vae", "vq_vae", "vq_vae_gradient")
 METRICS = ("log_means", "codes_used")  # an epoch's running means are no state of training
 SIGNATURES = {
@@ -25,6 +27,10 @@ SIGNATURES = {
     "vq_vae": {"serving_default", "encode", "decode", "reconstruct"},
     "vq_vae_gradient": {"serving_default", "encode", "decode", "reconstruct"},
     "cnn_classifier": {"serving_default", "classify", "features"},
+    "wgan": {"serving_default", "generate", "discriminate"},
+    "wgan_gp": {"serving_default", "generate", "discriminate"},
+    "conditional_gan": {"serving_default", "generate", "discriminate"},
+    "conditional_gan_concatenation": {"serving_default", "generate", "discriminate"},
 }
 
 
@@ -57,6 +63,10 @@ def assert_same_state(state, other):
     assert len(state) == len(other)
     for (name, value), found in zip(state.items(), other.values()):
         np.testing.assert_array_equal(found, value, err_msg=name)
+
+
+def generated(model, count, **arguments):
+    return model.generate(count, **labels_in_turn(model, count), **arguments)
 
 
 def fitted(name, epochs=1, count=16, **compiled):
@@ -133,7 +143,7 @@ def test_round_trip_here(name, trained, tmp_path):
     assert_same_state(state_of(model), state_of(again))
     assert again.get_config() == model.get_config()
     if name in GENERATORS:
-        np.testing.assert_array_equal(again.generate(3, seed=1), model.generate(3, seed=1))
+        np.testing.assert_array_equal(generated(again, 3, seed=1), generated(model, 3, seed=1))
     if name in AUTOENCODERS:
         np.testing.assert_array_equal(again.reconstruct(images), model.reconstruct(images))
     # Options of compile come back too; a model that was not compiled stays so.
@@ -324,7 +334,7 @@ def test_mixed_bfloat16(name, bfloat16, tmp_path):
 
     def outputs_of(model):
         if name in GENERATORS:
-            return model.generate(3, seed=1)
+            return generated(model, 3, seed=1)
         return model.reconstruct(images) if name in AUTOENCODERS else model.features(images)
 
     outputs = outputs_of(model)
@@ -364,14 +374,14 @@ def test_mixed_float16_is_refused_with_the_reason(name):
 @pytest.mark.parametrize("state", ["fresh", "trained"])
 def test_generate(name, state, trained):
     model = trained[name] if state == "trained" else MODELS[name]()
-    images = model.generate(7, seed=5)
+    images = generated(model, 7, seed=5)
     assert images.shape == (7, *SHAPE) and images.dtype == np.float32
     assert np.abs(images).max() <= 1 and np.isfinite(images).all()
-    np.testing.assert_allclose(model.generate(7, seed=5, batch_size=3), images, atol=1e-5)
-    np.testing.assert_allclose(model.generate(7, seed=5, batch_size=1), images, atol=1e-5)
-    assert np.abs(model.generate(7, seed=6) - images).max() > 1e-4
-    assert np.abs(model.generate(7) - model.generate(7)).max() > 1e-4
-    assert model.generate(1, seed=np.int64(5)).shape == (1, *SHAPE)
+    np.testing.assert_allclose(generated(model, 7, seed=5, batch_size=3), images, atol=1e-5)
+    np.testing.assert_allclose(generated(model, 7, seed=5, batch_size=1), images, atol=1e-5)
+    assert np.abs(generated(model, 7, seed=6) - images).max() > 1e-4
+    assert np.abs(generated(model, 7) - generated(model, 7)).max() > 1e-4
+    assert generated(model, 1, seed=np.int64(5)).shape == (1, *SHAPE)
     assert np.ptp(images, axis=0).max() > 1e-4  # different pictures
 
 
@@ -379,13 +389,13 @@ def test_generate(name, state, trained):
 def test_generate_changes_nothing_and_is_changed_by_training_alone(name, trained):
     model = trained[name]
     before = state_of(model)
-    first = model.generate(2, seed=1)
-    np.testing.assert_array_equal(model.generate(2, seed=1), first)
+    first = generated(model, 2, seed=1)
+    np.testing.assert_array_equal(generated(model, 2, seed=1), first)
     assert_same_state(before, state_of(model))
     other = fitted(name, epochs=2)
-    seen = other.generate(2, seed=1)  # traces the function that makes pictures
+    seen = generated(other, 2, seed=1)  # traces the function that makes pictures
     other.fit(dataset(smooth_pictures(16), other, 8), verbose=0)
-    assert np.abs(other.generate(2, seed=1) - seen).max() > 0
+    assert np.abs(generated(other, 2, seed=1) - seen).max() > 0
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -399,13 +409,39 @@ def test_generate_changes_nothing_and_is_changed_by_training_alone(name, trained
         ({"num_images": 2, "seed": 1.5}, "seed must be an integer or None. Received: seed=1.5."),
         ({"num_images": 2, "seed": "1"}, "seed must be an integer or None. Received: seed='1'."),
         ({"num_images": 2, "seed": 2**64}, f"Received: seed={2**64}."),
-        ({"num_images": 2, "labels": [0, 1]}, "generates without labels. Received: 2 labels."),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),
 )
 def test_generate_refuses(name, arguments, words, trained):
     with pytest.raises(InputError) as caught:
-        trained[name].generate(**arguments)
+        trained[name].generate(**labels_in_turn(trained[name], 2), **arguments)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in GENERATORS if name not in CONDITIONAL])
+def test_generate_refuses_labels(name, trained):
+    with pytest.raises(InputError, match="generates without labels. Received: 2 labels"):
+        trained[name].generate(2, labels=[0, 1])
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+@pytest.mark.parametrize(
+    "labels, words",
+    [
+        (None, "labels must be integers from 0 to 3, of shape (n,). Received: None."),
+        ([0, 4], "labels must be integers from 0 to 3, of shape (n,). Received: 0 to 4."),
+        ([-1, 0], "Received: -1 to 0."),
+        ([0.5, 1], "Received: 0.5 to 1."),
+        ([[0, 1]], "Received: [[0, 1]]."),
+        (["a", "b"], "Received: ['a', 'b']."),
+        ([0, 1, 2], "There must be one label a picture. Received: 3 labels for 2 pictures."),
+        ([1], "There must be one label a picture. Received: 1 labels for 2 pictures."),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else str(value),
+)
+def test_generate_refuses_these_labels(name, labels, words, trained):
+    with pytest.raises(InputError) as caught:
+        trained[name].generate(2, labels=labels)
     assert words in str(caught.value)
 
 
@@ -453,6 +489,7 @@ for case in sys.argv[1:]:
     signatures = tf.saved_model.load(case + "/exported").signatures
     names[case.split("/")[-1]] = sorted(signatures)
     given = {"num_images": tf.constant(5), "seed": tf.constant(7, tf.int64),
+             "labels": tf.constant([3, 0, 0, 2, 1]),
              **{key: tf.constant(data[key]) for key in data}}
     results = {}
     for name, run in signatures.items():
@@ -465,17 +502,21 @@ print(json.dumps(names))
 
 
 def deterministic(name, model):
-    """Input of the deterministic part, its name, and Keras's outputs by name."""
+    """Inputs of the deterministic part by name, and Keras's outputs by name."""
     images = smooth_pictures(5, seed=4)
-    if name == "gan":
+    if name in CONDITIONAL:
+        latents, labels = model.draw_latents(5, 3).numpy(), np.array([3, 0, 0, 2, 1], "int32")
+        expected = {"images": model.ema_generator([latents, labels])}
+        return {"latents": latents, "labels": labels}, expected
+    if name in GANS:
         latents = model.draw_latents(5, 3).numpy()
-        return "latents", latents, {"images": model.ema_generator(latents)}
+        return {"latents": latents}, {"images": model.ema_generator(latents)}
     if name == "vae":
         latents = model.draw_latents(5, 3).numpy()
-        return "latents", latents, {"images": model.decode(latents)}
+        return {"latents": latents}, {"images": model.decode(latents)}
     if name == "cnn_classifier":
-        return "images", images, {"logits": model(images)}
-    return "images", images, {"reconstructions": model.reconstruct(images)}
+        return {"images": images}, {"logits": model(images)}
+    return {"images": images}, {"reconstructions": model.reconstruct(images)}
 
 
 @pytest.fixture(scope="module")
@@ -499,14 +540,19 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
     assert set(names) == SIGNATURES[name]
     expected = {}
     if name in GENERATORS:
-        pictures = model.generate(5, seed=7)
+        pictures = generated(model, 5, seed=7)  # of the classes in turn
         expected["generate/images"] = pictures
         levels = found["serving_default/images"]
         assert levels.dtype == np.uint8 and levels.shape == pictures.shape
         assert np.abs(levels - (pictures + 1) * 127.5).max() <= 1
         assert levels.std() > 0
-    if name == "gan":
+    if name in GANS:
         expected["discriminate/logits"] = model.discriminator(images)
+    if name in CONDITIONAL:
+        labels = np.array([3, 0, 0, 2, 1])
+        expected["generate/images"] = model.generate(5, labels, seed=7)
+        assert np.abs(expected["generate/images"] - pictures).max() > 1e-3
+        expected["discriminate/logits"] = model.discriminator([images, labels])
     if name in AUTOENCODERS:
         codes = model.encode(images)
         expected["encode/z_mean" if name == "vae" else "encode/codes"] = codes
@@ -530,9 +576,9 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 @pytest.mark.parametrize("name", MODELS)
 def test_litert(name, trained, tmp_path):
-    key, given, expected = deterministic(name, trained[name])
+    given, expected = deterministic(name, trained[name])
     path = trained[name].export(tmp_path / "model.tflite", format="litert")
-    found = tf.lite.Interpreter(str(path)).get_signature_runner()(**{key: given})
+    found = tf.lite.Interpreter(str(path)).get_signature_runner()(**given)
     assert set(found) == set(expected)
     for output, value in expected.items():
         assert np.std(value) > 0
@@ -543,9 +589,9 @@ def test_litert(name, trained, tmp_path):
 def test_onnx(name, trained, tmp_path):
     pytest.importorskip("tf2onnx")
     runtime = pytest.importorskip("onnxruntime")
-    key, given, expected = deterministic(name, trained[name])
+    given, expected = deterministic(name, trained[name])
     path = trained[name].export(tmp_path / "model.onnx", format="onnx")
-    found = runtime.InferenceSession(str(path)).run([*expected], {key: given})
+    found = runtime.InferenceSession(str(path)).run([*expected], given)
     for output, value in zip(found, expected.values()):
         np.testing.assert_allclose(output, value, atol=1e-4)
 

@@ -50,8 +50,9 @@ def test_the_options_it_names_exist(capsys):
 
 
 CHECKS = """
-assert images.shape == (4, 28, 28, 1) and images.dtype == tf.uint8
 import os
+assert 0 <= history.history["coverage[fashion_mnist]"][-1] <= 1 and os.path.exists("best.keras")
+assert images.shape == (4, 28, 28, 1) and images.dtype == tf.uint8
 assert {"grid.png", "gan.keras", "saved_model", "samples", "checkpoints"} <= set(os.listdir())
 noisy = NoisyGAN(image_shape=(28, 28, 1))
 noisy.compile()
@@ -70,6 +71,8 @@ def test_its_python_runs(tmp_path, real_data):
     reductions = {
         '"fashion_mnist", batch_size=64': '"glyphs", batch_size=8, num_images=16',
         "epochs=15": "epochs=1",
+        '"test", batch_size=500': '"test", batch_size=100, num_images=200',
+        "every=5,": "every=5, num_images=50,",
     }
     for long, short in reductions.items():
         assert long in code

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_genimg import distribution
 from keras_genimg.errors import InputError
 from keras_genimg.models.base import ImageModel, latent_seed
+from keras_genimg.models.checks import adopt_network, check_number
 from keras_genimg.networks import check_count
 
 __all__ = ["AdversarialModel"]
@@ -25,8 +26,7 @@ NOISES = {
 class AdversarialModel(ImageModel):
     """Two networks, two optimizers, noise, and a copy of the generator that averages.
 
-    Subclasses set `self.generator` and `self.discriminator`, then call
-    `start_ema_generator`, and write `train_step` and `test_step`.
+    Subclasses call `adopt_networks` and write `train_step` and `test_step`.
 
     Args:
         image_shape: tuple (height, width, channels).
@@ -43,6 +43,32 @@ class AdversarialModel(ImageModel):
             raise InputError(f"noise must be one of {', '.join(NOISES)}. Received: {noise!r}.")
         self.noise = noise
         self.ema_generator = None
+
+    def adopt_networks(self, networks, defaults, ema_decay):
+        """Sets `generator` and `discriminator`, checked, and the copy of the generator.
+
+        Args:
+            networks: pair of the user's generator and discriminator, None for the default.
+            defaults: pair of functions without arguments that make the default ones.
+            ema_decay: as for `start_ema_generator`.
+
+        Raises:
+            InputError: a network that takes or returns other shapes than it must.
+        """
+        self.own_networks = tuple(network is not None for network in networks)
+        generator, discriminator = (
+            make() if network is None else network for network, make in zip(networks, defaults)
+        )
+        latents, images = (self.latent_dim,), self.image_shape
+        if self.needs_labels:  # both networks are told the class as well
+            labels = keras.KerasTensor((None,), "int32")
+            latents, images = (
+                [keras.KerasTensor((None, *shape)), labels] for shape in (latents, images)
+            )
+        self.generator = adopt_network("generator", generator, latents, [self.image_shape])
+        self.discriminator = adopt_network("discriminator", discriminator, images, [(1,)])
+        self.start_ema_generator(ema_decay)
+        self.built = True
 
     def compile(
         self, generator_optimizer=None, discriminator_optimizer=None, *, learning_rate=None, **kwargs
@@ -97,13 +123,50 @@ class AdversarialModel(ImageModel):
             # In place: three passes over the weights where an assignment takes four.
             average.value.assign_sub((1.0 - decay) * (average.value - weight.value))
 
+    def get_config(self):
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "noise": self.noise,
+            "ema_decay": self.ema_decay,
+            **{
+                name: keras.saving.serialize_keras_object(network) if own else None
+                for (name, network), own in zip(networks.items(), self.own_networks)
+            },
+        }
+
     def sample_latents(self, batch):
         """Noise for this replica's rows of the global batch: `(n, latent_dim)`."""
         return NOISES[self.noise](batch, (self.latent_dim,), self.seed_generator.next())
 
-    def draw_latents(self, num_images, seed):
-        batch = distribution.whole_batch(num_images)
-        return NOISES[self.noise](batch, (self.latent_dim,), latent_seed(seed))
+    def draw_latents(self, num_images, seed, truncation=None):
+        """What pictures are made of.
+
+        Args:
+            num_images: int or int32 scalar.
+            seed: int or int64 scalar.
+            truncation: float above 0, optional, for normal noise: cut off at so many
+                deviations. Lower values give pictures nearer to the middle of what was
+                learned: better ones, fewer kinds of them (Brock et al., 2019, section 3.1,
+                https://arxiv.org/abs/1809.11096).
+
+        Returns:
+            float32 tensor `(num_images, latent_dim)`.
+
+        Raises:
+            InputError: truncation that is no positive number, or of other noise.
+        """
+        batch, shape = distribution.whole_batch(num_images), (self.latent_dim,)
+        if truncation is None:
+            return NOISES[self.noise](batch, shape, latent_seed(seed))
+        check_number("truncation", truncation)
+        if truncation == 0 or self.noise == "uniform":
+            raise InputError(
+                "truncation must be above 0, of a model with normal noise. "
+                f"Received: truncation={truncation}, noise={self.noise!r}."
+            )
+        return distribution.random_truncated_normal(batch, shape, latent_seed(seed), truncation)
 
     def images_from_latents(self, latents):
         return (self.ema_generator or self.generator)(latents, training=False)

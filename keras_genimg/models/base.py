@@ -238,7 +238,9 @@ class ImageModel(keras.Model):
 
     # ---------------------------------------------------------------- generating
 
-    def generate(self, num_images, labels=None, seed=None, *, batch_size=256, verbose="auto"):
+    def generate(
+        self, num_images, labels=None, seed=None, *, batch_size=256, verbose="auto", **latents
+    ):
         """Makes pictures, in batches.
 
         Args:
@@ -248,6 +250,8 @@ class ImageModel(keras.Model):
                 the batch size; None gives new ones each time.
             batch_size: int. Pictures made at once.
             verbose: "auto" (a progress bar when there are many batches), 0 or 1.
+            **latents: what else the model's `draw_latents` takes, such as `truncation` of
+                the adversarial ones.
 
         Returns:
             NumPy float32 array `(num_images, height, width, channels)` in [-1, 1].
@@ -256,7 +260,9 @@ class ImageModel(keras.Model):
             InputError: a number that is not positive, a seed that is no integer,
                 labels that do not fit.
         """
-        batches = self.generate_batches(num_images, labels, seed, batch_size=batch_size)
+        batches = self.generate_batches(
+            num_images, labels, seed, batch_size=batch_size, **latents
+        )
         steps = -(-num_images // batch_size)
         bar = keras.utils.Progbar(steps) if verbose == 1 or (verbose == "auto" and steps > 20) else None
         images = np.empty((num_images, *self.image_shape), "float32")
@@ -266,11 +272,13 @@ class ImageModel(keras.Model):
                 bar.update(step + 1)
         return images
 
-    def generate_batches(self, num_images, labels=None, seed=None, *, batch_size=256):
+    def generate_batches(
+        self, num_images, labels=None, seed=None, *, batch_size=256, **latents
+    ):
         """The pictures of `generate` in batches, for more of them than memory holds.
 
         Args:
-            num_images, labels, seed, batch_size: as for `generate`.
+            num_images, labels, seed, batch_size, **latents: as for `generate`.
 
         Returns:
             iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1], n
@@ -282,13 +290,14 @@ class ImageModel(keras.Model):
         check_count("num_images", num_images)
         check_count("batch_size", batch_size)
         seed = check_seed(seed)
-        latents = self.draw_latents(num_images, seed)  # all at once: no batch size in the numbers
+        # All at once: no batch size in the numbers.
+        latents = self.draw_latents(num_images, seed, **latents)
         if labels is not None and not self.needs_labels:
             raise InputError(
                 f"{type(self).__name__} generates without labels. Received: {len(labels)} labels."
             )
         if self.needs_labels:
-            labels = check_labels(labels, self.num_classes)
+            labels = check_labels(labels, self.num_classes, num_images)
         decode = self._compiled("images_from_latents")
 
         def make(start):
@@ -310,8 +319,11 @@ class ImageModel(keras.Model):
         """
         raise InputError(f"{type(self).__name__} does not generate pictures.")
 
-    def images_from_latents(self, latents):
-        """Pictures of latents: `(n, ...)` -> float32 `(n, height, width, channels)`."""
+    def images_from_latents(self, latents, *labels):
+        """Pictures of latents: `(n, ...)` -> float32 `(n, height, width, channels)`.
+
+        A conditional model takes the int32 labels `(n,)` as a second argument.
+        """
         raise InputError(f"{type(self).__name__} does not generate pictures.")
 
     def _compiled(self, name):
@@ -422,14 +434,22 @@ class ImageModel(keras.Model):
         def generate(num_images, seed):
             return {"images": self.images_from_latents(self.draw_latents(num_images, seed))}
 
+        def generate_by_label(labels, seed):
+            latents = self.draw_latents(tf.shape(labels)[0], seed)
+            return {"images": self.images_from_latents(latents, labels)}
+
         def serving_default(num_images, seed):
-            images = generate(num_images, seed)["images"]
-            levels = tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0)
+            if self.needs_labels:  # the classes in turn: 0, 1, ...
+                made = generate_by_label(tf.range(num_images) % self.num_classes, seed)
+            else:
+                made = generate(num_images, seed)
+            levels = tf.clip_by_value(tf.round((made["images"] + 1.0) * 127.5), 0.0, 255.0)
             return {"images": tf.cast(levels, tf.uint8)}
 
+        by_label = (generate_by_label, [self.labels_spec(), seed])
         return {
             "serving_default": (serving_default, [count, seed]),
-            "generate": (generate, [count, seed]),
+            "generate": by_label if self.needs_labels else (generate, [count, seed]),
         }
 
     def get_config(self):
@@ -451,6 +471,10 @@ class ImageModel(keras.Model):
         """The `tf.TensorSpec` of a batch of this model's pictures, named `images`."""
         return tf.TensorSpec((None, *self.image_shape), tf.float32, name="images")
 
+    def labels_spec(self):
+        """The `tf.TensorSpec` of a batch of labels, named `labels`."""
+        return tf.TensorSpec((None,), tf.int32, name="labels")
+
     def deterministic_signature(self):
-        """(function, list of one `tf.TensorSpec`): the part without random numbers."""
+        """(function, list of `tf.TensorSpec`s): the part without random numbers."""
         raise InputError(f"{type(self).__name__} has no deterministic part to export.")

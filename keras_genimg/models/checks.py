@@ -51,7 +51,8 @@ def adopt_network(role, network, input_shape, output_shapes):
     Args:
         role: string, for messages.
         network: `keras.Model` or layer.
-        input_shape: tuple without the batch axis.
+        input_shape: tuple without the batch axis; of a network with several inputs, a
+            list of `keras.KerasTensor`s.
         output_shapes: list of the shapes it must return, without the batch axis; a
             string is the name of a size that the network chooses.
 
@@ -65,9 +66,14 @@ def adopt_network(role, network, input_shape, output_shapes):
         network = keras.saving.deserialize_keras_object(network)
     if not isinstance(network, keras.Layer):
         raise InputError(f"{role} must be a keras.Model or layer. Received: {network!r}.")
-    takes = ("batch", *input_shape)
+    inputs = input_shape
+    if not isinstance(inputs, list):
+        inputs = keras.KerasTensor((None, *input_shape))
+    takes = " and ".join(
+        str(("batch", *tensor.shape[1:])) for tensor in keras.tree.flatten(inputs)
+    )
     try:
-        outputs = network(keras.KerasTensor((None, *input_shape)))
+        outputs = network(inputs)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"{role} must take inputs of shape {takes}. It answered: {_first_reason(error)}"
@@ -170,16 +176,11 @@ def check_array(model, images, labels):
     """Checks values: pictures in [-1, 1], one label a picture, labels that are classes."""
     check_images(model, images)
     if model.needs_labels:
-        if len(labels) != len(images):
-            raise InputError(
-                "There must be one label a picture. "
-                f"Received: {len(labels)} labels for {len(images)} pictures."
-            )
-        check_labels(labels, model.num_classes)
+        check_labels(labels, model.num_classes, len(images))
 
 
-def check_labels(labels, num_classes):
-    """Returns labels as int32 `(n,)` if they are classes from 0, else raises."""
+def check_labels(labels, num_classes, num_images):
+    """Returns labels as int32 `(num_images,)` if they are classes from 0, else raises."""
     try:
         array = np.asarray(labels, dtype="float64")
     except (TypeError, ValueError):
@@ -189,6 +190,11 @@ def check_labels(labels, num_classes):
         raise InputError(
             f"labels must be integers from 0 to {num_classes - 1}, of shape (n,). "
             f"Received: {_found(labels, array)}."
+        )
+    if len(array) != num_images:
+        raise InputError(
+            "There must be one label a picture. "
+            f"Received: {len(array)} labels for {num_images} pictures."
         )
     return array.astype("int32")
 

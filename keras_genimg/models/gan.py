@@ -1,24 +1,44 @@
 """GAN: the two-player game of Goodfellow et al. (2014)."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
+from keras_genimg.data import check_policy, diff_augment
+from keras_genimg.distribution import batch_mean
 from keras_genimg.errors import InputError
-from keras_genimg.losses import get_adversarial_loss
+from keras_genimg.losses import (
+    RELATIVISTIC_LOSSES,
+    get_adversarial_loss,
+    r1_penalty,
+)
 from keras_genimg.models.adversarial import AdversarialModel
-from keras_genimg.models.checks import adopt_network
+from keras_genimg.models.checks import check_number
 from keras_genimg.networks import (
     check_image_shape,
+    dcgan5_discriminator,
+    dcgan5_generator,
     dcgan_discriminator,
     dcgan_generator,
     mlp_discriminator,
     mlp_generator,
+    resnet_discriminator,
+    resnet_generator,
 )
 from keras_genimg.optimizers import Adam
 
 __all__ = ["GAN"]
 
-NETWORKS = ("dcgan", "mlp", "dense_conv")
+NETWORKS = ("dcgan", "mlp", "dense_conv", "dcgan5", "resnet")
+
+
+def means(real_logits, fake_logits, batch):
+    """The averages of a relativistic loss, over the global batch."""
+    return {
+        "real_mean": batch_mean(real_logits, batch),
+        "fake_mean": batch_mean(fake_logits, batch),
+    }
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -34,12 +54,24 @@ class GAN(AdversarialModel):
         latent_dim: int. Length of the noise vector z.
         networks: the default networks: `"dcgan"` (convolutions both), `"mlp"`
             (dense layers both), `"dense_conv"` (a dense generator of widths
-            128-128, a discriminator of 5x5 stride-2 convolutions 64-128-256-512).
+            128-128, a discriminator of 5x5 stride-2 convolutions 64-128-256-512),
+            `"dcgan5"` (five convolutions each, 512 to 64 filters, for 32x32 and 64x64),
+            `"resnet"` (residual blocks, spectral normalisation in the discriminator).
         generator: `keras.Model` of one's own, `(batch, latent_dim)` to images.
         discriminator: `keras.Model` of one's own, images to logits `(batch, 1)`.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
-            `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
-            discriminator_loss(real_logits, fake_logits))`.
+            `"relativistic_average"`, `"wasserstein"`, or a pair of functions
+            `(generator_loss(fake_logits), discriminator_loss(real_logits, fake_logits))`.
+        r1_weight: float. Weight of the gradient penalty `r1_penalty` on real pictures
+            (gamma of Mescheder et al.); 0 for none.
+        augment: policy of `data.diff_augment`, such as `"color,translation,cutout"`: what
+            the discriminator sees, real and generated, is changed at random and
+            differentiably, so that few training pictures last longer. None for none.
+        spectral_normalization: bool, or None for what the networks have by default.
+            Kernels of the default discriminator are divided by their largest singular
+            value, and it has no batch normalisation.
+        minibatch_standard_deviation: bool. Lets the default discriminator see how much
+            the pictures of a batch differ.
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
@@ -70,6 +102,10 @@ class GAN(AdversarialModel):
         generator=None,
         discriminator=None,
         loss="non_saturating",
+        r1_weight=0.0,
+        augment=None,
+        spectral_normalization=None,
+        minibatch_standard_deviation=False,
         noise="normal",
         ema_decay=0.999,
         seed=None,
@@ -82,39 +118,60 @@ class GAN(AdversarialModel):
             raise InputError(f"networks must be one of {', '.join(NETWORKS)}. Received: {networks!r}.")
         self.networks = networks
         self.loss_name = loss
-        self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
-        self.generator = adopt_network(
-            "generator", generator or self._default_generator(), (latent_dim,), [image_shape]
+        self.relativistic = isinstance(loss, str) and loss in RELATIVISTIC_LOSSES
+        self.generator_loss, self.discriminator_loss = get_adversarial_loss(
+            loss, relativistic=True
         )
-        self.discriminator = adopt_network(
-            "discriminator", discriminator or self._default_discriminator(), image_shape, [(1,)]
+        self.r1_weight = check_number("r1_weight", r1_weight)
+        self.augment = None if augment is None else check_policy(augment)
+        self.spectral_normalization = spectral_normalization
+        self.minibatch_standard_deviation = minibatch_standard_deviation
+        self.adopt_networks(
+            (generator, discriminator),
+            (self._default_generator, self._default_discriminator),
+            ema_decay,
         )
-        self.start_ema_generator(ema_decay)
-        self._own_networks = [generator is not None, discriminator is not None]
-        self.built = True
 
     def _default_generator(self):
-        if self.networks == "dcgan":
-            return dcgan_generator(self.image_shape, self.latent_dim)
-        if self.networks == "mlp":
-            return mlp_generator(self.image_shape, self.latent_dim)
-        return mlp_generator(self.image_shape, self.latent_dim, units=(128, 128))
+        make = {
+            "dcgan": dcgan_generator,
+            "mlp": mlp_generator,
+            "dense_conv": functools.partial(mlp_generator, units=(128, 128)),
+            "dcgan5": dcgan5_generator,
+            "resnet": resnet_generator,
+        }[self.networks]
+        return make(self.image_shape, self.latent_dim)
 
     def _default_discriminator(self):
+        options = {}
+        if self.spectral_normalization is not None:
+            options["spectral_normalization"] = self.spectral_normalization
+        if self.minibatch_standard_deviation:
+            options["minibatch_standard_deviation"] = True
         if self.networks == "mlp":
+            if any(options.values()):
+                raise InputError(
+                    "spectral_normalization and minibatch_standard_deviation are for "
+                    f"discriminators of convolutions. Received: {', '.join(options)} with "
+                    'networks="mlp".'
+                )
             return mlp_discriminator(self.image_shape)
-        if self.networks == "dcgan":
-            return dcgan_discriminator(self.image_shape)
-        return dcgan_discriminator(
-            self.image_shape, filters=64, widest=512, kernel_size=5, normalization=False, levels=4
-        )
+        if self.networks == "dense_conv":
+            options.update(filters=64, widest=512, kernel_size=5, normalization=False, levels=4)
+        make = {"dcgan5": dcgan5_discriminator, "resnet": resnet_discriminator}
+        return make.get(self.networks, dcgan_discriminator)(self.image_shape, **options)
 
     def default_optimizers(self, learning_rate=None):
-        # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5.
-        rate = 2e-4 if learning_rate is None else learning_rate
+        # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. Our own smaller networks
+        # come further with five times that rate (benchmarks/time_to_quality.py).
+        ours = self.networks == "dcgan" and not any(self.own_networks)
+        beta_1, beta_2 = 0.5, 0.999
+        if self.networks == "resnet":  # Miyato et al. (2018), section 4
+            beta_1, beta_2 = 0.0, 0.9
+        rate = learning_rate if learning_rate is not None else 1e-3 if ours else 2e-4
         return {
-            "generator_optimizer": Adam(rate, beta_1=0.5),
-            "discriminator_optimizer": Adam(rate, beta_1=0.5),
+            "generator_optimizer": Adam(rate, beta_1=beta_1, beta_2=beta_2),
+            "discriminator_optimizer": Adam(rate, beta_1=beta_1, beta_2=beta_2),
         }
 
     def train_step(self, data):
@@ -124,12 +181,19 @@ class GAN(AdversarialModel):
         # 1. One step of D on real pictures and on G(z), with fresh noise z ~ p_z:
         #    descend -log D(x) - log(1 - D(G(z))).
         latents = self.sample_latents(batch)  # (B, latent_dim)
-        fake_images = self.generator(latents, training=True)  # (B, h, w, c)
+        fake_images = self._augmented(self.generator(latents, training=True), batch)  # (B, h, w, c)
+        real_images = self._augmented(images, batch)
         with tf.GradientTape() as tape:
-            real_logits = self.discriminator(images, training=True)  # (B, 1)
+            real_logits = self.discriminator(real_images, training=True)  # (B, 1)
             fake_logits = self.discriminator(fake_images, training=True)  # (B, 1)
-            d_loss = self.discriminator_loss(real_logits, fake_logits)
+            d_loss = self._discriminator_loss(real_logits, fake_logits, batch)
+            if self.r1_weight:
+                d_loss += self.r1_weight * r1_penalty(
+                    functools.partial(self.discriminator, training=True), real_images
+                )
             shared_loss = d_loss * batch.share
+        real_score = tf.reduce_mean(tf.sigmoid(real_logits))
+        fake_score = tf.reduce_mean(tf.sigmoid(fake_logits))
         weights = self.discriminator.trainable_variables
         gradients = tape.gradient(shared_loss, weights)
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
@@ -138,9 +202,11 @@ class GAN(AdversarialModel):
         #    descend -log D(G(z)), the form of section 3 that does not saturate.
         latents = self.sample_latents(batch)
         with tf.GradientTape() as tape:
-            fake_images = self.generator(latents, training=True)
-            logits = self.discriminator(fake_images, training=True)
-            g_loss = self.generator_loss(logits)
+            fake_images = self._augmented(self.generator(latents, training=True), batch)
+            fake_logits = self.discriminator(fake_images, training=True)
+            if self.relativistic:
+                real_logits = self.discriminator(real_images, training=True)
+            g_loss = self._generator_loss(real_logits, fake_logits, batch)
             shared_loss = g_loss * batch.share
         weights = self.generator.trainable_variables
         gradients = tape.gradient(shared_loss, weights)
@@ -149,11 +215,7 @@ class GAN(AdversarialModel):
 
         # 3. Logs.
         return self.log(
-            batch,
-            d_loss=d_loss,
-            g_loss=g_loss,
-            real_score=tf.reduce_mean(tf.sigmoid(real_logits)),
-            fake_score=tf.reduce_mean(tf.sigmoid(fake_logits)),
+            batch, d_loss=d_loss, g_loss=g_loss, real_score=real_score, fake_score=fake_score
         )
 
     def test_step(self, data):
@@ -164,23 +226,37 @@ class GAN(AdversarialModel):
         fake_logits = self.discriminator(fake_images, training=False)
         return self.log(
             batch,
-            d_loss=self.discriminator_loss(real_logits, fake_logits),
-            g_loss=self.generator_loss(fake_logits),
+            d_loss=self._discriminator_loss(real_logits, fake_logits, batch),
+            g_loss=self._generator_loss(real_logits, fake_logits, batch),
             real_score=tf.reduce_mean(tf.sigmoid(real_logits)),
             fake_score=tf.reduce_mean(tf.sigmoid(fake_logits)),
         )
 
+    def _discriminator_loss(self, real_logits, fake_logits, batch):
+        if not self.relativistic:
+            return self.discriminator_loss(real_logits, fake_logits)
+        averages = means(real_logits, fake_logits, batch)
+        return self.discriminator_loss(real_logits, fake_logits, **averages)
+
+    def _generator_loss(self, real_logits, fake_logits, batch):
+        if not self.relativistic:
+            return self.generator_loss(fake_logits)
+        averages = means(real_logits, fake_logits, batch)
+        return self.generator_loss(real_logits, fake_logits, **averages)
+
+    def _augmented(self, images, batch):
+        if self.augment is None:
+            return images
+        return diff_augment(images, batch, self.seed_generator.next(), self.augment)
+
     def get_config(self):
-        own_generator, own_discriminator = self._own_networks
-        serialize = keras.saving.serialize_keras_object
-        loss = self.loss_name
+        loss, serialize = self.loss_name, keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            "latent_dim": self.latent_dim,
             "networks": self.networks,
-            "generator": serialize(self.generator) if own_generator else None,
-            "discriminator": serialize(self.discriminator) if own_discriminator else None,
             "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
-            "noise": self.noise,
-            "ema_decay": self.ema_decay,
+            "r1_weight": self.r1_weight,
+            "augment": self.augment,
+            "spectral_normalization": self.spectral_normalization,
+            "minibatch_standard_deviation": self.minibatch_standard_deviation,
         }

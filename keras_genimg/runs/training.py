@@ -71,19 +71,21 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
     # Everything that can be wrong is found out before anything is written.
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
     info = data_info(settings["data"], **source)
-    steps = settings["steps_per_epoch"] or info.num_images // settings["batch_size"]
     keras.utils.set_random_seed(settings["seed"])
     with strategy.scope():
         model = _make_model(class_name, settings, info)
+    # --batch-size is that of one update; a step of some models holds several of their critic.
+    batch_size = settings["batch_size"] * getattr(model, "n_critic", 1)
+    full_pass = max(1, info.num_images // batch_size)
+    steps = settings["steps_per_epoch"] or full_pass
     found = latest_checkpoint(os.path.join(folder, "checkpoints")) if resume else None
     first_epoch = found[1] if found else 0
     # One endless stream: its place depends on the number of steps alone, so that a resumed
     # run sees what the unbroken one would have seen.
-    full_pass = max(1, info.num_images // settings["batch_size"])
     first_pass, done = divmod(first_epoch * steps, full_pass)
     data = load(
         settings["data"],
-        batch_size=settings["batch_size"],
+        batch_size=batch_size,
         with_labels=model.needs_labels,
         shuffle_seed=settings["seed"],
         drop_remainder=True,
@@ -249,11 +251,22 @@ def _callbacks(model, folder, settings):
     callbacks = []
     samples = os.path.join(folder, "samples")
     if _shows(model) == "generate":
-        callbacks.append(ImageGrid(samples, num_images=64, seed=settings["seed"]))
+        labels = _grid_labels(model.num_classes) if model.needs_labels else None
+        number = 64 if labels is None else len(labels)
+        callbacks.append(
+            ImageGrid(samples, num_images=number, seed=settings["seed"], labels=labels)
+        )
     elif _shows(model) == "reconstruct":
         callbacks.append(ImageGrid(samples, images=_held_out(settings, 32)))
     callbacks.append(Resume(os.path.join(folder, "checkpoints")))
     return callbacks
+
+
+def _grid_labels(num_classes):
+    """Labels of a square grid of at most 10 x 10 whose columns have one class each."""
+    shown = min(num_classes, 10)
+    side = shown * (10 // shown)
+    return np.arange(side * side) % shown
 
 
 def _evaluation(folder, settings, info):

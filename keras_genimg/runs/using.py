@@ -25,7 +25,8 @@ def generate(folder, count, seed=None, labels=None, output=None, format=None):
         folder: path of the run folder.
         count: int. Number of pictures.
         seed: int, optional.
-        labels: list of int, repeated in turn up to `count`; conditional models.
+        labels: list of int, repeated in turn up to `count`; conditional models, which
+            make all their classes in turn by default.
         output: path, or None for `generated` in the run folder.
         format: `"png"`, `"npz"` or `"gif"`; by the ending of `output` if None.
     """
@@ -35,8 +36,10 @@ def generate(folder, count, seed=None, labels=None, output=None, format=None):
     as_grid = format == "png" and ending == "png"
     if output is None:
         output = os.path.join(folder, "generated" + ("" if format == "png" else f".{format}"))
+    if labels is None and model.needs_labels:
+        labels = np.arange(model.num_classes)
     if labels is not None:
-        labels = np.resize(labels, count)
+        labels = np.resize(labels, max(count, 0))
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     given = {} if labels is None else {"labels": labels}
@@ -54,7 +57,7 @@ def generate(folder, count, seed=None, labels=None, output=None, format=None):
         images = model.generate(count, seed=seed, **given)
         with replace_when_complete(output) as partial:
             if format == "npz":
-                np.savez_compressed(partial, images=plotting.to_uint8(images), seed=seed)
+                np.savez_compressed(partial, images=plotting.to_uint8(images), seed=seed, **given)
             elif format == "gif":
                 plotting.save_gif(partial, images, scale=4)
             else:

@@ -363,7 +363,7 @@ def test_networks_of_ones_own_need_no_default_size():
         ),
         ({"generator": "dcgan"}, "generator must be a keras.Model or layer. Received: 'dcgan'."),
         ({"discriminator": len}, "discriminator must be a keras.Model or layer."),
-        ({"networks": "resnet"}, "networks must be one of dcgan, mlp, dense_conv."),
+        ({"networks": "unet"}, "networks must be one of dcgan, mlp, dense_conv, dcgan5, resnet."),
         ({"noise": "pink"}, "noise must be one of normal, uniform, truncated_normal."),
     ],
     ids=range(7),

@@ -1,0 +1,202 @@
+"""WGANGP: the Wasserstein GAN with the gradient penalty of Gulrajani et al. (2017)."""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from keras_genimg import distribution
+from keras_genimg.errors import InputError
+from keras_genimg.losses import (
+    gradient_penalty,
+    wasserstein_discriminator_loss,
+    wasserstein_generator_loss,
+)
+from keras_genimg.models.adversarial import AdversarialModel
+from keras_genimg.models.checks import check_number
+from keras_genimg.models.critic_updates import check_step_batch, images_of_update
+from keras_genimg.networks import (
+    check_count,
+    check_image_shape,
+    dcgan_discriminator,
+    dcgan_generator,
+)
+from keras_genimg.optimizers import Adam
+
+__all__ = ["WGANGP"]
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class WGANGP(AdversarialModel):
+    """Wasserstein GAN with gradient penalty (Gulrajani et al., 2017).
+
+    As in `WGAN` a critic estimates the distance between the distributions of real
+    and generated pictures, which the generator descends; here a penalty on the
+    norm of the critic's gradient keeps it Lipschitz, and no weight is clipped.
+
+    One step of `fit` is n_critic updates of the critic and one of the generator:
+    its batch is n_critic times the batch of one update, so that each update sees
+    fresh pictures.
+
+    Args:
+        image_shape: tuple (height, width, channels); with the default networks
+            height and width are multiples of 4 from 16 to 256.
+        latent_dim: int. Length of the noise vector z.
+        generator: `keras.Model` of one's own, `(batch, latent_dim)` to images.
+        discriminator: `keras.Model` of one's own, the critic: images to `(batch, 1)`,
+            without batch normalisation.
+        n_critic: int. Critic updates per generator update (n_critic in Algorithm 1).
+        gp_weight: float. Weight of the penalty (lambda in Eq. 3).
+        noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
+        ema_decay: float in [0, 1), or None. Decay of the moving average of the
+            generator's weights, which `generate` uses.
+        seed: int, optional. Makes the noise of training repeatable.
+
+    Logs: `g_loss`, `d_loss` (with the weighted penalty), `gradient_penalty` (without
+    its weight), and the mean of the critic on real and generated pictures,
+    `real_score` and `fake_score`; those of the critic from the last of its updates.
+    `real_score - fake_score` is the estimate of the Wasserstein distance.
+
+    Raises:
+        InputError: arguments that do not fit, told in one sentence.
+
+    Example:
+    >>> wgan_gp = WGANGP(image_shape=(28, 28, 1), latent_dim=64)
+    >>> wgan_gp.compile()
+    >>> wgan_gp.generate(16, seed=1).shape
+    (16, 28, 28, 1)
+
+    Reference: https://arxiv.org/abs/1704.00028; networks: Radford et al. (2016),
+        https://arxiv.org/abs/1511.06434
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        latent_dim=64,
+        *,
+        generator=None,
+        discriminator=None,
+        n_critic=5,
+        gp_weight=10.0,
+        noise="normal",
+        ema_decay=0.999,
+        seed=None,
+        **kwargs,
+    ):
+        own_networks = generator is not None and discriminator is not None
+        image_shape = check_image_shape(image_shape, default_networks=not own_networks)
+        super().__init__(image_shape, latent_dim, noise=noise, seed=seed, **kwargs)
+        self.n_critic = check_count("n_critic", n_critic)
+        self.gp_weight = check_number("gp_weight", gp_weight)
+        self.adopt_networks(
+            (generator, discriminator),
+            (
+                lambda: dcgan_generator(image_shape, latent_dim),
+                lambda: dcgan_discriminator(image_shape, normalization=False),
+            ),
+            ema_decay,
+        )
+        self._check_no_batch_normalization()
+
+    def _check_no_batch_normalization(self):
+        for layer in self.discriminator._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                raise InputError(
+                    "The discriminator of WGANGP must be without batch normalisation, which mixes "
+                    "the pictures whose gradients are penalised one by one; LayerNormalization "
+                    f"does not. Received: a network with the layer {layer.name!r}."
+                )
+
+    def default_optimizers(self, learning_rate=None):
+        # Algorithm 1: Adam, 1e-4, beta_1 of 0, beta_2 of 0.9.
+        rate = 1e-4 if learning_rate is None else learning_rate
+        return {
+            "generator_optimizer": Adam(rate, beta_1=0.0, beta_2=0.9),
+            "discriminator_optimizer": Adam(rate, beta_1=0.0, beta_2=0.9),
+        }
+
+    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """As `GAN.fit`, on batches of n_critic times the pictures of one update.
+
+        Args:
+            x, y, *args, **kwargs: as `GAN.fit` has them.
+            batch_size: int, with an array; by default 32 pictures an update.
+
+        Raises:
+            InputError: as `GAN.fit`; batches that do not divide by n_critic. (The last
+                batch of a pass need not: `critic_updates.images_of_update` says how it
+                is shared out.)
+        """
+        return super().fit(x, y, check_step_batch(self, x, batch_size), *args, **kwargs)
+
+    def sample_alpha(self, batch):
+        """Places on the lines between pictures, uniform in [0, 1): `(n, 1, 1, 1)`."""
+        return distribution.random_uniform(batch, (1, 1, 1), self.seed_generator.next())
+
+    def train_step(self, data):
+        """Algorithm 1 of Gulrajani et al. (2017), one turn of its outer loop."""
+        step_images, _, step_batch = self.unpack(data)  # (n_critic * B, h, w, c)
+        critic = functools.partial(self.discriminator, training=True)
+
+        # 1. n_critic updates of the critic D, each on fresh pictures x ~ P_r, noise z ~ p(z) and
+        #    alpha ~ U[0, 1): descend E[D(G(z))] - E[D(x)] + lambda E[(||grad D(x_hat)|| - 1)^2],
+        #    x_hat = alpha x + (1 - alpha) G(z).
+        for update in range(self.n_critic):
+            images, batch = images_of_update(step_images, step_batch, update, self.n_critic)
+            latents = self.sample_latents(batch)  # (B, latent_dim)
+            fake_images = self.generator(latents, training=True)  # (B, h, w, c)
+            alpha = self.sample_alpha(batch)  # (B, 1, 1, 1)
+            with tf.GradientTape() as tape:
+                real_logits = critic(images)  # (B, 1)
+                fake_logits = critic(fake_images)  # (B, 1)
+                penalty = gradient_penalty(critic, images, fake_images, alpha=alpha)
+                d_loss = wasserstein_discriminator_loss(real_logits, fake_logits)
+                d_loss += self.gp_weight * penalty
+                shared_loss = d_loss * batch.share
+            weights = self.discriminator.trainable_variables
+            gradients = tape.gradient(shared_loss, weights)
+            self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
+
+        # 2. One update of G through the critic, with fresh noise: descend -E[D(G(z))].
+        latents = self.sample_latents(batch)
+        with tf.GradientTape() as tape:
+            fake_images = self.generator(latents, training=True)
+            logits = critic(fake_images)
+            g_loss = wasserstein_generator_loss(logits)
+            shared_loss = g_loss * batch.share
+        weights = self.generator.trainable_variables
+        gradients = tape.gradient(shared_loss, weights)
+        self.generator_optimizer.apply_gradients(zip(gradients, weights))
+        self.update_ema_generator()
+
+        # 3. Logs.
+        return self.log(
+            batch,
+            d_loss=d_loss,
+            g_loss=g_loss,
+            real_score=tf.reduce_mean(real_logits),
+            fake_score=tf.reduce_mean(fake_logits),
+            gradient_penalty=penalty,
+        )
+
+    def test_step(self, data):
+        """The losses on pictures that were not trained on, without an update."""
+        images, _, batch = self.unpack(data)
+        fake_images = self.images_from_latents(self.sample_latents(batch))
+        critic = functools.partial(self.discriminator, training=False)
+        real_logits, fake_logits = critic(images), critic(fake_images)
+        alpha = self.sample_alpha(batch)
+        penalty = gradient_penalty(critic, images, fake_images, alpha=alpha)
+        d_loss = wasserstein_discriminator_loss(real_logits, fake_logits)
+        return self.log(
+            batch,
+            d_loss=d_loss + self.gp_weight * penalty,
+            g_loss=wasserstein_generator_loss(fake_logits),
+            real_score=tf.reduce_mean(real_logits),
+            fake_score=tf.reduce_mean(fake_logits),
+            gradient_penalty=penalty,
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "n_critic": self.n_critic, "gp_weight": self.gp_weight}

@@ -1,0 +1,303 @@
+"""ConditionalGAN: one step against a plain GradientTape, and that both players see the class."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from cases import SHAPE, smooth_pictures
+
+from keras_genimg import ConditionalGAN, InputError, distribution
+
+LATENT_DIM, CLASSES, RATE = 6, 3, 0.05
+KINDS = ("projection", "concatenation")
+LABELS = np.array([0, 1, 2, 2, 1, 0, 0, 2])
+GIVEN = tf.constant(LABELS)  # beside tensors, Keras takes tensors alone
+LOGS = {"g_loss", "d_loss", "real_score", "fake_score"}
+
+
+def small(**arguments):
+    return ConditionalGAN(SHAPE, CLASSES, LATENT_DIM, **{"seed": 3, **arguments})
+
+
+def sgd(rate=RATE):
+    names = ("generator_optimizer", "discriminator_optimizer")
+    return {name: keras.optimizers.SGD(rate) for name in names}
+
+
+def copy_of(network):
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def formulas(loss):
+    """(generator, discriminator) losses in TensorFlow's own words."""
+
+    def cross_entropy(target, logits):
+        targets = tf.fill(tf.shape(logits), target)
+        return tf.reduce_mean(
+            tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
+        )
+
+    if loss == "hinge":
+        return (
+            lambda fake: -tf.reduce_mean(fake),
+            lambda real, fake: tf.reduce_mean(tf.maximum(0.0, 1.0 - real))
+            + tf.reduce_mean(tf.maximum(0.0, 1.0 + fake)),
+        )
+    return (
+        lambda fake: cross_entropy(1.0, fake),
+        lambda real, fake: cross_entropy(1.0, real) + cross_entropy(0.0, fake),
+    )
+
+
+def descend(network, loss, tape):
+    weights = network.trainable_weights
+    for weight, gradient in zip(weights, tape.gradient(loss, [w.value for w in weights])):
+        weight.assign_sub(RATE * tf.convert_to_tensor(gradient))
+
+
+@pytest.mark.parametrize(
+    "conditioning, loss", [("projection", "non_saturating"), ("concatenation", "hinge")]
+)
+def test_a_step_is_that_of_a_plain_tape(conditioning, loss):
+    keras.utils.set_random_seed(0)
+    gan = small(conditioning=conditioning, loss=loss)
+    gan.compile(**sgd())
+    g, d = copy_of(gan.generator), copy_of(gan.discriminator)
+    start = [g.get_weights(), d.get_weights()]
+    images = smooth_pictures(8)
+    logs = gan.fit(images, LABELS, batch_size=8, shuffle=False, verbose=0).history
+
+    generator_loss, discriminator_loss = formulas(loss)
+    seeds = keras.random.SeedGenerator(3)
+    batch = distribution.whole_batch(8)
+    noise = [distribution.random_normal(batch, (LATENT_DIM,), seeds.next()) for _ in range(2)]
+    # 1. The discriminator, on real and generated pictures of the same classes.
+    fakes = g([noise[0], GIVEN], training=True)
+    with tf.GradientTape() as tape:
+        real_logits = d([tf.constant(images), GIVEN], training=True)
+        fake_logits = d([fakes, GIVEN], training=True)
+        d_loss = discriminator_loss(real_logits, fake_logits)
+    descend(d, d_loss, tape)
+    # 2. The generator, on the second noise and through the discriminator that has moved.
+    with tf.GradientTape() as tape:
+        g_loss = generator_loss(d([g([noise[1], GIVEN], training=True), GIVEN], training=True))
+    descend(g, g_loss, tape)
+
+    for network, copy, old in zip((gan.generator, gan.discriminator), (g, d), start):
+        assert len(network.weights) == len(copy.weights) > 0
+        for mine, theirs in zip(network.weights, copy.weights):
+            np.testing.assert_allclose(mine, theirs, atol=1e-5, err_msg=mine.path)
+        # The step that is compared is no standstill.
+        assert max(np.abs(a - b).max() for a, b in zip(copy.get_weights(), old)) > 3e-4
+    assert logs["d_loss"] == pytest.approx([float(d_loss)], rel=1e-4)
+    assert logs["g_loss"] == pytest.approx([float(g_loss)], rel=1e-4)
+    assert logs["real_score"] == pytest.approx([float(tf.reduce_mean(tf.sigmoid(real_logits)))])
+    assert logs["fake_score"] == pytest.approx([float(tf.reduce_mean(tf.sigmoid(fake_logits)))])
+
+
+@pytest.mark.parametrize("conditioning", KINDS)
+def test_labels_reach_both_networks_in_training(conditioning):
+    """The same pictures with other labels: another step of D, and another of G."""
+    moved = []
+    for labels in (LABELS, (LABELS + 1) % CLASSES):
+        keras.utils.set_random_seed(0)
+        gan = small(conditioning=conditioning)
+        gan.compile(**sgd())
+        gan.fit(smooth_pictures(8), labels, batch_size=8, shuffle=False, verbose=0)
+        moved.append([gan.generator.get_weights(), gan.discriminator.get_weights()])
+    for one, other in zip(*moved):
+        assert max(np.abs(a - b).max() for a, b in zip(one, other)) > 1e-4
+
+
+def test_the_test_step_is_the_losses_of_fixed_networks():
+    gan = small(ema_decay=None)
+    gan.compile(**sgd())
+    gan.fit(smooth_pictures(8), LABELS, batch_size=4, verbose=0)  # so that classes differ
+    gan.seed_generator.state.assign(keras.random.SeedGenerator(3).state)
+    images = smooth_pictures(8, seed=1)
+    logs = gan.evaluate(images, LABELS, batch_size=8, verbose=0, return_dict=True)
+    seed = keras.random.SeedGenerator(3).next()
+    noise = distribution.random_normal(distribution.whole_batch(8), (LATENT_DIM,), seed)
+    fakes = gan.generator([noise, GIVEN])
+    real_logits, fake_logits = (gan.discriminator([tf.constant(x), GIVEN]) for x in (images, fakes))
+    generator_loss, discriminator_loss = formulas("non_saturating")
+    assert set(logs) == LOGS
+    assert logs["d_loss"] == pytest.approx(float(discriminator_loss(real_logits, fake_logits)))
+    assert logs["g_loss"] == pytest.approx(float(generator_loss(fake_logits)))
+
+
+@pytest.mark.parametrize("conditioning", KINDS)
+def test_it_learns_which_class_is_which(conditioning):
+    """Class 0 is dark and class 1 is bright: a few steps of training tell them apart."""
+    keras.utils.set_random_seed(0)
+    labels = np.arange(64) % 2
+    images = np.broadcast_to((labels * 1.6 - 0.8)[:, None, None, None], (64, *SHAPE))
+    images = images + np.random.default_rng(0).uniform(-0.1, 0.1, images.shape)
+    gan = ConditionalGAN(
+        SHAPE, 2, LATENT_DIM, conditioning=conditioning, ema_decay=None, seed=0
+    )
+    gan.compile(learning_rate=2e-3)
+    gan.fit(images.astype("float32"), labels, batch_size=32, epochs=25, verbose=0)
+    dark, bright = (gan.generate(16, [label] * 16, seed=1).mean() for label in (0, 1))
+    assert bright - dark > 0.8
+
+
+def test_generate_makes_the_pictures_of_the_averaged_generator():
+    for decay in (0.9, None):
+        gan = small(ema_decay=decay)
+        gan.compile()
+        gan.fit(smooth_pictures(8), LABELS, batch_size=4, epochs=4, verbose=0)
+        used = gan.ema_generator if decay else gan.generator
+        labels = [2, 0, 0]
+        latents = gan.draw_latents(3, 4)
+        images = gan.generate(3, labels, seed=4)
+        np.testing.assert_allclose(images, used([latents, tf.constant(labels)]), atol=1e-5)
+        np.testing.assert_allclose(gan([latents, tf.constant(labels)]), images, atol=1e-5)
+        # The seed holds all but the class: another class is another picture of the same latents.
+        other = gan.generate(3, [2, 0, 1], seed=4)
+        np.testing.assert_allclose(other[:2], images[:2], atol=1e-5)
+        assert np.abs(other[2] - images[2]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "loss", ["non_saturating", "minimax", "least_squares", "hinge", "wasserstein"]
+)
+def test_every_loss_trains(loss):
+    gan = small(loss=loss)
+    gan.compile()
+    before = [gan.generator.get_weights(), gan.discriminator.get_weights()]
+    history = gan.fit(smooth_pictures(8), LABELS, batch_size=4, verbose=0).history
+    assert set(history) == LOGS and np.isfinite([*history.values()]).all()
+    for network, weights in zip((gan.generator, gan.discriminator), before):
+        for weight, old in zip(network.get_weights(), weights):
+            if weight.ndim > 1:
+                assert np.abs(weight - old).max() > 0
+
+
+def test_the_default_optimizers():
+    gan = small()
+    gan.compile()
+    for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
+        assert isinstance(optimizer, keras.optimizers.Adam) and optimizer.beta_1 == 0.5
+        assert float(optimizer.learning_rate) == pytest.approx(2e-4)
+
+
+# -------------------------------------------------------------- networks of one's own
+
+
+@keras.saving.register_keras_serializable(package="test_conditional_gan")
+class OwnGenerator(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.classes = keras.layers.Embedding(CLASSES, LATENT_DIM)
+        self.pixels = keras.layers.Dense(math.prod(SHAPE), activation="tanh")
+        self.reshape = keras.layers.Reshape(SHAPE)
+
+    def call(self, inputs, training=False):
+        latents, labels = inputs
+        return self.reshape(self.pixels(latents + self.classes(labels)))
+
+
+def functional(shape, end):
+    inputs, labels = keras.Input(shape), keras.Input((), dtype="int32")
+    x = keras.layers.Flatten()(inputs)
+    x = keras.layers.Concatenate()([x, keras.layers.Embedding(CLASSES, 4)(labels)])
+    for layer in end:
+        x = layer(x)
+    return keras.Model([inputs, labels], x)
+
+
+def own_generator():
+    pixels = keras.layers.Dense(math.prod(SHAPE), activation="tanh")
+    return functional((LATENT_DIM,), [pixels, keras.layers.Reshape(SHAPE)])
+
+
+def own_discriminator(units=1):
+    return functional(SHAPE, [keras.layers.Dense(units)])
+
+
+@pytest.mark.parametrize("make", [own_generator, OwnGenerator])
+def test_networks_of_ones_own(make, tmp_path):
+    gan = small(generator=make(), discriminator=own_discriminator())
+    gan.compile()
+    before = gan.generator.get_weights()
+    gan.fit(smooth_pictures(8), LABELS, verbose=0)
+    assert all(np.abs(a - b).max() > 0 for a, b in zip(gan.generator.get_weights(), before))
+    images = gan.generate(2, [0, 2], seed=1)
+    gan.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert type(again.generator) is type(gan.generator)
+    np.testing.assert_array_equal(again.generate(2, [0, 2], seed=1), images)
+    again.fit(smooth_pictures(8), LABELS, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (
+            {"generator": own_discriminator()},
+            "generator must take inputs of shape ('batch', 6) and ('batch',). It answered: ",
+        ),
+        (
+            {"generator": keras.Sequential([keras.layers.Dense(7)])},
+            "generator must take inputs of shape ('batch', 6) and ('batch',). It answered: ",
+        ),
+        (
+            {"discriminator": own_discriminator(2)},
+            "discriminator must map ('batch', 16, 16, 1) and ('batch',) to ('batch', 1). "
+            "Received: a network that makes ('batch', 2).",
+        ),
+        ({"generator": "dcgan"}, "generator must be a keras.Model or layer. Received: 'dcgan'."),
+        (
+            {"conditioning": "film"},
+            "conditioning must be one of projection, concatenation. Received: 'film'.",
+        ),
+        ({"loss": "hing"}, "loss must be one of"),
+        ({"noise": "pink"}, "noise must be one of normal, uniform, truncated_normal."),
+        ({"ema_decay": 1}, "ema_decay must be a number of at least 0 and below 1, or None."),
+    ],
+    ids=range(8),
+)
+def test_what_does_not_fit(arguments, words):
+    with pytest.raises(InputError) as caught:
+        small(**arguments)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [1, 0, -3, 2.0, True, None])
+def test_a_number_of_classes_that_is_none(number):
+    with pytest.raises(InputError) as caught:
+        ConditionalGAN(SHAPE, number)
+    words = f"num_classes must be an integer of at least 2. Received: num_classes={number!r}."
+    assert str(caught.value) == words
+
+
+IMAGES = smooth_pictures(8)
+
+
+@pytest.mark.parametrize(
+    "labels, words",
+    [
+        (None, "is trained on (images, labels), labels being integers of shape (batch,)."),
+        (LABELS + 1, "labels must be integers from 0 to 2, of shape (n,). Received: 1 to 3."),
+        (LABELS - 1, "Received: -1 to 1."),
+        (LABELS / 2, "Received: 0 to 1."),
+        (LABELS[:7], "There must be one label a picture. Received: 7 labels for 8 pictures."),
+        (np.eye(3)[LABELS], "takes labels of shape (batch,), one integer a picture."),
+    ],
+    ids=range(6),
+)
+def test_labels_that_cannot_be_used(labels, words):
+    gan = small()
+    gan.compile()
+    before = gan.get_weights()
+    for method in (gan.fit, gan.evaluate):
+        with pytest.raises(InputError) as caught:
+            method(IMAGES, labels, verbose=0)
+        assert words in str(caught.value) and "\n" not in str(caught.value)
+    for weight, old in zip(gan.get_weights(), before):
+        np.testing.assert_array_equal(weight, old)

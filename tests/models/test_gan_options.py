@@ -1,0 +1,190 @@
+"""What `GAN` can be told beyond its loss: relativistic logits, R1, augmentation, other networks."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from cases import smooth_pictures, train
+
+from keras_genimg import GAN, InputError, distribution
+from keras_genimg.data import diff_augment
+from keras_genimg.layers import MinibatchStandardDeviation, SpectralNormalization
+
+SHAPE = (16, 16, 1)
+RATE = 0.05
+OPTIONS = {
+    "relativistic": {"loss": "relativistic_average"},
+    "r1": {"r1_weight": 2.0},
+    "augmented": {"augment": "translation,color"},
+    "spectral": {"spectral_normalization": True},
+    "deviation": {"minibatch_standard_deviation": True},
+}
+
+
+def small(**arguments):
+    return GAN(SHAPE, **{"latent_dim": 6, "seed": 3, **arguments})
+
+
+def softplus_mean(values):
+    return tf.reduce_mean(tf.math.softplus(values))
+
+
+def relativistic(real, fake):
+    """By its formula: each side against the other's mean."""
+    return softplus_mean(-(real - tf.reduce_mean(fake))) + softplus_mean(fake - tf.reduce_mean(real))
+
+
+@pytest.mark.parametrize("name", ["relativistic", "r1", "augmented"])
+def test_a_step_is_that_of_a_plain_tape(name):
+    keras.utils.set_random_seed(0)
+    gan = small(**OPTIONS[name])
+    gan.compile(
+        generator_optimizer=keras.optimizers.SGD(RATE),
+        discriminator_optimizer=keras.optimizers.SGD(RATE),
+    )
+    g, d = (keras.models.clone_model(network) for network in (gan.generator, gan.discriminator))
+    g.set_weights(gan.generator.get_weights())
+    d.set_weights(gan.discriminator.get_weights())
+    images = smooth_pictures(8)
+    logs = gan.fit(images, batch_size=8, shuffle=False, verbose=0).history
+
+    seeds, batch = keras.random.SeedGenerator(3), distribution.whole_batch(8)
+
+    def noise():
+        return distribution.random_normal(batch, (6,), seeds.next())
+
+    def seen(pictures):
+        if name != "augmented":
+            return pictures
+        return diff_augment(pictures, batch, seeds.next(), "translation,color")
+
+    def descend(network, tape, loss):
+        weights = network.trainable_weights
+        for weight, gradient in zip(weights, tape.gradient(loss, [w.value for w in weights])):
+            weight.assign_sub(RATE * gradient)
+
+    # 1. The discriminator.
+    fakes, reals = seen(g(noise(), training=True)), seen(tf.constant(images))
+    with tf.GradientTape() as tape:
+        real, fake = d(reals, training=True), d(fakes, training=True)
+        d_loss = relativistic(real, fake) if name == "relativistic" else (
+            softplus_mean(-real) + softplus_mean(fake)
+        )
+        if name == "r1":
+            with tf.GradientTape() as inner:
+                inner.watch(reals)
+                total = tf.reduce_sum(d(reals, training=True))
+            slopes = inner.gradient(total, reals)
+            d_loss += 2.0 * 0.5 * tf.reduce_mean(tf.reduce_sum(slopes**2, axis=(1, 2, 3)))
+    descend(d, tape, d_loss)
+    # 2. The generator, through the discriminator that has moved.
+    z = noise()
+    with tf.GradientTape() as tape:
+        fake = d(seen(g(z, training=True)), training=True)
+        g_loss = softplus_mean(-fake)
+        if name == "relativistic":
+            g_loss = relativistic(fake, d(reals, training=True))
+    descend(g, tape, g_loss)
+
+    assert logs["d_loss"] == pytest.approx([float(d_loss)], rel=1e-4)
+    assert logs["g_loss"] == pytest.approx([float(g_loss)], rel=1e-4)
+    for network, by_hand in ((gan.discriminator, d), (gan.generator, g)):
+        for weight, other in zip(network.get_weights(), by_hand.get_weights()):
+            np.testing.assert_allclose(weight, other, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_two_replicas_equal_one(name, mirrored, pictures):
+    one, history = train(lambda: small(**OPTIONS[name]), pictures[:27])  # an uneven last batch
+    two, other = train(lambda: small(**OPTIONS[name]), pictures[:27], mirrored)
+    for weight, its in zip(one, two):
+        np.testing.assert_allclose(its, weight, atol=2e-4)
+    for log in history:
+        np.testing.assert_allclose(other[log], history[log], rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_saved_and_loaded(name, tmp_path, pictures):
+    gan = small(**OPTIONS[name])
+    gan.compile()
+    gan.fit(pictures, batch_size=16, verbose=0)
+    gan.save(tmp_path / "gan.keras")
+    again = keras.saving.load_model(tmp_path / "gan.keras")
+    assert again.get_config() == gan.get_config()
+    np.testing.assert_array_equal(again.generate(4, seed=1), gan.generate(4, seed=1))
+    again.fit(pictures, batch_size=16, verbose=0)
+
+
+@pytest.mark.parametrize("networks, shape", [("dcgan5", (32, 32, 3)), ("resnet", (32, 32, 3))])
+def test_networks_for_colour(networks, shape, tmp_path):
+    gan = GAN(shape, latent_dim=8, networks=networks, seed=0)
+    gan.compile()
+    pictures = smooth_pictures(8, size=32, channels=3)
+    history = gan.fit(pictures, batch_size=8, verbose=0).history
+    assert np.isfinite(history["d_loss"] + history["g_loss"]).all()
+    assert gan.generate(2, seed=0).shape == (2, *shape)
+    gan.export(tmp_path / "saved")
+    served = tf.saved_model.load(tmp_path / "saved").signatures["serving_default"](
+        num_images=tf.constant(2), seed=tf.constant(0, tf.int64)
+    )["images"]
+    assert served.shape == (2, *shape) and served.dtype == tf.uint8
+
+
+def layers_of(network, kind):
+    return [layer for layer in network.layers if isinstance(layer, kind)]
+
+
+def test_the_layers_that_are_asked_for():
+    plain = GAN((28, 28, 1), seed=0).discriminator
+    assert not layers_of(plain, (SpectralNormalization, MinibatchStandardDeviation))
+    both = GAN(
+        (28, 28, 1), spectral_normalization=True, minibatch_standard_deviation=True
+    ).discriminator
+    assert len(layers_of(both, SpectralNormalization)) == 4  # three convolutions, one dense
+    assert len(layers_of(both, MinibatchStandardDeviation)) == 1
+    assert not layers_of(both, keras.layers.BatchNormalization)
+    resnet = GAN((32, 32, 3), networks="resnet", spectral_normalization=False)
+    assert not layers_of(resnet.discriminator, SpectralNormalization)
+    assert layers_of(GAN((32, 32, 3), networks="resnet").discriminator, SpectralNormalization)
+
+
+def test_rates_of_the_optimizers():
+    def rates(**arguments):
+        gan = GAN((32, 32, 1), **arguments)
+        gan.compile()
+        optimizer = gan.generator_optimizer
+        return [round(float(value), 6) for value in (optimizer.learning_rate, optimizer.beta_1)]
+
+    assert rates() == [1e-3, 0.5]
+    assert rates(networks="mlp") == [2e-4, 0.5]
+    assert rates(networks="resnet") == [2e-4, 0.0]
+
+
+def test_truncation_at_sampling():
+    gan = small(latent_dim=500)
+    latents = gan.draw_latents(20, 1, truncation=0.5).numpy()
+    assert 0.45 < np.abs(latents).max() <= 0.5
+    # A normal density that is cut off there is nearly flat: standard deviation 0.2840.
+    assert latents.std() == pytest.approx(0.2840, abs=0.01)
+    assert gan.draw_latents(20, 1).numpy().std() == pytest.approx(1.0, abs=0.03)
+    cut, whole = gan.generate(4, seed=1, truncation=0.5), gan.generate(4, seed=1)
+    assert cut.shape == whole.shape and np.abs(cut - whole).max() > 1e-3
+    for wrong in (0, -1.0, "much"):
+        with pytest.raises(InputError, match="truncation"):
+            gan.generate(4, truncation=wrong)
+    with pytest.raises(InputError, match="noise='uniform'"):
+        small(noise="uniform").generate(4, truncation=0.5)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"r1_weight": -1}, "r1_weight must be a finite number"),
+        ({"augment": "flip"}, "policy must be"),
+        ({"networks": "mlp", "spectral_normalization": True}, "discriminators of convolutions"),
+        ({"loss": "relativistic"}, "loss must be one of .*relativistic_average"),
+    ],
+)
+def test_what_does_not_fit(arguments, words):
+    with pytest.raises(InputError, match=words):
+        small(**arguments)

@@ -1,0 +1,311 @@
+"""WGAN: one step against plain tapes, clipping, and how a batch is shared out."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from cases import SHAPE, smooth_pictures
+
+from keras_genimg import WGAN, WGANGP, distribution
+from keras_genimg.errors import InputError
+from keras_genimg.layers import BatchNormalization
+from keras_genimg.models.critic_updates import images_of_update
+
+LATENT_DIM = 6
+RATE = 0.05
+LOGS = {"g_loss", "d_loss", "real_score", "fake_score"}
+
+
+def small_generator():
+    return keras.Sequential(
+        [
+            keras.Input((LATENT_DIM,)),
+            keras.layers.Dense(12, activation="relu"),
+            keras.layers.Dense(256, activation="tanh"),
+            keras.layers.Reshape(SHAPE),
+        ]
+    )
+
+
+def small_critic(normalization=False):
+    layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(8)]
+    layers += [BatchNormalization()] if normalization else []
+    return keras.Sequential([*layers, keras.layers.LeakyReLU(0.2), keras.layers.Dense(1)])
+
+
+def small(model_class=WGAN, **arguments):
+    networks = {"generator": small_generator(), "discriminator": small_critic()}
+    return model_class(SHAPE, LATENT_DIM, **{**networks, "n_critic": 3, "seed": 3, **arguments})
+
+
+def sgd(rate=RATE):
+    return {
+        "generator_optimizer": keras.optimizers.SGD(rate),
+        "discriminator_optimizer": keras.optimizers.SGD(rate),
+    }
+
+
+def copy_of(network):
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def assert_same_weights(network, other, atol=1e-5):
+    assert len(network.weights) == len(other.weights) > 0
+    for mine, theirs in zip(network.weights, other.weights):
+        np.testing.assert_allclose(mine, theirs, atol=atol, err_msg=mine.path)
+
+
+def descend(network, loss, tape):
+    weights = network.trainable_weights
+    for weight, gradient in zip(weights, tape.gradient(loss, [w.value for w in weights])):
+        weight.assign_sub(RATE * gradient)
+
+
+def moved(network, start):
+    """The longest way of a trainable weight."""
+    ways = [np.abs(weight - old).max() for weight, old in zip(network.weights, start)]
+    return max(way for way, weight in zip(ways, network.weights) if weight.trainable)
+
+
+@pytest.mark.parametrize("networks", ["small", "default"])
+def test_a_step_is_that_of_plain_tapes(networks):
+    keras.utils.set_random_seed(0)
+    clip = 0.1 if networks == "small" else 0.02
+    own = {"generator": None, "discriminator": None} if networks == "default" else {}
+    wgan = small(clip_value=clip, **own)
+    wgan.compile(**sgd())
+    g, f = copy_of(wgan.generator), copy_of(wgan.discriminator)
+    start = [g.get_weights(), f.get_weights()]
+    images = smooth_pictures(12)
+    logs = wgan.fit(images, batch_size=12, shuffle=False, verbose=0).history
+
+    seeds = keras.random.SeedGenerator(3)
+    batch = distribution.whole_batch(4)
+    noise = [distribution.random_normal(batch, (LATENT_DIM,), seeds.next()) for _ in range(4)]
+    clipped = 0
+    # 1. Three updates of the critic: on pictures 0, 3, 6, 9; on 1, 4, 7, 10; on 2, 5, 8, 11.
+    for update in range(3):
+        fakes = g(noise[update], training=True)
+        with tf.GradientTape() as tape:
+            real = f(images[[update, update + 3, update + 6, update + 9]], training=True)
+            fake = f(fakes, training=True)
+            f_loss = tf.reduce_mean(fake) - tf.reduce_mean(real)
+        descend(f, f_loss, tape)
+        for weight in f.trainable_weights:
+            clipped += int((np.abs(weight) > clip).sum())
+            weight.assign(np.clip(weight, -clip, clip))
+    # 2. One of the generator, on the fourth noise.
+    with tf.GradientTape() as tape:
+        g_loss = -tf.reduce_mean(f(g(noise[3], training=True), training=True))
+    descend(g, g_loss, tape)
+
+    assert clipped > 10  # the comparison is of a step that clips
+    assert_same_weights(wgan.discriminator, f)
+    assert_same_weights(wgan.generator, g)
+    assert moved(g, start[0]) > 1e-4 and moved(f, start[1]) > 1e-3
+    assert set(logs) == LOGS
+    assert logs["d_loss"] == pytest.approx([float(f_loss)], rel=1e-4, abs=1e-6)
+    assert logs["g_loss"] == pytest.approx([float(g_loss)], rel=1e-4, abs=1e-6)
+    assert logs["real_score"] == pytest.approx([float(tf.reduce_mean(real))], rel=1e-4, abs=1e-6)
+    assert logs["fake_score"] == pytest.approx([float(tf.reduce_mean(fake))], rel=1e-4, abs=1e-6)
+
+
+def test_clipping_reaches_the_trainable_weights_of_the_critic_and_no_others():
+    keras.utils.set_random_seed(0)
+    wgan = small(discriminator=small_critic(normalization=True), clip_value=0.03)
+    frozen = wgan.discriminator.layers[1]
+    assert isinstance(frozen, keras.layers.Dense)
+    frozen.trainable = False
+    wgan.compile(**sgd(1.0))
+    wgan.fit(smooth_pictures(6), batch_size=6, verbose=0)
+    trainable = {id(weight) for weight in wgan.discriminator.trainable_weights}
+    assert len(trainable) == 4  # gamma, beta; kernel, bias
+    for weight in wgan.discriminator.weights:
+        if id(weight) in trainable:
+            assert np.abs(weight).max() <= np.float32(0.03), weight.path
+        elif "bias" not in weight.path:  # the frozen kernel, the moving moments
+            assert np.abs(weight).max() > 0.03, weight.path
+    assert np.abs(wgan.discriminator.layers[2].gamma).max() == np.float32(0.03)  # started at 1
+    assert max(np.abs(weight).max() for weight in wgan.generator.weights) > 0.1
+
+
+def test_the_test_step_is_the_losses_of_fixed_networks():
+    wgan = small(ema_decay=None)
+    wgan.compile(**sgd())
+    images = smooth_pictures(8)  # 8 is no multiple of n_critic, and need not be
+    logs = wgan.evaluate(images, batch_size=8, verbose=0, return_dict=True)
+    seed = keras.random.SeedGenerator(3).next()
+    fakes = wgan.generator(
+        distribution.random_normal(distribution.whole_batch(8), (LATENT_DIM,), seed)
+    )
+    real, fake = [float(tf.reduce_mean(wgan.discriminator(x))) for x in (images, fakes)]
+    assert set(logs) == LOGS
+    assert logs["real_score"] == pytest.approx(real, rel=1e-5)
+    assert logs["fake_score"] == pytest.approx(fake, rel=1e-5)
+    assert logs["d_loss"] == pytest.approx(fake - real, rel=1e-4)
+    assert logs["g_loss"] == pytest.approx(-fake, rel=1e-5)
+
+
+def test_the_papers_optimizers():
+    wgan = small()
+    wgan.compile()
+    for optimizer in (wgan.generator_optimizer, wgan.discriminator_optimizer):
+        assert type(optimizer) is keras.optimizers.RMSprop
+        assert float(optimizer.learning_rate) == pytest.approx(5e-5) and optimizer.momentum == 0
+    wgan.compile(learning_rate=1e-3)
+    assert float(wgan.discriminator_optimizer.learning_rate) == pytest.approx(1e-3)
+    wgan.fit(smooth_pictures(6), batch_size=6, verbose=0)
+    assert int(wgan.discriminator_optimizer.iterations) == 3
+    assert int(wgan.generator_optimizer.iterations) == 1
+
+
+# ------------------------------------------------------ n_critic updates of one batch
+
+
+def seen_by_updates(model, count, **arguments):
+    """The first pixel of each picture, and the noise, of each call of a traced fit, in order."""
+    seen = {"pictures": [], "noise": []}
+    critic, sample = model.discriminator, model.sample_latents
+
+    def watched(images, **kwargs):
+        tf.py_function(lambda x: seen["pictures"].append(x.numpy()), [images[:, 0, 0, 0]], [])
+        return critic(images, **kwargs)
+
+    def sampled(batch):
+        latents = sample(batch)
+        tf.py_function(lambda x: seen["noise"].append(x.numpy()), [latents], [])
+        return latents
+
+    # Past Keras's tracking of attributes.
+    object.__setattr__(model, "sample_latents", sampled)
+    model.compile(**sgd(0.0))
+    numbers = np.linspace(-1, 1, count, dtype="float32")
+    images = np.broadcast_to(numbers[:, None, None, None], (count, *SHAPE)).copy()
+    watched.trainable_variables = critic.trainable_variables
+    object.__setattr__(model, "discriminator", watched)
+    model.fit(images, shuffle=False, verbose=0, **arguments)
+    rows = [np.searchsorted(numbers, x - 1e-6).tolist() for x in seen["pictures"]]
+    return rows, seen["noise"]
+
+
+@pytest.mark.parametrize("model_class", [WGAN, WGANGP])
+def test_each_update_sees_its_own_pictures_and_fresh_noise(model_class):
+    model = small(model_class)
+    rows, noise = seen_by_updates(model, 12, batch_size=12)
+    own = [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
+    assert [row for row in rows if row in own] == own  # each once and in this order
+    assert [draw.shape for draw in noise] == [(4, LATENT_DIM)] * 4
+    values = np.concatenate(noise).ravel()
+    assert len(np.unique(values)) == len(values)
+
+
+def test_the_last_batch_of_a_pass_need_not_divide():
+    rows, noise = seen_by_updates(small(), 14, batch_size=9)
+    first, last = [[0, 3, 6], [1, 4, 7], [2, 5, 8]], [[9, 12], [10, 13], [11]]
+    assert [row for row in rows if row in first + last] == first + last
+    assert [len(draw) for draw in noise] == [3, 3, 3, 3, 2, 2, 1, 1]
+
+
+def test_fewer_pictures_than_updates_are_gone_through_again():
+    rows, _ = seen_by_updates(small(), 8, batch_size=6)
+    assert [row for row in rows if row in ([6], [7])] == [[6], [7], [6]]
+
+
+@pytest.mark.parametrize("sizes", [(8, 8), (6, 5), (7, 7, 6), (3, 4), (5,)])
+def test_parts_of_replicas_add_up_to_the_same_pictures(sizes, monkeypatch):
+    monkeypatch.setattr(distribution, "global_batch", lambda images: None)
+    total, n_critic = sum(sizes), 3
+    starts = np.cumsum([0, *sizes])
+    for update in range(n_critic):
+        parts = []
+        for size, start in zip(sizes, starts):
+            batch = distribution.GlobalBatch(size, int(start), total, size / total)
+            rows = tf.range(int(start), int(start) + size)
+            parts += images_of_update(rows, batch, update, n_critic)[0].numpy().tolist()
+        assert parts == list(range(update, total, n_critic))
+
+
+def test_two_replicas_with_fewer_pictures_each_than_updates(mirrored):
+    with mirrored.scope():
+        model = small()
+        model.compile(**sgd())
+    history = model.fit(smooth_pictures(10), batch_size=6, shuffle=False, verbose=0).history
+    assert np.isfinite([*history.values()]).all()
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def message_of(call):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("model_class", [WGAN, WGANGP])
+@pytest.mark.parametrize("given", ["array", "positional", "tensor", "dataset"])
+def test_batches_that_do_not_divide(model_class, given):
+    model, images = small(model_class), smooth_pictures(16)
+    model.compile(**sgd())
+    arguments = {
+        "array": (images,),
+        "positional": (images, None, 16),
+        "tensor": (tf.constant(images),),
+        "dataset": (tf.data.Dataset.from_tensor_slices(images).batch(16, drop_remainder=True),),
+    }[given]
+    sizes = {"batch_size": 16} if given in ("array", "tensor") else {}
+    assert message_of(lambda: model.fit(*arguments, **sizes, verbose=0)) == (
+        f"{model_class.__name__} takes batches of n_critic=3 times the pictures of one update of "
+        "the critic, such as 15 or 18. Received: batches of 16."
+    )
+
+
+def test_batches_smaller_than_n_critic_and_no_size_at_all():
+    model = small()
+    model.compile(**sgd())
+    images = smooth_pictures(6)
+    message = message_of(lambda: model.fit(images, batch_size=2))
+    assert "such as 3. Received: batches of 2." in message
+    for size in (0, -3, 1.5):
+        message = message_of(lambda: model.fit(images, batch_size=size))
+        assert message == f"batch_size must be a positive integer. Received: batch_size={size}."
+    assert "needs pictures" in message_of(lambda: model.fit())
+
+
+def test_the_batch_of_an_array_without_a_size_is_32_an_update():
+    model = small()
+    model.compile(**sgd(0.0))
+    steps = []
+    counter = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(1))
+    model.fit(np.zeros((97, *SHAPE), "float32"), verbose=0, callbacks=[counter])
+    assert len(steps) == 2  # 96 and 1
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"n_critic": 0}, "n_critic must be a positive integer. Received: n_critic=0."),
+        ({"n_critic": 2.0}, "n_critic must be a positive integer. Received: n_critic=2.0."),
+        ({"clip_value": 0}, "clip_value must be above 0, or the critic is 0 everywhere."),
+        ({"clip_value": -0.1}, "clip_value must be a finite number of at least 0."),
+        ({"clip_value": float("nan")}, "Received: clip_value=nan."),
+        ({"clip_value": "0.1"}, "Received: clip_value='0.1'."),
+        ({"noise": "pink"}, "noise must be one of normal, uniform, truncated_normal."),
+        ({"discriminator": small_generator()}, "discriminator must take inputs of shape"),
+        ({"generator": small_critic()}, "generator must take inputs of shape ('batch', 6)."),
+    ],
+    ids=range(9),
+)
+def test_arguments_that_do_not_fit(arguments, words):
+    assert words in message_of(lambda: small(**arguments))
+
+
+def test_settings_come_back_from_a_file(tmp_path):
+    model = small(n_critic=4, clip_value=0.5, noise="uniform", ema_decay=None)
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert (again.n_critic, again.clip_value, again.noise) == (4, 0.5, "uniform")
+    assert again.ema_generator is None and len(again.generator.layers) == 3
