@@ -300,7 +300,7 @@ def test_export_in_each_format(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["gann"], ["gann", "did you mean gan?"]),
+        (["gann"], ["gann", "did you mean gan"]),
         (["transformer"], ["transformer", "gan, vae, vq_vae"]),
         (["gan", "--data", "fashion_mnits"], ["fashion_mnits", "fashion_mnist"]),
         (["gan", "--set", "latent_dim=0"], ["latent_dim", "positive", "0"]),

@@ -1,0 +1,152 @@
+"""What each metric says of pictures whose damage is known: the floor, and a ladder of damage.
+
+    TFDS_DATA_DIR=... python benchmarks/calibration.py                   # Fashion-MNIST
+    TFDS_DATA_DIR=... python benchmarks/calibration.py cifar10 --classifier /tmp/second/cifar10.keras
+
+Real training pictures, as they are (the floor) or damaged, stand in for samples; the reference is
+the test split. Prints a Markdown table, and with --classifier the same rows in the features of
+another classifier, and whether both put the rows in one order.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from keras_genimg.data import load
+from keras_genimg.metrics import (
+    FeatureExtractor,
+    FrechetDistance,
+    InceptionScore,
+    KernelDistance,
+    PrecisionRecallDensityCoverage,
+    as_stored,
+    get_features,
+    update_metrics,
+)
+
+COLUMNS = ["frechet_distance", "kernel_distance", "inception_score", "precision", "recall",
+           "density", "coverage"]
+
+
+def noisy(images, deviation, rng):
+    """Adds normal noise, in units of the range [-1, 1]."""
+    return np.clip(images + deviation * rng.standard_normal(images.shape, "float32"), -1, 1)
+
+
+def blurred(images, deviation):
+    """Convolves with a Gaussian of so many pixels, edges repeated."""
+    reach = int(np.ceil(3 * deviation))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    weights = (weights / weights.sum()).astype("float32")
+    for axis in (1, 2):
+        padding = [(0, 0)] * 4
+        padding[axis] = (reach, reach)
+        padded = np.pad(images, padding, mode="edge")
+        side = images.shape[axis]
+        images = sum(
+            weight * padded.take(range(start, start + side), axis=axis)
+            for start, weight in enumerate(weights)
+        )
+    return images
+
+
+def without_classes(images, labels, number, count):
+    """The first `count` pictures whose class is not one of the first `number`."""
+    return images[labels >= number][:count]
+
+
+def duplicated(images, distinct):
+    """As many pictures, of which only `distinct` differ."""
+    return np.resize(images[:distinct], images.shape)
+
+
+def ladder(images, labels, count, seed=0):
+    """Yields (name, pictures) from the floor on; `images` holds more than `count`."""
+    rng = np.random.default_rng(seed)
+    whole = images[:count]
+    yield "none (the floor)", whole
+    for deviation in (0.1, 0.2, 0.4):
+        yield f"noise {deviation}", noisy(whole, deviation, rng)
+    for deviation in (0.5, 1.0, 2.0):
+        yield f"blur {deviation} pixels", blurred(whole, deviation)
+    for number in (1, 3, 5):
+        yield f"{number} of 10 classes missing", without_classes(images, labels, number, count)
+    for share in (2, 10, 100):
+        yield f"each picture {share} times", duplicated(whole, count // share)
+
+
+def everything(name, split, data_dir=None, num_images=None):
+    """All pictures and labels of a split, in its order."""
+    parts = load(name, split, batch_size=1000, with_labels=True, data_dir=data_dir,
+                 num_images=num_images)
+    images, labels = zip(*((i.numpy(), y.numpy()) for i, y in parts))
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def measure(rungs, real, features):
+    """{rung: {figure: value}} of all metrics."""
+    metrics = [FrechetDistance(features), KernelDistance(features), InceptionScore(features),
+               PrecisionRecallDensityCoverage(features)]
+    update_metrics(metrics, real_images=real)
+    table = {}
+    for name, images in rungs:
+        for metric in metrics:
+            metric.reset_fake_state()
+        update_metrics(metrics, fake_images=as_stored(images))
+        values = {key.split("[")[0]: v for metric in metrics for key, v in metric.result().items()}
+        table[name] = {column: values[column] for column in COLUMNS}
+    return table
+
+
+def another_classifier(path):
+    """Features of a file that benchmarks/train_classifiers.py wrote with another seed."""
+    model = keras.models.load_model(path, compile=False)
+    both = keras.Model(model.input, [model.get_layer("features").output, model.output])
+    return FeatureExtractor("another seed", lambda images: both(images, training=False),
+                            has_logits=True)
+
+
+def show(table, title):
+    print(f"\n| {title} | " + " | ".join(COLUMNS) + " |")
+    print("|---" * (len(COLUMNS) + 1) + "|")
+    for name, values in table.items():
+        figures = [f"{values[column]:.4f}" if column == "kernel_distance" else
+                   f"{values[column]:.2f}" if column in COLUMNS[:3] else
+                   f"{values[column]:.3f}" for column in COLUMNS]
+        print(f"| {name} | " + " | ".join(figures) + " |")
+
+
+def rank_correlation(first, second):
+    """Spearman's."""
+    ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", default="fashion_mnist")
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--classifier", help="a file of train_classifiers.py, of another seed")
+    options = parser.parse_args()
+    real, _ = everything(options.name, "test", num_images=options.count)
+    images, labels = everything(options.name, "train")
+    print(f"{options.count} training pictures of {options.name}, damaged, against {len(real)} test "
+          "pictures")
+    rungs = list(ladder(images, labels, options.count))
+    first = measure(rungs, real, get_features(options.name))
+    show(first, f"damage, {options.name} features")
+    if options.classifier:
+        second = measure(rungs, real, another_classifier(options.classifier))
+        show(second, "damage, another seed")
+        print()
+        for column in COLUMNS:
+            agreement = rank_correlation(*([row[column] for row in t.values()] for t in (first, second)))
+            print(f"{column:<20} rank correlation over the ladder {agreement:.3f}")
+
+
+if __name__ == "__main__":
+    main()
