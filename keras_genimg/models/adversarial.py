@@ -8,8 +8,9 @@ from keras_genimg.errors import InputError
 from keras_genimg.models.base import ImageModel, latent_seed
 from keras_genimg.models.checks import adopt_network, check_number
 from keras_genimg.networks import check_count
+from keras_genimg.optimizers import Adam
 
-__all__ = ["AdversarialModel"]
+__all__ = ["AdversarialModel", "adam_pair"]
 
 
 def _uniform_noise(batch, shape, seed):
@@ -21,6 +22,14 @@ NOISES = {
     "uniform": _uniform_noise,
     "truncated_normal": distribution.random_truncated_normal,
 }
+
+
+def adam_pair(learning_rate, beta_1, beta_2=0.999):
+    """An Adam for each network: a dict of optimizers by attribute name."""
+    return {
+        name: Adam(learning_rate, beta_1=beta_1, beta_2=beta_2)
+        for name in ("generator_optimizer", "discriminator_optimizer")
+    }
 
 
 class AdversarialModel(ImageModel):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import AdversarialModel
+from keras_genimg.models.adversarial import AdversarialModel, adam_pair
 from keras_genimg.networks import (
     check_conditioning,
     check_count,
@@ -12,7 +12,6 @@ from keras_genimg.networks import (
     conditional_dcgan_discriminator,
     conditional_dcgan_generator,
 )
-from keras_genimg.optimizers import Adam
 
 __all__ = ["ConditionalGAN"]
 
@@ -99,12 +98,10 @@ class ConditionalGAN(AdversarialModel):
         )
 
     def default_optimizers(self, learning_rate=None):
-        # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5.
-        rate = 2e-4 if learning_rate is None else learning_rate
-        return {
-            "generator_optimizer": Adam(rate, beta_1=0.5),
-            "discriminator_optimizer": Adam(rate, beta_1=0.5),
-        }
+        # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. Our own smaller networks
+        # come further with five times that rate, as those of `GAN` do.
+        rate = 2e-4 if any(self.own_networks) else 1e-3
+        return adam_pair(rate if learning_rate is None else learning_rate, 0.5)
 
     def train_step(self, data):
         """Eq. 2 of Mirza and Osindero (2014), on one batch (x, y) ~ p_data.

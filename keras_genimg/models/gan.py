@@ -13,7 +13,7 @@ from keras_genimg.losses import (
     get_adversarial_loss,
     r1_penalty,
 )
-from keras_genimg.models.adversarial import AdversarialModel
+from keras_genimg.models.adversarial import AdversarialModel, adam_pair
 from keras_genimg.models.checks import check_number
 from keras_genimg.networks import (
     check_image_shape,
@@ -26,7 +26,6 @@ from keras_genimg.networks import (
     resnet_discriminator,
     resnet_generator,
 )
-from keras_genimg.optimizers import Adam
 
 __all__ = ["GAN"]
 
@@ -162,17 +161,12 @@ class GAN(AdversarialModel):
         return make.get(self.networks, dcgan_discriminator)(self.image_shape, **options)
 
     def default_optimizers(self, learning_rate=None):
+        if self.networks == "resnet":  # Miyato et al. (2018), section 4
+            return adam_pair(2e-4 if learning_rate is None else learning_rate, 0.0, 0.9)
         # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. Our own smaller networks
         # come further with five times that rate (benchmarks/time_to_quality.py).
-        ours = self.networks == "dcgan" and not any(self.own_networks)
-        beta_1, beta_2 = 0.5, 0.999
-        if self.networks == "resnet":  # Miyato et al. (2018), section 4
-            beta_1, beta_2 = 0.0, 0.9
-        rate = learning_rate if learning_rate is not None else 1e-3 if ours else 2e-4
-        return {
-            "generator_optimizer": Adam(rate, beta_1=beta_1, beta_2=beta_2),
-            "discriminator_optimizer": Adam(rate, beta_1=beta_1, beta_2=beta_2),
-        }
+        rate = 1e-3 if self.networks == "dcgan" and not any(self.own_networks) else 2e-4
+        return adam_pair(rate if learning_rate is None else learning_rate, 0.5)
 
     def train_step(self, data):
         """Algorithm 1 of Goodfellow et al. (2014) with k = 1, on one batch x ~ p_data."""

@@ -12,7 +12,7 @@ from keras_genimg.losses import (
     wasserstein_discriminator_loss,
     wasserstein_generator_loss,
 )
-from keras_genimg.models.adversarial import AdversarialModel
+from keras_genimg.models.adversarial import AdversarialModel, adam_pair
 from keras_genimg.models.checks import check_number
 from keras_genimg.models.critic_updates import check_step_batch, images_of_update
 from keras_genimg.networks import (
@@ -21,7 +21,6 @@ from keras_genimg.networks import (
     dcgan_discriminator,
     dcgan_generator,
 )
-from keras_genimg.optimizers import Adam
 
 __all__ = ["WGANGP"]
 
@@ -110,11 +109,7 @@ class WGANGP(AdversarialModel):
 
     def default_optimizers(self, learning_rate=None):
         # Algorithm 1: Adam, 1e-4, beta_1 of 0, beta_2 of 0.9.
-        rate = 1e-4 if learning_rate is None else learning_rate
-        return {
-            "generator_optimizer": Adam(rate, beta_1=0.0, beta_2=0.9),
-            "discriminator_optimizer": Adam(rate, beta_1=0.0, beta_2=0.9),
-        }
+        return adam_pair(1e-4 if learning_rate is None else learning_rate, 0.0, 0.9)
 
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """As `GAN.fit`, on batches of n_critic times the pictures of one update.

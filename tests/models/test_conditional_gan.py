@@ -183,7 +183,7 @@ def test_the_default_optimizers():
     gan.compile()
     for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
         assert isinstance(optimizer, keras.optimizers.Adam) and optimizer.beta_1 == 0.5
-        assert float(optimizer.learning_rate) == pytest.approx(2e-4)
+        assert float(optimizer.learning_rate) == pytest.approx(1e-3)
 
 
 # -------------------------------------------------------------- networks of one's own
