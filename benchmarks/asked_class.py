@@ -1,0 +1,48 @@
+"""Does a conditional model make the class that it is asked for? A classifier that never saw it reads.
+
+    TFDS_DATA_DIR=... python benchmarks/asked_class.py runs/conditional_gan --data fashion_mnist
+
+Prints, class by class, the share of samples (1,000 a class) and of the real test pictures that the
+package's classifier of that set reads as their class.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from keras_genimg.data import load
+from keras_genimg.metrics import as_stored, get_features
+from keras_genimg.runs import load_run
+
+
+def shares(features, images, labels):
+    """Share of `images` that the classifier reads as their label, for each label: `(classes,)`."""
+    read = features.logits(images).argmax(axis=1)
+    return np.array([(read[labels == label] == label).mean() for label in np.unique(labels)])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", help="a folder of keras-genimg train")
+    parser.add_argument("--data", default="fashion_mnist", choices=["fashion_mnist", "mnist", "cifar10"])
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    model, features = load_run(options.run), get_features(options.data)
+    labels = np.arange(options.count) % model.num_classes
+    made = model.generate(options.count, labels=labels, seed=options.seed, verbose=0)
+    of_samples = shares(features, as_stored(made), labels)
+    real = [(images.numpy(), y.numpy())
+            for images, y in load(options.data, "test", batch_size=1000, with_labels=True)]
+    of_real = shares(features, *(np.concatenate(parts) for parts in zip(*real)))
+    print("| class | samples | real test pictures |\n|---|---|---|")
+    for label, (sample, picture) in enumerate(zip(of_samples, of_real)):
+        print(f"| {label} | {100 * sample:.1f} % | {100 * picture:.1f} % |")
+    print(f"| all | {100 * of_samples.mean():.1f} % | {100 * of_real.mean():.1f} % |")
+
+
+if __name__ == "__main__":
+    main()
