@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import SHAPE, smooth_pictures
+from plain import copy_of, descend, formulas, sgd
 
 from keras_genimg import ConditionalGAN, InputError, distribution
 
@@ -21,51 +22,13 @@ def small(**arguments):
     return ConditionalGAN(SHAPE, CLASSES, LATENT_DIM, **{"seed": 3, **arguments})
 
 
-def sgd(rate=RATE):
-    names = ("generator_optimizer", "discriminator_optimizer")
-    return {name: keras.optimizers.SGD(rate) for name in names}
-
-
-def copy_of(network):
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
-def formulas(loss):
-    """(generator, discriminator) losses in TensorFlow's own words."""
-
-    def cross_entropy(target, logits):
-        targets = tf.fill(tf.shape(logits), target)
-        return tf.reduce_mean(
-            tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-        )
-
-    if loss == "hinge":
-        return (
-            lambda fake: -tf.reduce_mean(fake),
-            lambda real, fake: tf.reduce_mean(tf.maximum(0.0, 1.0 - real))
-            + tf.reduce_mean(tf.maximum(0.0, 1.0 + fake)),
-        )
-    return (
-        lambda fake: cross_entropy(1.0, fake),
-        lambda real, fake: cross_entropy(1.0, real) + cross_entropy(0.0, fake),
-    )
-
-
-def descend(network, loss, tape):
-    weights = network.trainable_weights
-    for weight, gradient in zip(weights, tape.gradient(loss, [w.value for w in weights])):
-        weight.assign_sub(RATE * tf.convert_to_tensor(gradient))
-
-
 @pytest.mark.parametrize(
     "conditioning, loss", [("projection", "non_saturating"), ("concatenation", "hinge")]
 )
 def test_a_step_is_that_of_a_plain_tape(conditioning, loss):
     keras.utils.set_random_seed(0)
     gan = small(conditioning=conditioning, loss=loss)
-    gan.compile(**sgd())
+    gan.compile(**sgd(RATE))
     g, d = copy_of(gan.generator), copy_of(gan.discriminator)
     start = [g.get_weights(), d.get_weights()]
     images = smooth_pictures(8)
@@ -81,11 +44,11 @@ def test_a_step_is_that_of_a_plain_tape(conditioning, loss):
         real_logits = d([tf.constant(images), GIVEN], training=True)
         fake_logits = d([fakes, GIVEN], training=True)
         d_loss = discriminator_loss(real_logits, fake_logits)
-    descend(d, d_loss, tape)
+    descend(d, d_loss, tape, RATE)
     # 2. The generator, on the second noise and through the discriminator that has moved.
     with tf.GradientTape() as tape:
         g_loss = generator_loss(d([g([noise[1], GIVEN], training=True), GIVEN], training=True))
-    descend(g, g_loss, tape)
+    descend(g, g_loss, tape, RATE)
 
     for network, copy, old in zip((gan.generator, gan.discriminator), (g, d), start):
         assert len(network.weights) == len(copy.weights) > 0
@@ -106,7 +69,7 @@ def test_labels_reach_both_networks_in_training(conditioning):
     for labels in (LABELS, (LABELS + 1) % CLASSES):
         keras.utils.set_random_seed(0)
         gan = small(conditioning=conditioning)
-        gan.compile(**sgd())
+        gan.compile(**sgd(RATE))
         gan.fit(smooth_pictures(8), labels, batch_size=8, shuffle=False, verbose=0)
         moved.append([gan.generator.get_weights(), gan.discriminator.get_weights()])
     for one, other in zip(*moved):
@@ -115,7 +78,7 @@ def test_labels_reach_both_networks_in_training(conditioning):
 
 def test_the_test_step_is_the_losses_of_fixed_networks():
     gan = small(ema_decay=None)
-    gan.compile(**sgd())
+    gan.compile(**sgd(RATE))
     gan.fit(smooth_pictures(8), LABELS, batch_size=4, verbose=0)  # so that classes differ
     gan.seed_generator.state.assign(keras.random.SeedGenerator(3).state)
     images = smooth_pictures(8, seed=1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import SHAPE, smooth_pictures
+from plain import assert_same_weights, copy_of, formulas, sgd
 
 from keras_genimg import GAN, distribution
 from keras_genimg.errors import InputError
@@ -20,47 +21,8 @@ def small(**arguments):
     return GAN(SHAPE, LATENT_DIM, **{"networks": "mlp", "seed": 3, **arguments})
 
 
-def sgd(rate=RATE):
-    return {
-        "generator_optimizer": keras.optimizers.SGD(rate),
-        "discriminator_optimizer": keras.optimizers.SGD(rate),
-    }
-
-
-def copy_of(network):
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
-def assert_same_weights(network, other, atol=1e-5):
-    assert len(network.weights) == len(other.weights) > 0
-    for mine, theirs in zip(network.weights, other.weights):
-        np.testing.assert_allclose(mine, theirs, atol=atol, err_msg=mine.path)
-
-
 def one_fit_step(model, images):
     return model.fit(images, batch_size=len(images), shuffle=False, verbose=0).history
-
-
-def formulas(loss):
-    """(generator, discriminator) losses in TensorFlow's own words."""
-    def cross_entropy(target, logits):
-        targets = tf.fill(tf.shape(logits), target)
-        return tf.reduce_mean(
-            tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-        )
-
-    if loss == "hinge":
-        return (
-            lambda fake: -tf.reduce_mean(fake),
-            lambda real, fake: tf.reduce_mean(tf.maximum(0.0, 1.0 - real))
-            + tf.reduce_mean(tf.maximum(0.0, 1.0 + fake)),
-        )
-    return (
-        lambda fake: cross_entropy(1.0, fake),
-        lambda real, fake: cross_entropy(1.0, real) + cross_entropy(0.0, fake),
-    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +31,7 @@ def formulas(loss):
 def test_a_step_is_that_of_a_plain_tape(networks, loss):
     keras.utils.set_random_seed(0)
     gan = small(networks=networks, loss=loss)
-    gan.compile(**sgd())
+    gan.compile(**sgd(RATE))
     g, d = copy_of(gan.generator), copy_of(gan.discriminator)
     start = [g.get_weights(), d.get_weights()]
     images = smooth_pictures(8)
@@ -106,7 +68,7 @@ def test_a_step_is_that_of_a_plain_tape(networks, loss):
 
 def test_the_test_step_is_the_losses_of_fixed_networks():
     gan = small(ema_decay=None)
-    gan.compile(**sgd())
+    gan.compile(**sgd(RATE))
     images = smooth_pictures(8)
     logs = gan.evaluate(images, batch_size=8, verbose=0, return_dict=True)
     seed = keras.random.SeedGenerator(3).next()
@@ -214,7 +176,7 @@ def test_the_noise_of_training_is_of_that_kind_and_fresh_each_step(kind):
 def test_the_moving_average_of_the_generator():
     keras.utils.set_random_seed(0)
     gan = small(networks="dcgan", ema_decay=0.3)
-    gan.compile(**sgd())
+    gan.compile(**sgd(RATE))
     average = [w.astype("float64") for w in gan.ema_generator.get_weights()]
     for weight, mine in zip(gan.generator.get_weights(), average):
         np.testing.assert_array_equal(weight, mine)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import smooth_pictures, train
+from plain import assert_same_weights, copy_of, descend, sgd
 
 from keras_genimg import GAN, InputError, distribution
 from keras_genimg.data import diff_augment
@@ -38,13 +39,8 @@ def relativistic(real, fake):
 def test_a_step_is_that_of_a_plain_tape(name):
     keras.utils.set_random_seed(0)
     gan = small(**OPTIONS[name])
-    gan.compile(
-        generator_optimizer=keras.optimizers.SGD(RATE),
-        discriminator_optimizer=keras.optimizers.SGD(RATE),
-    )
-    g, d = (keras.models.clone_model(network) for network in (gan.generator, gan.discriminator))
-    g.set_weights(gan.generator.get_weights())
-    d.set_weights(gan.discriminator.get_weights())
+    gan.compile(**sgd(RATE))
+    g, d = copy_of(gan.generator), copy_of(gan.discriminator)
     images = smooth_pictures(8)
     logs = gan.fit(images, batch_size=8, shuffle=False, verbose=0).history
 
@@ -57,11 +53,6 @@ def test_a_step_is_that_of_a_plain_tape(name):
         if name != "augmented":
             return pictures
         return diff_augment(pictures, batch, seeds.next(), "translation,color")
-
-    def descend(network, tape, loss):
-        weights = network.trainable_weights
-        for weight, gradient in zip(weights, tape.gradient(loss, [w.value for w in weights])):
-            weight.assign_sub(RATE * gradient)
 
     # 1. The discriminator.
     fakes, reals = seen(g(noise(), training=True)), seen(tf.constant(images))
@@ -76,7 +67,7 @@ def test_a_step_is_that_of_a_plain_tape(name):
                 total = tf.reduce_sum(d(reals, training=True))
             slopes = inner.gradient(total, reals)
             d_loss += 2.0 * 0.5 * tf.reduce_mean(tf.reduce_sum(slopes**2, axis=(1, 2, 3)))
-    descend(d, tape, d_loss)
+    descend(d, d_loss, tape, RATE)
     # 2. The generator, through the discriminator that has moved.
     z = noise()
     with tf.GradientTape() as tape:
@@ -84,13 +75,12 @@ def test_a_step_is_that_of_a_plain_tape(name):
         g_loss = softplus_mean(-fake)
         if name == "relativistic":
             g_loss = relativistic(fake, d(reals, training=True))
-    descend(g, tape, g_loss)
+    descend(g, g_loss, tape, RATE)
 
     assert logs["d_loss"] == pytest.approx([float(d_loss)], rel=1e-4)
     assert logs["g_loss"] == pytest.approx([float(g_loss)], rel=1e-4)
-    for network, by_hand in ((gan.discriminator, d), (gan.generator, g)):
-        for weight, other in zip(network.get_weights(), by_hand.get_weights()):
-            np.testing.assert_allclose(weight, other, atol=2e-5)
+    assert_same_weights(gan.discriminator, d, atol=2e-5)
+    assert_same_weights(gan.generator, g, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

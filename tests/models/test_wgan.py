@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import SHAPE, smooth_pictures
+from plain import assert_same_weights, copy_of, descend, moved, sgd
 
 from keras_genimg import WGAN, WGANGP, distribution
 from keras_genimg.errors import InputError
@@ -38,44 +39,13 @@ def small(model_class=WGAN, **arguments):
     return model_class(SHAPE, LATENT_DIM, **{**networks, "n_critic": 3, "seed": 3, **arguments})
 
 
-def sgd(rate=RATE):
-    return {
-        "generator_optimizer": keras.optimizers.SGD(rate),
-        "discriminator_optimizer": keras.optimizers.SGD(rate),
-    }
-
-
-def copy_of(network):
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
-def assert_same_weights(network, other, atol=1e-5):
-    assert len(network.weights) == len(other.weights) > 0
-    for mine, theirs in zip(network.weights, other.weights):
-        np.testing.assert_allclose(mine, theirs, atol=atol, err_msg=mine.path)
-
-
-def descend(network, loss, tape):
-    weights = network.trainable_weights
-    for weight, gradient in zip(weights, tape.gradient(loss, [w.value for w in weights])):
-        weight.assign_sub(RATE * gradient)
-
-
-def moved(network, start):
-    """The longest way of a trainable weight."""
-    ways = [np.abs(weight - old).max() for weight, old in zip(network.weights, start)]
-    return max(way for way, weight in zip(ways, network.weights) if weight.trainable)
-
-
 @pytest.mark.parametrize("networks", ["small", "default"])
 def test_a_step_is_that_of_plain_tapes(networks):
     keras.utils.set_random_seed(0)
     clip = 0.1 if networks == "small" else 0.02
     own = {"generator": None, "discriminator": None} if networks == "default" else {}
     wgan = small(clip_value=clip, **own)
-    wgan.compile(**sgd())
+    wgan.compile(**sgd(RATE))
     g, f = copy_of(wgan.generator), copy_of(wgan.discriminator)
     start = [g.get_weights(), f.get_weights()]
     images = smooth_pictures(12)
@@ -92,14 +62,14 @@ def test_a_step_is_that_of_plain_tapes(networks):
             real = f(images[[update, update + 3, update + 6, update + 9]], training=True)
             fake = f(fakes, training=True)
             f_loss = tf.reduce_mean(fake) - tf.reduce_mean(real)
-        descend(f, f_loss, tape)
+        descend(f, f_loss, tape, RATE)
         for weight in f.trainable_weights:
             clipped += int((np.abs(weight) > clip).sum())
             weight.assign(np.clip(weight, -clip, clip))
     # 2. One of the generator, on the fourth noise.
     with tf.GradientTape() as tape:
         g_loss = -tf.reduce_mean(f(g(noise[3], training=True), training=True))
-    descend(g, g_loss, tape)
+    descend(g, g_loss, tape, RATE)
 
     assert clipped > 10  # the comparison is of a step that clips
     assert_same_weights(wgan.discriminator, f)
@@ -133,7 +103,7 @@ def test_clipping_reaches_the_trainable_weights_of_the_critic_and_no_others():
 
 def test_the_test_step_is_the_losses_of_fixed_networks():
     wgan = small(ema_decay=None)
-    wgan.compile(**sgd())
+    wgan.compile(**sgd(RATE))
     images = smooth_pictures(8)  # 8 is no multiple of n_critic, and need not be
     logs = wgan.evaluate(images, batch_size=8, verbose=0, return_dict=True)
     seed = keras.random.SeedGenerator(3).next()
@@ -230,7 +200,7 @@ def test_parts_of_replicas_add_up_to_the_same_pictures(sizes, monkeypatch):
 def test_two_replicas_with_fewer_pictures_each_than_updates(mirrored):
     with mirrored.scope():
         model = small()
-        model.compile(**sgd())
+        model.compile(**sgd(RATE))
     history = model.fit(smooth_pictures(10), batch_size=6, shuffle=False, verbose=0).history
     assert np.isfinite([*history.values()]).all()
 
@@ -249,7 +219,7 @@ def message_of(call):
 @pytest.mark.parametrize("given", ["array", "positional", "tensor", "dataset"])
 def test_batches_that_do_not_divide(model_class, given):
     model, images = small(model_class), smooth_pictures(16)
-    model.compile(**sgd())
+    model.compile(**sgd(RATE))
     arguments = {
         "array": (images,),
         "positional": (images, None, 16),
@@ -265,7 +235,7 @@ def test_batches_that_do_not_divide(model_class, given):
 
 def test_batches_smaller_than_n_critic_and_no_size_at_all():
     model = small()
-    model.compile(**sgd())
+    model.compile(**sgd(RATE))
     images = smooth_pictures(6)
     message = message_of(lambda: model.fit(images, batch_size=2))
     assert "such as 3. Received: batches of 2." in message

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import SHAPE, smooth_pictures
+from plain import assert_same_weights, copy_of, descend, moved, sgd
 
 from keras_genimg import WGANGP, distribution
 from keras_genimg.errors import InputError
@@ -42,37 +43,6 @@ def small(**arguments):
     return WGANGP(SHAPE, LATENT_DIM, **{**networks, "n_critic": 3, "seed": 3, **arguments})
 
 
-def sgd(rate=RATE):
-    return {
-        "generator_optimizer": keras.optimizers.SGD(rate),
-        "discriminator_optimizer": keras.optimizers.SGD(rate),
-    }
-
-
-def copy_of(network):
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
-def assert_same_weights(network, other, atol=1e-5):
-    assert len(network.weights) == len(other.weights) > 0
-    for mine, theirs in zip(network.weights, other.weights):
-        np.testing.assert_allclose(mine, theirs, atol=atol, err_msg=mine.path)
-
-
-def descend(network, loss, tape):
-    weights = network.trainable_weights
-    for weight, gradient in zip(weights, tape.gradient(loss, [w.value for w in weights])):
-        weight.assign_sub(RATE * gradient)
-
-
-def moved(network, start):
-    """The longest way of a trainable weight."""
-    ways = [np.abs(weight - old).max() for weight, old in zip(network.weights, start)]
-    return max(way for way, weight in zip(ways, network.weights) if weight.trainable)
-
-
 def penalty_of(critic, real, fake, alpha):
     """One picture after the other, each with a tape of its own."""
     terms = []
@@ -90,7 +60,7 @@ def test_a_step_is_that_of_plain_tapes(networks):
     keras.utils.set_random_seed(0)
     own = {"generator": None, "discriminator": None} if networks == "default" else {}
     model = small(gp_weight=4.0, **own)
-    model.compile(**sgd())
+    model.compile(**sgd(RATE))
     g, d = copy_of(model.generator), copy_of(model.discriminator)
     start = [g.get_weights(), d.get_weights()]
     images = smooth_pictures(12)
@@ -108,12 +78,12 @@ def test_a_step_is_that_of_plain_tapes(networks):
             real, fake = d(reals, training=True), d(fakes, training=True)
             penalties.append(penalty_of(d, reals, fakes, alpha))
             d_loss = tf.reduce_mean(fake) - tf.reduce_mean(real) + 4.0 * penalties[-1]
-        descend(d, d_loss, tape)
+        descend(d, d_loss, tape, RATE)
     # 2. One of the generator, on noise of its own.
     noise = distribution.random_normal(batch, (LATENT_DIM,), seeds.next())
     with tf.GradientTape() as tape:
         g_loss = -tf.reduce_mean(d(g(noise, training=True), training=True))
-    descend(g, g_loss, tape)
+    descend(g, g_loss, tape, RATE)
 
     assert_same_weights(model.discriminator, d)
     assert_same_weights(model.generator, g)
@@ -133,7 +103,7 @@ def test_a_step_is_that_of_plain_tapes(networks):
 
 def test_the_test_step_is_the_losses_of_fixed_networks():
     model = small(ema_decay=None, gp_weight=7.0)
-    model.compile(**sgd())
+    model.compile(**sgd(RATE))
     images = smooth_pictures(8)
     logs = model.evaluate(images, batch_size=8, verbose=0, return_dict=True)
     seeds, batch = keras.random.SeedGenerator(3), distribution.whole_batch(8)
