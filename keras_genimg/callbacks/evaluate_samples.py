@@ -123,6 +123,8 @@ class EvaluateSamples(keras.callbacks.Callback):
             self._best.set_model(self.model)
             self._best.on_train_begin()
         if not self._knows_real:
+            for metric in self.metrics:
+                metric.reset_state()  # of an earlier attempt that ended half-way
             for images in self._real_batches():
                 update_metrics(self.metrics, real_images=images)
             self._knows_real = True
