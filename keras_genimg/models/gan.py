@@ -173,7 +173,9 @@ class GAN(AdversarialModel):
         images, _, batch = self.unpack(data)  # (B, h, w, c)
 
         # 1. One step of D on real pictures and on G(z), with fresh noise z ~ p_z:
-        #    descend -log D(x) - log(1 - D(G(z))).
+        #    descend -log D(x) - log(1 - D(G(z))), or what `loss` has in its place, and
+        #    with R1 also gamma E||grad D(x)||^2 / 2. Where `augment` is set, D sees T(x) and
+        #    T(G(z)) for a random differentiable T.
         latents = self.sample_latents(batch)  # (B, latent_dim)
         fake_images = self._augmented(self.generator(latents, training=True), batch)  # (B, h, w, c)
         real_images = self._augmented(images, batch)
@@ -198,7 +200,7 @@ class GAN(AdversarialModel):
         with tf.GradientTape() as tape:
             fake_images = self._augmented(self.generator(latents, training=True), batch)
             fake_logits = self.discriminator(fake_images, training=True)
-            if self.relativistic:
+            if self.relativistic:  # G too is judged beside the real pictures
                 real_logits = self.discriminator(real_images, training=True)
             g_loss = self._generator_loss(real_logits, fake_logits, batch)
             shared_loss = g_loss * batch.share
