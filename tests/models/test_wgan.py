@@ -124,6 +124,10 @@ def test_the_papers_optimizers():
     for optimizer in (wgan.generator_optimizer, wgan.discriminator_optimizer):
         assert type(optimizer) is keras.optimizers.RMSprop
         assert float(optimizer.learning_rate) == pytest.approx(5e-5) and optimizer.momentum == 0
+    # Our own networks take more.
+    default = small(generator=None, discriminator=None)
+    default.compile()
+    assert float(default.generator_optimizer.learning_rate) == pytest.approx(5e-4)
     wgan.compile(learning_rate=1e-3)
     assert float(wgan.discriminator_optimizer.learning_rate) == pytest.approx(1e-3)
     wgan.fit(smooth_pictures(6), batch_size=6, verbose=0)

@@ -145,6 +145,10 @@ def test_the_papers_optimizers():
         assert isinstance(optimizer, keras.optimizers.Adam)
         assert float(optimizer.learning_rate) == pytest.approx(1e-4)
         assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.9)
+    # Our own networks take more.
+    default = small(generator=None, discriminator=None)
+    default.compile()
+    assert float(default.generator_optimizer.learning_rate) == pytest.approx(5e-4)
     model.compile(learning_rate=1e-3)
     assert float(model.discriminator_optimizer.learning_rate) == pytest.approx(1e-3)
     model.fit(smooth_pictures(6), batch_size=6, verbose=0)
