@@ -30,6 +30,7 @@ _SUBPACKAGES = (
     "models",
     "networks",
     "optimizers",
+    "placement",
     "plotting",
 )
 

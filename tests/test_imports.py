@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(keras_genimg.__file__).parent
 LEVELS = [
     {"errors", "version"},
     {"backend", "files", "optimizers"},
-    {"plotting", "distribution", "export"},
+    {"plotting", "distribution", "export", "placement"},
     {"losses", "layers", "data", "metrics"},
     {"networks"},
     {"models"},

@@ -9,6 +9,7 @@ from keras_genimg.models.base import ImageModel, latent_seed
 from keras_genimg.models.checks import adopt_network, check_number
 from keras_genimg.networks import check_count
 from keras_genimg.optimizers import Adam
+from keras_genimg.placement import device_of, run_on, scope
 
 __all__ = ["AdversarialModel", "adam_pair"]
 
@@ -52,31 +53,40 @@ class AdversarialModel(ImageModel):
             raise InputError(f"noise must be one of {', '.join(NOISES)}. Received: {noise!r}.")
         self.noise = noise
         self.ema_generator = None
+        self.devices = {}
 
-    def adopt_networks(self, networks, defaults, ema_decay):
+    def adopt_networks(self, networks, defaults, ema_decay, discriminator_outputs=((1,),)):
         """Sets `generator` and `discriminator`, checked, and the copy of the generator.
 
         Args:
             networks: pair of the user's generator and discriminator, None for the default.
             defaults: pair of functions without arguments that make the default ones.
             ema_decay: as for `start_ema_generator`.
+            discriminator_outputs: sequence of the shapes that the discriminator returns,
+                without the batch axis.
 
         Raises:
             InputError: a network that takes or returns other shapes than it must.
         """
         self.own_networks = tuple(network is not None for network in networks)
-        generator, discriminator = (
-            make() if network is None else network for network, make in zip(networks, defaults)
-        )
         latents, images = (self.latent_dim,), self.image_shape
         if self.needs_labels:  # both networks are told the class as well
             labels = keras.KerasTensor((None,), "int32")
             latents, images = (
                 [keras.KerasTensor((None, *shape)), labels] for shape in (latents, images)
             )
-        self.generator = adopt_network("generator", generator, latents, [self.image_shape])
-        self.discriminator = adopt_network("discriminator", discriminator, images, [(1,)])
-        self.start_ema_generator(ema_decay)
+        expected = ("generator", latents, [self.image_shape]), (
+            "discriminator", images, discriminator_outputs
+        )
+        for (role, takes, makes), network, make in zip(expected, networks, defaults):
+            self.devices[role] = device_of(role)  # None outside `placement.on_devices`
+            with scope(self.devices[role]):
+                network = make() if network is None else network
+                network = adopt_network(role, network, takes, makes)
+            run_on(self.devices[role], network)
+            setattr(self, role, network)
+        with scope(self.devices["generator"]):
+            self.start_ema_generator(ema_decay)
         self.built = True
 
     def compile(
@@ -102,6 +112,9 @@ class AdversarialModel(ImageModel):
             "generator_optimizer": self.generator.trainable_variables,
             "discriminator_optimizer": self.discriminator.trainable_variables,
         }
+
+    def optimizer_devices(self):
+        return {f"{role}_optimizer": device for role, device in self.devices.items()}
 
     def start_ema_generator(self, decay):
         """Makes the copy of the generator whose weights are moving averages.
@@ -130,7 +143,8 @@ class AdversarialModel(ImageModel):
         decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
         for average, weight in zip(self.ema_generator.weights, self.generator.weights):
             # In place: three passes over the weights where an assignment takes four.
-            average.value.assign_sub((1.0 - decay) * (average.value - weight.value))
+            with scope(self.devices["generator"]):
+                average.value.assign_sub((1.0 - decay) * (average.value - weight.value))
 
     def get_config(self):
         networks = {"generator": self.generator, "discriminator": self.discriminator}

@@ -112,6 +112,7 @@ class ImageModel(keras.Model):
                 self.default_optimizers(learning_rate),
                 self.optimized_weights(),
                 learning_rate,
+                self.optimizer_devices(),
             )
         for name, prepared_optimizer in prepared.items():
             setattr(self, name, prepared_optimizer)
@@ -124,6 +125,10 @@ class ImageModel(keras.Model):
     def optimized_weights(self):
         """What each optimizer trains, by the optimizer's attribute name."""
         return {"optimizer": self.trainable_variables}
+
+    def optimizer_devices(self):
+        """Where each optimizer keeps its state and works, of those that `placement.on_devices` gave one."""
+        return {}
 
     def get_compile_config(self):
         if not self.compiled:

@@ -4,11 +4,12 @@ import keras
 
 from keras_genimg.errors import InputError
 from keras_genimg.models.checks import check_number
+from keras_genimg.placement import in_scope, scope
 
 __all__ = ["prepare_optimizers"]
 
 
-def prepare_optimizers(given, defaults, weights, learning_rate=None):
+def prepare_optimizers(given, defaults, weights, learning_rate=None, devices=None):
     """Fills in the defaults, checks the rates and makes the slots.
 
     Call it in the scope of the model's strategy. The slots are made now, because a
@@ -19,6 +20,7 @@ def prepare_optimizers(given, defaults, weights, learning_rate=None):
         defaults: dict attribute name -> the paper's optimizer.
         weights: dict attribute name -> the variables it trains.
         learning_rate: float or None, as `compile` was given it.
+        devices: dict attribute name -> device or None, of `placement.on_devices`.
 
     Returns:
         dict attribute name -> built optimizer.
@@ -45,7 +47,11 @@ def prepare_optimizers(given, defaults, weights, learning_rate=None):
         rate = optimizer._learning_rate
         if not callable(rate):
             check_number(f"learning rate of {name}", float(keras.ops.convert_to_numpy(rate)))
-        optimizer.build(weights[name])
+        device = (devices or {}).get(name)
+        with scope(device):
+            optimizer.build(weights[name])
+        if device is not None:
+            optimizer.apply = in_scope(device, optimizer.apply)
         prepared[name] = optimizer
     return prepared
 
