@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_genimg.losses import get_adversarial_loss
 from keras_genimg.models.adversarial import AdversarialModel, adam_pair
+from keras_genimg.models.checks import check_number
 from keras_genimg.networks import (
     check_conditioning,
     check_count,
@@ -36,17 +37,23 @@ class ConditionalGAN(AdversarialModel):
         generator: `keras.Model` of one's own, `[(batch, latent_dim), int32
             (batch,)]` to images.
         discriminator: `keras.Model` of one's own, `[images, int32 (batch,)]` to
-            logits `(batch, 1)`.
+            logits `(batch, 1)`; with `classifier_weight` above 0 to those and the
+            logits of the classes, `(batch, num_classes)`.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
+        classifier_weight: float. Weight of an auxiliary classifier (L_C of Odena et al.,
+            2017): D also reads the class of real pictures, and G's pictures must read
+            as the class that was asked for. Fewer pictures between the classes, which
+            real data have too. 0 for none.
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
         seed: int, optional. Makes the noise of training repeatable.
 
     Logs: `g_loss`, `d_loss` and the mean of sigmoid(logit) on real and generated
-    pictures, `real_score` and `fake_score`.
+    pictures, `real_score` and `fake_score`; with a classifier also `class_accuracy`, the
+    share of G's pictures that it reads as the class asked for.
 
     Raises:
         InputError: arguments that do not fit, told in one sentence.
@@ -58,8 +65,9 @@ class ConditionalGAN(AdversarialModel):
     (4, 28, 28, 1)
 
     Reference: https://arxiv.org/abs/1411.1784; "projection": Miyato and Koyama
-        (2018), https://arxiv.org/abs/1802.05637; sizes of the networks and
-        optimizer: Radford et al. (2016), https://arxiv.org/abs/1511.06434
+        (2018), https://arxiv.org/abs/1802.05637; `classifier_weight`: Odena et al.
+        (2017), https://arxiv.org/abs/1610.09585; sizes of the networks and optimizer:
+        Radford et al. (2016), https://arxiv.org/abs/1511.06434
     """
 
     needs_labels = True
@@ -74,6 +82,7 @@ class ConditionalGAN(AdversarialModel):
         generator=None,
         discriminator=None,
         loss="non_saturating",
+        classifier_weight=0.0,
         noise="normal",
         ema_decay=0.999,
         seed=None,
@@ -86,15 +95,20 @@ class ConditionalGAN(AdversarialModel):
         self.conditioning = check_conditioning(conditioning)
         self.loss_name = loss
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
+        self.classifier_weight = check_number("classifier_weight", classifier_weight)
+        classifies = self.classifier_weight > 0
         self.adopt_networks(
             (generator, discriminator),
             (
                 lambda: conditional_dcgan_generator(
                     image_shape, latent_dim, num_classes, conditioning
                 ),
-                lambda: conditional_dcgan_discriminator(image_shape, num_classes, conditioning),
+                lambda: conditional_dcgan_discriminator(
+                    image_shape, num_classes, conditioning, classifies
+                ),
             ),
             ema_decay,
+            discriminator_outputs=[(1,), (num_classes,)] if classifies else [(1,)],
         )
 
     def default_optimizers(self, learning_rate=None):
@@ -112,25 +126,26 @@ class ConditionalGAN(AdversarialModel):
         images, labels, batch = self.unpack(data)  # (B, h, w, c), (B,)
 
         # 1. One step of D on real pairs and on (G(z, y), y), with fresh noise z ~ p_z:
-        #    descend -log D(x, y) - log(1 - D(G(z, y), y)).
+        #    descend -log D(x, y) - log(1 - D(G(z, y), y)), and with a classifier C also -log C(y | x).
         latents = self.sample_latents(batch)  # (B, latent_dim)
         fake_images = self.generator([latents, labels], training=True)  # (B, h, w, c)
         with tf.GradientTape() as tape:
-            real_logits = self.discriminator([images, labels], training=True)  # (B, 1)
-            fake_logits = self.discriminator([fake_images, labels], training=True)  # (B, 1)
+            real_logits, real_classes = self.judge(images, labels, training=True)  # (B, 1), (B, K)
+            fake_logits, _ = self.judge(fake_images, labels, training=True)  # (B, 1)
             d_loss = self.discriminator_loss(real_logits, fake_logits)
+            d_loss += self.class_loss(real_classes, labels)
             shared_loss = d_loss * batch.share
         weights = self.discriminator.trainable_variables
         gradients = tape.gradient(shared_loss, weights)
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
 
         # 2. One step of G through the updated D, with fresh noise:
-        #    descend -log D(G(z, y), y), the form that does not saturate.
+        #    descend -log D(G(z, y), y), the form that does not saturate, and -log C(y | G(z, y)).
         latents = self.sample_latents(batch)
         with tf.GradientTape() as tape:
             fake_images = self.generator([latents, labels], training=True)
-            logits = self.discriminator([fake_images, labels], training=True)
-            g_loss = self.generator_loss(logits)
+            logits, fake_classes = self.judge(fake_images, labels, training=True)
+            g_loss = self.generator_loss(logits) + self.class_loss(fake_classes, labels)
             shared_loss = g_loss * batch.share
         weights = self.generator.trainable_variables
         gradients = tape.gradient(shared_loss, weights)
@@ -144,20 +159,42 @@ class ConditionalGAN(AdversarialModel):
             g_loss=g_loss,
             real_score=tf.reduce_mean(tf.sigmoid(real_logits)),
             fake_score=tf.reduce_mean(tf.sigmoid(fake_logits)),
+            **self.class_accuracy(fake_classes, labels),
         )
+
+    def judge(self, images, labels, training=False):
+        """D's logits `(n, 1)` and, with a classifier, those of the classes `(n, K)`, else None."""
+        outputs = self.discriminator([images, labels], training=training)
+        return outputs if self.classifier_weight else (outputs, None)
+
+    def class_loss(self, class_logits, labels):
+        """The weighted mean of -log C(y | x), a scalar; 0 without a classifier."""
+        if class_logits is None:
+            return 0.0
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, class_logits)
+        return self.classifier_weight * tf.reduce_mean(losses)
+
+    def class_accuracy(self, class_logits, labels):
+        """A log: the share of pictures whose class is read right; nothing without a classifier."""
+        if class_logits is None:
+            return {}
+        read = tf.argmax(class_logits, axis=1, output_type=labels.dtype)
+        return {"class_accuracy": tf.reduce_mean(tf.cast(read == labels, tf.float32))}
 
     def test_step(self, data):
         """The losses on pictures that were not trained on, without an update."""
         images, labels, batch = self.unpack(data)
         fake_images = self.images_from_latents(self.sample_latents(batch), labels)
-        real_logits = self.discriminator([images, labels], training=False)
-        fake_logits = self.discriminator([fake_images, labels], training=False)
+        real_logits, real_classes = self.judge(images, labels)
+        fake_logits, fake_classes = self.judge(fake_images, labels)
+        d_loss = self.discriminator_loss(real_logits, fake_logits)
         return self.log(
             batch,
-            d_loss=self.discriminator_loss(real_logits, fake_logits),
-            g_loss=self.generator_loss(fake_logits),
+            d_loss=d_loss + self.class_loss(real_classes, labels),
+            g_loss=self.generator_loss(fake_logits) + self.class_loss(fake_classes, labels),
             real_score=tf.reduce_mean(tf.sigmoid(real_logits)),
             fake_score=tf.reduce_mean(tf.sigmoid(fake_logits)),
+            **self.class_accuracy(fake_classes, labels),
         )
 
     def images_from_latents(self, latents, labels):
@@ -169,7 +206,9 @@ class ConditionalGAN(AdversarialModel):
 
     def signatures(self):
         def discriminate(images, labels):
-            return {"logits": self.discriminator([images, labels], training=False)}
+            logits, class_logits = self.judge(images, labels)
+            classes = {} if class_logits is None else {"class_logits": class_logits}
+            return {"logits": logits, **classes}
 
         specs = [self.images_spec(), self.labels_spec()]
         return {**super().signatures(), "discriminate": (discriminate, specs)}
@@ -189,4 +228,5 @@ class ConditionalGAN(AdversarialModel):
             "num_classes": self.num_classes,
             "conditioning": self.conditioning,
             "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
+            "classifier_weight": self.classifier_weight,
         }

@@ -113,6 +113,7 @@ def conditional_dcgan_discriminator(
     image_shape,
     num_classes,
     conditioning="projection",
+    classifies=False,
     name="discriminator",
     **arguments,
 ):
@@ -125,15 +126,19 @@ def conditional_dcgan_discriminator(
             the flat features that the last layer psi sees and e_y a learned vector
             a class (Eq. 3); `"concatenation"`: the one-hot class joins the picture
             as constant planes.
+        classifies: bool. Whether a second output reads the class from phi(x), which
+            with `"projection"` has not been told it (Odena et al., 2017).
         name: string.
         **arguments: as `dcgan_discriminator` has them.
 
     Returns:
         `keras.Model` from `[(batch, height, width, channels), int32 (batch,)]` to
-        float32 logits `(batch, 1)`.
+        float32 logits `(batch, 1)`, with `classifies` to those and the logits of the
+        classes, `(batch, num_classes)`.
 
     Raises:
-        InputError: an unknown conditioning.
+        InputError: an unknown conditioning; `classifies` with `"concatenation"`, where
+            the features have been told the class.
 
     Example:
     >>> conditional_dcgan_discriminator((28, 28, 1), num_classes=10).output_shape
@@ -141,10 +146,15 @@ def conditional_dcgan_discriminator(
 
     Reference: Miyato and Koyama (2018), Eq. 3, https://arxiv.org/abs/1802.05637
         (projection); Mirza and Osindero (2014), https://arxiv.org/abs/1411.1784
-        (concatenation)
+        (concatenation); Odena et al. (2017), https://arxiv.org/abs/1610.09585 (classifies)
     """
     check_conditioning(conditioning)
     labels = keras.Input((), dtype="int32", name="labels")
+    if classifies and conditioning != "projection":
+        raise InputError(
+            'An auxiliary classifier goes with conditioning="projection"; otherwise its features '
+            f"have been told the class that it is to read. Received: conditioning={conditioning!r}."
+        )
     if conditioning == "concatenation":
         height, width, channels = image_shape
         images = keras.Input(image_shape, name="images")
@@ -162,4 +172,9 @@ def conditional_dcgan_discriminator(
     )(labels)  # e_y: (B, h*w*c)
     agreement = layers.Dot(axes=1, dtype="float32")([directions, features])  # <e_y, phi(x)>: (B, 1)
     logits = layers.Add(dtype="float32")([unconditional, agreement])
-    return keras.Model([images, labels], logits, name=name)
+    if not classifies:
+        return keras.Model([images, labels], logits, name=name)
+    classes = layers.Dense(
+        num_classes, kernel_initializer=_initializer(), dtype="float32", name="classes"
+    )(features)  # (B, h*w*c) -> (B, K)
+    return keras.Model([images, labels], [logits, classes], name=name)

@@ -22,12 +22,22 @@ def small(**arguments):
     return ConditionalGAN(SHAPE, CLASSES, LATENT_DIM, **{"seed": 3, **arguments})
 
 
+def cross_entropy(class_logits):
+    shares = tf.nn.softmax(class_logits)
+    return -tf.reduce_mean(tf.math.log(tf.gather(shares, GIVEN, batch_dims=1)))
+
+
 @pytest.mark.parametrize(
-    "conditioning, loss", [("projection", "non_saturating"), ("concatenation", "hinge")]
+    "conditioning, loss, weight",
+    [
+        ("projection", "non_saturating", 0.0),
+        ("concatenation", "hinge", 0.0),
+        ("projection", "non_saturating", 0.7),
+    ],
 )
-def test_a_step_is_that_of_a_plain_tape(conditioning, loss):
+def test_a_step_is_that_of_a_plain_tape(conditioning, loss, weight):
     keras.utils.set_random_seed(0)
-    gan = small(conditioning=conditioning, loss=loss)
+    gan = small(conditioning=conditioning, loss=loss, classifier_weight=weight)
     gan.compile(**sgd(RATE))
     g, d = copy_of(gan.generator), copy_of(gan.discriminator)
     start = [g.get_weights(), d.get_weights()]
@@ -38,16 +48,25 @@ def test_a_step_is_that_of_a_plain_tape(conditioning, loss):
     seeds = keras.random.SeedGenerator(3)
     batch = distribution.whole_batch(8)
     noise = [distribution.random_normal(batch, (LATENT_DIM,), seeds.next()) for _ in range(2)]
-    # 1. The discriminator, on real and generated pictures of the same classes.
+    # 1. The discriminator, on real and generated pictures of the same classes, and what it
+    #    reads in the real ones.
     fakes = g([noise[0], GIVEN], training=True)
     with tf.GradientTape() as tape:
         real_logits = d([tf.constant(images), GIVEN], training=True)
         fake_logits = d([fakes, GIVEN], training=True)
-        d_loss = discriminator_loss(real_logits, fake_logits)
+        d_loss = 0.0
+        if weight:
+            (real_logits, classes), (fake_logits, _) = real_logits, fake_logits
+            d_loss = weight * cross_entropy(classes)
+        d_loss += discriminator_loss(real_logits, fake_logits)
     descend(d, d_loss, tape, RATE)
     # 2. The generator, on the second noise and through the discriminator that has moved.
     with tf.GradientTape() as tape:
-        g_loss = generator_loss(d([g([noise[1], GIVEN], training=True), GIVEN], training=True))
+        logits, g_loss = d([g([noise[1], GIVEN], training=True), GIVEN], training=True), 0.0
+        if weight:
+            logits, classes = logits
+            g_loss = weight * cross_entropy(classes)
+        g_loss += generator_loss(logits)
     descend(g, g_loss, tape, RATE)
 
     for network, copy, old in zip((gan.generator, gan.discriminator), (g, d), start):
@@ -60,6 +79,9 @@ def test_a_step_is_that_of_a_plain_tape(conditioning, loss):
     assert logs["g_loss"] == pytest.approx([float(g_loss)], rel=1e-4)
     assert logs["real_score"] == pytest.approx([float(tf.reduce_mean(tf.sigmoid(real_logits)))])
     assert logs["fake_score"] == pytest.approx([float(tf.reduce_mean(tf.sigmoid(fake_logits)))])
+    if weight:
+        right = np.mean(np.argmax(classes, axis=1) == LABELS)
+        assert logs["class_accuracy"] == pytest.approx([right])
 
 
 @pytest.mark.parametrize("conditioning", KINDS)
@@ -107,6 +129,28 @@ def test_it_learns_which_class_is_which(conditioning):
     gan.fit(images.astype("float32"), labels, batch_size=32, epochs=25, verbose=0)
     dark, bright = (gan.generate(16, [label] * 16, seed=1).mean() for label in (0, 1))
     assert bright - dark > 0.8
+
+
+def test_a_classifier_is_saved_exported_and_read_without_the_label(tmp_path):
+    gan = small(classifier_weight=1.0)
+    gan.compile()
+    gan.fit(smooth_pictures(8), LABELS, batch_size=4, verbose=0)
+    logs = gan.evaluate(smooth_pictures(8), LABELS, batch_size=8, verbose=0, return_dict=True)
+    assert set(logs) == LOGS | {"class_accuracy"} and 0 <= logs["class_accuracy"] <= 1
+    images = tf.constant(smooth_pictures(8))
+    logits, classes = gan.judge(images, GIVEN)
+    _, told_otherwise = gan.judge(images, (GIVEN + 1) % CLASSES)
+    assert classes.shape == (8, CLASSES)
+    np.testing.assert_array_equal(classes, told_otherwise)
+    gan.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert again.classifier_weight == 1.0
+    np.testing.assert_allclose(again.judge(images, GIVEN)[1], classes, atol=1e-6)
+    gan.export(tmp_path / "saved")
+    discriminate = tf.saved_model.load(tmp_path / "saved").signatures["discriminate"]
+    judged = discriminate(images=images, labels=tf.cast(GIVEN, tf.int32))
+    np.testing.assert_allclose(judged["logits"], logits, atol=1e-5)
+    np.testing.assert_allclose(judged["class_logits"], classes, atol=1e-5)
 
 
 def test_generate_makes_the_pictures_of_the_averaged_generator():
@@ -220,10 +264,24 @@ def test_networks_of_ones_own(make, tmp_path):
             "conditioning must be one of projection, concatenation. Received: 'film'.",
         ),
         ({"loss": "hing"}, "loss must be one of"),
+        (
+            {"classifier_weight": -1},
+            "classifier_weight must be a finite number of at least 0. Received: classifier_weight=-1.",
+        ),
+        (
+            {"classifier_weight": 1, "conditioning": "concatenation"},
+            'An auxiliary classifier goes with conditioning="projection"; otherwise its features '
+            "have been told the class that it is to read. Received: conditioning='concatenation'.",
+        ),
+        (
+            {"classifier_weight": 1, "discriminator": own_discriminator()},
+            "discriminator must map ('batch', 16, 16, 1) and ('batch',) to ('batch', 1) and "
+            "('batch', 3). Received: a network that makes ('batch', 1).",
+        ),
         ({"noise": "pink"}, "noise must be one of normal, uniform, truncated_normal."),
         ({"ema_decay": 1}, "ema_decay must be a number of at least 0 and below 1, or None."),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_what_does_not_fit(arguments, words):
     with pytest.raises(InputError) as caught:
