@@ -98,6 +98,20 @@ def test_train_fills_the_run_folder(model, tmp_path, capsys):
     assert "serving_default" in tf.saved_model.load(str(folder / "saved_model")).signatures
 
 
+def test_a_policy_is_that_of_the_networks_and_of_the_resumed_run_alone(tmp_path):
+    folder = tmp_path / "gan"
+    given = [*SMALL, "--policy", "mixed_bfloat16", "--output", str(folder)]
+    assert main(["train", "gan", *given, "--epochs", "1"]) == 0
+    assert main(["train", "gan", "--output", str(folder), "--resume", "--epochs", "2"]) == 0
+    assert json.loads((folder / "run.json").read_text())["settings"]["policy"] == "mixed_bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
+    model = keras.saving.load_model(folder / "model.keras")
+    for network in (model.generator, model.discriminator):
+        policies = {layer.dtype_policy.name for layer in network.layers if "conv" in layer.name}
+        assert policies == {"mixed_bfloat16"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_a_run_is_never_overwritten_by_accident(run, capfd):
     before = (run / "model.keras").read_bytes()
     message = refused(capfd, "train", "gan", *SMALL, "--output", run)

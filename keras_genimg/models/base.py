@@ -5,6 +5,7 @@ holds seeds, checks of input, averaged logs, two optimizers, generating in
 batches, saving and exporting.
 """
 
+import contextlib
 import os
 
 import keras
@@ -28,12 +29,29 @@ from keras_genimg.models.optimizers import prepare_optimizers
 from keras_genimg.networks import check_count
 from keras_genimg.optimizers import Adam
 
-__all__ = ["ImageModel", "latent_seed"]
+__all__ = ["ImageModel", "dtype_policy", "latent_seed"]
 
 
 def latent_seed(seed):
     """The pair of numbers that TensorFlow's stateless draws take: `(2,)` int64."""
     return tf.stack([tf.cast(seed, tf.int64), tf.zeros((), tf.int64)])
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Scope in which layers are made with a dtype policy.
+
+    Args:
+        name: string such as `"mixed_bfloat16"`, a policy or its configuration, or None
+            for that of the process.
+    """
+    before = keras.config.dtype_policy()
+    if name is not None:
+        keras.config.set_dtype_policy(keras.dtype_policies.get(name))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 class ImageModel(keras.Model):
@@ -464,13 +482,8 @@ class ImageModel(keras.Model):
     def from_config(cls, config, custom_objects=None):
         # The default networks take the policy that is set while they are made: it must be
         # that of the saved model, not that of the process which loads it.
-        policy = keras.config.dtype_policy()
-        if config.get("dtype") is not None:
-            keras.config.set_dtype_policy(keras.dtype_policies.get(config["dtype"]))
-        try:
+        with dtype_policy(config.get("dtype")):
             return super().from_config(config, custom_objects=custom_objects)
-        finally:
-            keras.config.set_dtype_policy(policy)
 
     def images_spec(self):
         """The `tf.TensorSpec` of a batch of this model's pictures, named `images`."""

@@ -18,6 +18,7 @@ from keras_genimg.distribution import get_strategy, is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.metrics import features_for
+from keras_genimg.models.base import dtype_policy
 from keras_genimg.runs.folder import (
     check_run,
     cut_logs,
@@ -39,6 +40,7 @@ DEFAULTS = {
     "steps_per_epoch": None,
     "seed": 0,
     "strategy": "auto",
+    "policy": None,
     "evaluate_every": None,
     "features": None,
     "set": {},
@@ -72,7 +74,7 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
     info = data_info(settings["data"], **source)
     keras.utils.set_random_seed(settings["seed"])
-    with strategy.scope():
+    with strategy.scope(), dtype_policy(settings["policy"]):
         model = _make_model(class_name, settings, info)
     # --batch-size is that of one update; a step of some models holds several of their critic.
     batch_size = settings["batch_size"] * getattr(model, "n_critic", 1)
