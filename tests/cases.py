@@ -64,11 +64,27 @@ def compile_with_sgd(model, rate=0.01):
 
 
 def dataset(pictures, model, batch_size):
-    """The pictures in order, with labels where the model needs them."""
+    """The pictures in order, as what the model is trained on: with labels, in pairs, as clips."""
+    if len(model.element_shape) == 4:
+        pictures = clips_of(pictures, model.element_shape[0])
+    if model.pair:
+        data = fitting(pictures, model.element_shape), fitting(pictures[::-1], model.pair_shape)
+        return tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
     if model.needs_labels:
         labels = np.arange(len(pictures)) % model.num_classes
         return tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(batch_size)
     return tf.data.Dataset.from_tensor_slices(pictures).batch(batch_size)
+
+
+def clips_of(pictures, frames):
+    """Sequences of `frames` pictures that move to the right: `(n, frames, h, w, c)`."""
+    return np.stack([np.roll(pictures, 2 * frame, axis=2) for frame in range(frames)], axis=1)
+
+
+def fitting(pictures, shape):
+    """Pictures of another size or number of channels."""
+    step = pictures.shape[1] // shape[0]
+    return np.repeat(pictures[:, ::step, ::step, :1], shape[2], axis=3)
 
 
 def labels_in_turn(model, count):

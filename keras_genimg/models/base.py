@@ -66,6 +66,8 @@ class ImageModel(keras.Model):
     # Whether `fit` needs labels, and how many classes there are.
     needs_labels = False
     num_classes = None
+    # Names of the two batches of pictures that `fit` takes, where it takes two.
+    pair = None
 
     def __init__(self, image_shape, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -81,6 +83,16 @@ class ImageModel(keras.Model):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.log_means = LogMeans()
+
+    @property
+    def element_shape(self):
+        """Shape of one element of what `fit` takes: a picture, or a sequence of them."""
+        return self.image_shape
+
+    @property
+    def pair_shape(self):
+        """Shape of one of the second pictures, in a model that has a `pair`."""
+        return self.image_shape
 
     # ------------------------------------------------------------------ training
 
@@ -178,7 +190,7 @@ class ImageModel(keras.Model):
 
         Returns:
             images: float32 `(n, height, width, channels)` in [-1, 1].
-            labels: int32 `(n,)`, or None.
+            labels: int32 `(n,)`, or the other pictures of a model that has a `pair`, or None.
             batch: `keras_genimg.distribution.GlobalBatch`.
 
         Raises:
@@ -186,7 +198,7 @@ class ImageModel(keras.Model):
         """
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         check_element(self, images, labels)
-        if labels is not None:
+        if labels is not None and not self.pair:
             labels = tf.cast(labels, tf.int32)
         return images, labels, distribution.global_batch(images)
 
@@ -358,10 +370,15 @@ class ImageModel(keras.Model):
             )
         return functions[name]
 
-    def checked_images(self, images):
-        """Returns images as a NumPy array if they fit this model, else raises `InputError`."""
+    def checked_images(self, images, shape=None):
+        """Returns images as a NumPy array if they fit this model, else raises `InputError`.
+
+        Args:
+            images: array-like `(n, *shape)`.
+            shape: tuple, `image_shape` by default.
+        """
         images = np.asarray(images)
-        check_images(self, images)
+        check_images(self, images, shape)
         return images.astype("float32", copy=False)
 
     def _run_in_batches(self, method, array, batch_size):

@@ -104,7 +104,7 @@ def _first_reason(error):
 
 
 def first_two(element):
-    """(images, labels or None) of what a dataset yields."""
+    """(images, None, or labels or the other pictures of a pair) of what a dataset yields."""
     if isinstance(element, (tuple, list)):
         return element[0], element[1] if len(element) > 1 else None
     return element, None
@@ -115,14 +115,20 @@ def check_element(model, images, labels):
 
     Args:
         model: `ImageModel`.
-        images, labels: arrays, tensors or `tf.TensorSpec`s; labels may be None.
+        images, labels: arrays, tensors or `tf.TensorSpec`s; labels, or the other
+            pictures of a pair, may be None.
 
     Raises:
-        InputError: anything but floats of the model's image shape; labels
-            missing, or not one a picture, where the model is trained on them.
+        InputError: anything but floats of the model's shape; labels missing, or not
+            one a picture, or the other pictures, where the model is trained on them.
     """
     name = type(model).__name__
-    _check_type_and_shape(model, images)
+    _check_type_and_shape(model, images, model.element_shape)
+    if model.pair:
+        if labels is None:
+            first, second = model.pair
+            raise InputError(f"{name} is trained on ({first}, {second}). Received: {first} alone.")
+        _check_type_and_shape(model, labels, model.pair_shape)
     if not model.needs_labels:
         return
     if labels is None:
@@ -137,7 +143,7 @@ def check_element(model, images, labels):
         )
 
 
-def _check_type_and_shape(model, images):
+def _check_type_and_shape(model, images, wanted):
     name = type(model).__name__
     if not hasattr(images, "dtype"):
         raise InputError(
@@ -150,19 +156,19 @@ def _check_type_and_shape(model, images):
         )
     shape = _known_shape(images)
     if shape is not None and (
-        len(shape) != 4
-        or any(made not in (None, size) for made, size in zip(shape[1:], model.image_shape))
+        len(shape) != 1 + len(wanted)
+        or any(made not in (None, size) for made, size in zip(shape[1:], wanted))
     ):
         raise InputError(
-            f"{name} was made for images of shape {('batch', *model.image_shape)}; "
+            f"{name} was made for images of shape {('batch', *wanted)}; "
             f"load(..., image_size=, channels=) converts. Received: {('batch', *shape[1:])}."
         )
 
 
-def check_images(model, images):
-    """Checks an array of pictures by type, shape and values."""
+def check_images(model, images, shape=None):
+    """Checks an array of pictures by type, shape (the model's `image_shape`) and values."""
     name = type(model).__name__
-    _check_type_and_shape(model, images)
+    _check_type_and_shape(model, images, shape or model.image_shape)
     if images.size == 0:
         raise InputError(f"{name} needs at least one picture. Received: none.")
     low, high = float(images.min()), float(images.max())
@@ -174,7 +180,14 @@ def check_images(model, images):
 
 def check_array(model, images, labels):
     """Checks values: pictures in [-1, 1], one label a picture, labels that are classes."""
-    check_images(model, images)
+    check_images(model, images, model.element_shape)
+    if model.pair:
+        check_images(model, labels, model.pair_shape)
+        if len(images) != len(labels):
+            raise InputError(
+                f"{type(model).__name__} needs as many {model.pair[1]} as {model.pair[0]}. "
+                f"Received: {len(images)} {model.pair[0]} and {len(labels)} {model.pair[1]}."
+            )
     if model.needs_labels:
         check_labels(labels, model.num_classes, len(images))
 

@@ -1,0 +1,94 @@
+"""Keras plumbing of models that turn pictures into pictures against an opponent."""
+
+import tensorflow as tf
+
+from keras_genimg.errors import InputError
+from keras_genimg.models.base import ImageModel
+
+__all__ = ["TranslationModel"]
+
+
+class TranslationModel(ImageModel):
+    """A generator that is given a picture, its opponent, an optimizer for each.
+
+    Subclasses set `generator` and `discriminator`, call `self.built = True`, and write
+    `train_step` and `test_step`.
+
+    Args:
+        image_shape: tuple (height, width, channels) of the pictures that are made.
+        source_shape: tuple (height, width, channels) of those that are given.
+        seed: int, optional. Makes the noise of training repeatable.
+    """
+
+    def __init__(self, image_shape, source_shape, seed=None, **kwargs):
+        super().__init__(image_shape, seed=seed, **kwargs)
+        self.source_shape = tuple(source_shape)
+
+    @property
+    def element_shape(self):
+        return self.source_shape
+
+    def compile(
+        self, generator_optimizer=None, discriminator_optimizer=None, *, learning_rate=None, **kwargs
+    ):
+        """Sets the two optimizers and how steps are executed, as `GAN.compile` does.
+
+        Args:
+            generator_optimizer: Keras optimizer, its name, or None for the paper's.
+            discriminator_optimizer: likewise.
+            learning_rate: float, optional. Rate of the paper's optimizers.
+            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, as
+                `ImageModel.compile` has them.
+        """
+        optimizers = {
+            "generator_optimizer": generator_optimizer,
+            "discriminator_optimizer": discriminator_optimizer,
+        }
+        self._compile(optimizers, learning_rate, **kwargs)
+
+    def optimized_weights(self):
+        return {
+            "generator_optimizer": self.generator.trainable_variables,
+            "discriminator_optimizer": self.discriminator.trainable_variables,
+        }
+
+    def call(self, images, training=False):
+        """What the generator makes of pictures `(n, *source_shape)`: `(n, *image_shape)`."""
+        return self.generator(images, training=training)
+
+    def translate(self, images, *, batch_size=256):
+        """Translates pictures, in batches.
+
+        Args:
+            images: float array `(n, *source_shape)` in [-1, 1].
+            batch_size: int. Pictures translated at once.
+
+        Returns:
+            NumPy float32 array `(n, *image_shape)` in [-1, 1].
+
+        Raises:
+            InputError: pictures of another shape, type or range.
+        """
+        checked = self.checked_images(images, self.source_shape)
+        return self._run_in_batches("call", checked, batch_size)
+
+    def draw_latents(self, num_images, seed):
+        raise InputError(
+            f"{type(self).__name__} makes pictures of pictures: translate(images) takes the place "
+            "of generate."
+        )
+
+    def source_spec(self):
+        """The `tf.TensorSpec` of a batch of pictures to translate, named `images`."""
+        return tf.TensorSpec((None, *self.source_shape), tf.float32, name="images")
+
+    def signatures(self):
+        translate = (lambda images: {"images": self.call(images)}, [self.source_spec()])
+        return {"serving_default": translate, "translate": translate}
+
+    def deterministic_signature(self):
+        # In one ONNX graph an output may not be called as an input is.
+        return (lambda images: {"translations": self.call(images)}), [self.source_spec()]
+
+    def get_config(self):
+        return {**super().get_config(), "source_shape": list(self.source_shape)}
