@@ -24,7 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from shared import Rows, samples, train, update_batch
+from shared import Rows, samples, train
 
 import keras_genimg as kg
 from keras_genimg.metrics import get_features
@@ -54,7 +54,7 @@ def gaussians(make, steps, seed):
     """Trains on the grid: columns of a row."""
     model = make(POINT, 2, seed=seed, **dense_networks(2))
     model.compile(learning_rate=1e-3)
-    size = update_batch(model, 256)
+    size = 256 * model.n_critic
 
     def points(step_seed):
         draws = tf.random.stateless_uniform((size,), step_seed, 0, len(CENTRES), tf.int32)
@@ -75,7 +75,7 @@ def stacked_mnist(make, steps, seed):
     model = make(STACKED, 64, seed=seed)
     model.compile()
     digits = kg.load(
-        "mnist", batch_size=3 * update_batch(model, 64), shuffle_seed=seed, epochs=None,
+        "mnist", batch_size=3 * 64 * model.n_critic, shuffle_seed=seed, epochs=None,
         drop_remainder=True,
     )
     batches = digits.map(lambda images: tf.concat(tf.split(images, 3), axis=-1))

@@ -74,8 +74,3 @@ def train(model, batches, steps):
     for _ in range(steps):
         model.train_function(batches)
     return time.perf_counter() - began
-
-
-def update_batch(model, size):
-    """The batch of a step in which every update of a network sees `size` pictures."""
-    return size * getattr(model, "n_critic", 1)

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from shared import Rows, distance, distance_to_test, samples, train, update_batch
+from shared import Rows, distance, distance_to_test, samples, train
 
 import keras_genimg as kg
 
@@ -42,7 +42,7 @@ def play(name, seed, steps, metric):
     model = GAMES[name](seed)
     model.compile()
     batches = iter(kg.load(
-        DATA, batch_size=update_batch(model, BATCH), shuffle_seed=seed, epochs=None,
+        DATA, batch_size=BATCH * model.n_critic, shuffle_seed=seed, epochs=None,
         drop_remainder=True,
     ))
     distances, seconds = [], 0.0

@@ -7,6 +7,7 @@ from keras_genimg import distribution
 from keras_genimg.errors import InputError
 from keras_genimg.models.base import ImageModel, latent_seed
 from keras_genimg.models.checks import adopt_network, check_number
+from keras_genimg.models.critic_updates import check_step_batch
 from keras_genimg.networks import check_count
 from keras_genimg.optimizers import Adam
 from keras_genimg.placement import device_of, run_on, scope
@@ -106,6 +107,20 @@ class AdversarialModel(ImageModel):
             "discriminator_optimizer": discriminator_optimizer,
         }
         self._compile(optimizers, learning_rate, **kwargs)
+
+    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """As `keras.Model.fit`, on batches of n_critic times the pictures of one update.
+
+        Args:
+            x, y, *args, **kwargs: as `ImageModel.fit` has them.
+            batch_size: int, with an array; by default 32 pictures an update.
+
+        Raises:
+            InputError: as `ImageModel.fit`; batches that do not divide by n_critic. (The last
+                batch of a pass need not: `critic_updates.images_of_update` says how it
+                is shared out.)
+        """
+        return super().fit(x, y, check_step_batch(self, x, batch_size), *args, **kwargs)
 
     def optimized_weights(self):
         return {

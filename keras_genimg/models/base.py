@@ -66,6 +66,8 @@ class ImageModel(keras.Model):
     # Whether `fit` needs labels, and how many classes there are.
     needs_labels = False
     num_classes = None
+    # Batches of one update that a batch of `fit` holds.
+    n_critic = 1
     # Names of the two batches of pictures that `fit` takes, where it takes two.
     pair = None
 

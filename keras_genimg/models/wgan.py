@@ -7,7 +7,7 @@ from keras_genimg.errors import InputError
 from keras_genimg.losses import wasserstein_discriminator_loss, wasserstein_generator_loss
 from keras_genimg.models.adversarial import AdversarialModel
 from keras_genimg.models.checks import check_number
-from keras_genimg.models.critic_updates import check_step_batch, images_of_update
+from keras_genimg.models.critic_updates import images_of_update
 from keras_genimg.networks import (
     check_count,
     check_image_shape,
@@ -107,20 +107,6 @@ class WGAN(AdversarialModel):
             "generator_optimizer": keras.optimizers.RMSprop(rate),
             "discriminator_optimizer": keras.optimizers.RMSprop(rate),
         }
-
-    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
-        """As `GAN.fit`, on batches of n_critic times the pictures of one update.
-
-        Args:
-            x, y, *args, **kwargs: as `GAN.fit` has them.
-            batch_size: int, with an array; by default 32 pictures an update.
-
-        Raises:
-            InputError: as `GAN.fit`; batches that do not divide by n_critic. (The last
-                batch of a pass need not: `critic_updates.images_of_update` says how it
-                is shared out.)
-        """
-        return super().fit(x, y, check_step_batch(self, x, batch_size), *args, **kwargs)
 
     def train_step(self, data):
         """Algorithm 1 of Arjovsky et al. (2017), one turn of its outer loop."""

@@ -14,7 +14,7 @@ from keras_genimg.losses import (
 )
 from keras_genimg.models.adversarial import AdversarialModel, adam_pair
 from keras_genimg.models.checks import check_number
-from keras_genimg.models.critic_updates import check_step_batch, images_of_update
+from keras_genimg.models.critic_updates import images_of_update
 from keras_genimg.networks import (
     check_count,
     check_image_shape,
@@ -112,20 +112,6 @@ class WGANGP(AdversarialModel):
         # further with five times that rate.
         rate = 1e-4 if any(self.own_networks) else 5e-4
         return adam_pair(rate if learning_rate is None else learning_rate, 0.0, 0.9)
-
-    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
-        """As `GAN.fit`, on batches of n_critic times the pictures of one update.
-
-        Args:
-            x, y, *args, **kwargs: as `GAN.fit` has them.
-            batch_size: int, with an array; by default 32 pictures an update.
-
-        Raises:
-            InputError: as `GAN.fit`; batches that do not divide by n_critic. (The last
-                batch of a pass need not: `critic_updates.images_of_update` says how it
-                is shared out.)
-        """
-        return super().fit(x, y, check_step_batch(self, x, batch_size), *args, **kwargs)
 
     def sample_alpha(self, batch):
         """Places on the lines between pictures, uniform in [0, 1): `(n, 1, 1, 1)`."""

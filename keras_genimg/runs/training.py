@@ -77,7 +77,7 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
     with strategy.scope(), dtype_policy(settings["policy"]):
         model = _make_model(class_name, settings, info)
     # --batch-size is that of one update; a step of some models holds several of their critic.
-    batch_size = settings["batch_size"] * getattr(model, "n_critic", 1)
+    batch_size = settings["batch_size"] * model.n_critic
     full_pass = max(1, info.num_images // batch_size)
     steps = settings["steps_per_epoch"] or full_pass
     found = latest_checkpoint(os.path.join(folder, "checkpoints")) if resume else None
