@@ -143,6 +143,8 @@ def _parser():
     export = commands.add_parser("export", help="write a trained model for other programs")
     export.add_argument("run_folder", metavar="RUN")
     export.add_argument("--format", default="saved_model", choices=("saved_model", "litert", "onnx"))
+    export.add_argument("--precision", choices=("float32", "float16", "int8"),
+                        help="what a LiteRT file stores weights in (float32)")
     export.add_argument("--output", metavar="PATH")
     export.set_defaults(run=_export)
 
@@ -222,7 +224,9 @@ def _evaluate(options):
 
 
 def _export(options):
-    _import_runs().export(options.run_folder, options.format, options.output)
+    _import_runs().export(
+        options.run_folder, options.format, options.output, options.precision
+    )
 
 
 def _list(options):

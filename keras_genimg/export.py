@@ -22,6 +22,7 @@ from keras_genimg.files import replace_when_complete
 
 __all__ = ["write_litert", "write_onnx", "write_saved_model"]
 
+PRECISIONS = ("float32", "float16", "int8")  # of LiteRT files
 _SAVED_MODEL_ENTRIES = {
     "assets",
     "assets.extra",
@@ -85,25 +86,28 @@ def write_saved_model(folder, signatures, *, networks, overwrite=True):
     return os.fspath(folder)
 
 
-def write_litert(path, fn, input_signature, *, overwrite=True):
+def write_litert(path, fn, input_signature, *, precision="float32", overwrite=True):
     """Writes one function as a LiteRT (`.tflite`) file.
 
     A `None` in a spec stays dynamic: the interpreter may resize it. Inputs and
-    outputs keep their names in the signature `"serving_default"`. A model of
-    half precision is written in float32, which LiteRT runs everywhere.
+    outputs keep their names in the signature `"serving_default"`, and their types. A
+    model of half precision is written in float32, which LiteRT runs everywhere.
 
     Args:
         path: string or path. The file to write.
         fn: function of tensors; returns a tensor or a dict of tensors.
         input_signature: list of `tf.TensorSpec`, each with a name.
+        precision: what weights are stored in: `"float32"`; `"float16"`, half the file;
+            `"int8"`, a quarter: integers of each channel's own scale (dynamic range
+            quantisation, which needs no data).
         overwrite: boolean. Whether an existing file may be replaced.
 
     Returns:
         String. The path of the file.
 
     Raises:
-        InputError: `path` is a folder or could not be written; what was there
-            is then untouched.
+        InputError: an unknown precision; `path` is a folder or could not be written;
+            what was there is then untouched.
 
     Example:
 
@@ -114,6 +118,10 @@ def write_litert(path, fn, input_signature, *, overwrite=True):
     run(latents=np.zeros([5, 64], "float32"))["images"].shape  # (5, 28, 28, 1)
     ```
     """
+    if precision not in PRECISIONS:
+        raise InputError(
+            f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}."
+        )
     _check_overwrite(path, overwrite)
     with replace_when_complete(path) as temporary:
         function, _ = _frozen_function(fn, input_signature)
@@ -127,6 +135,10 @@ def write_litert(path, fn, input_signature, *, overwrite=True):
                 tf.lite.OpsSet.TFLITE_BUILTINS,
                 tf.lite.OpsSet.SELECT_TF_OPS,  # used only for what has no builtin
             ]
+            if precision != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if precision == "float16":
+                converter.target_spec.supported_types = [tf.float16]
             content = converter.convert()
         with open(temporary, "wb") as file:
             file.write(content)

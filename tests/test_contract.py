@@ -599,8 +599,12 @@ def test_onnx(name, trained, tmp_path):
 def test_export_refuses(trained, tmp_path):
     with pytest.raises(InputError, match="one of saved_model, litert, onnx. Received: 'pb'"):
         trained["gan"].export(tmp_path / "x", format="pb")
-    with pytest.raises(InputError, match="export takes folder and format. Received: verbose"):
+    with pytest.raises(InputError, match="export takes folder, format and precision. Received: verbose"):
         trained["gan"].export(tmp_path / "x", verbose=True)
+    with pytest.raises(InputError, match="precision goes with format='litert'. Received"):
+        trained["gan"].export(tmp_path / "x", format="onnx", precision="int8")
+    with pytest.raises(InputError, match="one of float32, float16, int8. Received: 'int4'"):
+        trained["gan"].export(tmp_path / "x", format="litert", precision="int4")
     assert os.listdir(tmp_path) == []
 
 

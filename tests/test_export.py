@@ -295,6 +295,33 @@ def test_litert_at_several_batch_sizes(tmp_path, functions):
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_litert_in_fewer_bits(tmp_path):
+    """A half and a quarter of the file; what comes out moves by a rounding of the weights."""
+    dense = layers.Dense(64)
+    dense.build((None, LATENT_DIM))
+    dense.kernel.assign(np.random.default_rng(0).normal(size=dense.kernel.shape))
+    wide = layers.Dense(256)
+    wide.build((None, 64))
+    wide.kernel.assign(np.random.default_rng(1).normal(size=wide.kernel.shape) / 8)
+
+    def decode(latents):
+        return {"images": wide(dense(latents))}
+
+    latents, sizes, errors = latents_of(8), {}, {}
+    expected = decode(latents)["images"].numpy()
+    for precision in ("float32", "float16", "int8"):
+        path = write_litert(tmp_path / precision, decode, [LATENTS], precision=precision)
+        sizes[precision] = os.path.getsize(path)
+        found = run_litert(path, latents)
+        assert found.dtype == np.float32
+        errors[precision] = np.abs(found - expected).max() / np.std(expected)
+    parameters = 64 * LATENT_DIM + 64 * 256
+    assert sizes["float32"] - sizes["float16"] == pytest.approx(2 * parameters, rel=0.05)
+    assert sizes["float32"] - sizes["int8"] == pytest.approx(3 * parameters, rel=0.1)
+    assert errors["float32"] < 1e-5 < errors["float16"] < 5e-3 < errors["int8"] < 0.1
+
+
 def test_onnx_at_several_batch_sizes(tmp_path, functions):
     pytest.importorskip("tf2onnx")
     path = tmp_path / "decoder.onnx"

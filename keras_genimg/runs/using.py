@@ -132,7 +132,8 @@ def evaluate(
     print(path)
 
 
-def export(folder, format="saved_model", output=None):
+def export(folder, format="saved_model", output=None, precision=None):
     """Writes a run's model as a SavedModel, LiteRT or ONNX file and prints the path."""
     names = {"saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx"}
-    print(load_run(folder).export(output or os.path.join(folder, names[format]), format=format))
+    output = output or os.path.join(folder, names[format])
+    print(load_run(folder).export(output, format=format, precision=precision))
