@@ -21,7 +21,7 @@ def sparsity_of(network):
 
 def _kernels(network):
     """Weights of two or more axes: kernels and embeddings, not biases, scales and moments."""
-    return [weight for weight in network.trainable_weights if len(weight.shape) > 1]
+    return [weight for weight in network.weights if len(weight.shape) > 1]
 
 
 class Prune(keras.callbacks.Callback):

@@ -42,7 +42,8 @@ def test_the_smallest_weights_of_each_kernel_go_and_stay_away():
     for kernel, average in zip(kernels_of(gan.generator), kernels_of(gan.ema_generator)):
         np.testing.assert_array_equal(kernel == 0, average == 0)
     assert sparsity_of(gan.discriminator) < 0.01 and sparsity_of(start.generator) < 0.01
-    assert sparsity_of(gan.generator) == pytest.approx(0.75, abs=1e-3)
+    for network in (gan.generator, gan.ema_generator):
+        assert sparsity_of(network) == pytest.approx(0.75, abs=1e-3)
 
 
 def test_which_go_is_decided_by_magnitude():
