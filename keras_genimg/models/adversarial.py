@@ -98,7 +98,9 @@ class AdversarialModel(ImageModel):
         Args:
             generator_optimizer: Keras optimizer, its name, or None for the paper's.
             discriminator_optimizer: likewise.
-            learning_rate: float, optional. Rate of the paper's optimizers.
+            learning_rate: float, optional. Rate of the paper's optimizers; a pair (rate
+                of the generator, rate of the discriminator) for two time scales
+                (Heusel et al., 2017, https://arxiv.org/abs/1706.08500).
             **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, as
                 `ImageModel.compile` has them.
         """
@@ -106,6 +108,15 @@ class AdversarialModel(ImageModel):
             "generator_optimizer": generator_optimizer,
             "discriminator_optimizer": discriminator_optimizer,
         }
+        if isinstance(learning_rate, (tuple, list)):
+            if len(learning_rate) != 2 or any(optimizers.values()):
+                raise InputError(
+                    "learning_rate may be a pair, the generator's and the discriminator's, of the "
+                    f"default optimizers. Received: learning_rate={learning_rate!r}."
+                )
+            for name, rate in zip(optimizers, learning_rate):
+                optimizers[name] = self.default_optimizers(check_number("learning_rate", rate))[name]
+            learning_rate = None
         self._compile(optimizers, learning_rate, **kwargs)
 
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):

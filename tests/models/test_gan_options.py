@@ -178,3 +178,36 @@ def test_truncation_at_sampling():
 def test_what_does_not_fit(arguments, words):
     with pytest.raises(InputError, match=words):
         small(**arguments)
+
+
+# -------------------------------------------------------------------- two time scales
+
+
+def test_two_time_scales(tmp_path):
+    gan = GAN(SHAPE, 4, seed=1)
+    gan.compile(learning_rate=(1e-4, 4e-4))
+
+    def rates(model):
+        optimizers = model.generator_optimizer, model.discriminator_optimizer
+        assert all(optimizer.beta_1 == 0.5 for optimizer in optimizers)
+        return [float(optimizer.learning_rate) for optimizer in optimizers]
+
+    assert rates(gan) == pytest.approx([1e-4, 4e-4])
+    gan.fit(smooth_pictures(8), verbose=0)
+    gan.save(tmp_path / "gan.keras")
+    assert rates(keras.saving.load_model(tmp_path / "gan.keras")) == pytest.approx([1e-4, 4e-4])
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"learning_rate": (1e-4,)}, "learning_rate may be a pair"),
+        ({"learning_rate": (1e-4, 1e-4), "generator_optimizer": "adam"}, "of the default optimizers"),
+        ({"learning_rate": (1e-4, "fast")}, "Received: learning_rate='fast'."),
+    ],
+    ids=range(3),
+)
+def test_rates_that_do_not_fit(arguments, words):
+    with pytest.raises(InputError) as caught:
+        GAN(SHAPE, 4).compile(**arguments)
+    assert words in str(caught.value)
