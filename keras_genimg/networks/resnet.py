@@ -30,7 +30,12 @@ def _shortcut_conv(filters):
 
 def _upsample(x, small, large):
     """Repeats pixels, from grid `small` to grid `large`."""
-    x = layers.UpSampling2D(strides_between(large, small))(x)
+    (height, width, channels), (down, across) = x.shape[1:], strides_between(large, small)
+    # Not UpSampling2D, which in a LiteRT file forgets the number of channels.
+    pixels = layers.Concatenate()([x] * across) if across > 1 else x  # (B, h, w, across * c)
+    rows = layers.Reshape((height, across * width * channels))(pixels)
+    x = layers.Concatenate()([rows] * down) if down > 1 else rows  # (B, h, down * across * w * c)
+    x = layers.Reshape((down * height, across * width, channels))(x)
     excess = [made - wanted for made, wanted in zip(x.shape[1:3], large)]
     if any(excess):  # an odd side: 7 -> 14, cut to 13
         x = layers.Cropping2D(((0, excess[0]), (0, excess[1])))(x)

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_genimg import GAN
 from keras_genimg.errors import InputError
 from keras_genimg.layers import (
     BatchNormalization,
     MinibatchStandardDeviation,
     SpectralNormalization,
 )
-from keras_genimg.networks import resnet_discriminator, resnet_generator
+from keras_genimg.networks import dcgan5_generator, resnet_discriminator, resnet_generator
+from keras_genimg.networks.resnet import _upsample
 
 SIZES = [(16, 16), (28, 28), (32, 32), (44, 36), (48, 48), (64, 64), (16, 64), (100, 20)]
 
@@ -48,6 +50,27 @@ def test_shapes_and_values(size, channels):
     assert logits.shape == (8, 1)
     seen = np.abs(tape.gradient(logits, tensor)).max(axis=(0, 3))
     assert seen.min() > 0  # every pixel is seen
+
+
+def test_pixels_are_repeated_and_cut():
+    images = np.random.default_rng(0).normal(size=(2, 4, 3, 5)).astype("float32")
+    inputs = keras.Input((4, 3, 5))
+    for large, repeats in (((8, 6), (2, 2)), ((8, 5), (2, 2)), ((4, 6), (1, 2)), ((7, 3), (2, 1))):
+        found = keras.Model(inputs, _upsample(inputs, (4, 3), large))(images)
+        wanted = images.repeat(repeats[0], axis=1).repeat(repeats[1], axis=2)
+        np.testing.assert_array_equal(found, wanted[:, : large[0], : large[1]])
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_litert_runs_the_generators(tmp_path):
+    """With the interpreter's own operations: none of TensorFlow's, which phones do not have."""
+    for name, make in (("resnet", resnet_generator), ("dcgan5", dcgan5_generator)):
+        widths = {"filters": 4} if name == "resnet" else {}
+        gan = GAN((32, 32, 3), 5, generator=make((32, 32, 3), 5, **widths), seed=0)
+        path = gan.export(tmp_path / f"{name}.tflite", format="litert")
+        latents = gan.draw_latents(2, 1)
+        found = tf.lite.Interpreter(str(path)).get_signature_runner()(latents=latents.numpy())
+        np.testing.assert_allclose(found["images"], gan.images_from_latents(latents), atol=1e-4)
 
 
 def test_the_largest_size():
