@@ -12,6 +12,7 @@ __all__ = [
     "bernoulli_log_likelihood",
     "discretized_logistic_log_likelihood",
     "gaussian_log_likelihood",
+    "importance_weighted_bound",
 ]
 
 
@@ -93,3 +94,20 @@ def discretized_logistic_log_likelihood(images, mean, log_scale):
         ops.where(images > 1.0 - 1.0 / 255.0, last_bin, inside),
     )
     return _sum_but_batch(terms)
+
+
+def importance_weighted_bound(log_weights):
+    """log of the mean of k importance weights: L_k, a lower bound of log p(x).
+
+    One weight is the evidence lower bound's; more of them bring the bound nearer to
+    log p(x), which it reaches as k grows.
+
+    Args:
+        log_weights: float tensor `(k, batch)`: log p(x, z_i) - log q(z_i | x), nats.
+
+    Returns:
+        float tensor `(batch,)`, nats.
+
+    Reference: Burda et al. (2016), Eq. 8, https://arxiv.org/abs/1509.00519
+    """
+    return ops.logsumexp(log_weights, axis=0) - math.log(log_weights.shape[0])

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
@@ -13,9 +14,10 @@ from keras_genimg.losses import (
     discretized_logistic_log_likelihood,
     gaussian_kl,
     gaussian_log_likelihood,
+    importance_weighted_bound,
 )
 from keras_genimg.models.base import ImageModel, latent_seed
-from keras_genimg.models.checks import adopt_network, check_latents, check_number
+from keras_genimg.models.checks import adopt_network, check_latents, check_number, check_seed
 from keras_genimg.networks import (
     check_count,
     check_image_shape,
@@ -29,6 +31,12 @@ __all__ = ["VAE"]
 
 LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
 NETWORKS = {"conv": (conv_encoder, conv_decoder), "mlp": (mlp_encoder, mlp_decoder)}
+
+
+def log_ratio(z, z_mean, z_log_var):
+    """log p(z) - log q(z|x) of z `(k, batch, d)`, p(z) = N(0, I): `(k, batch)`, nats."""
+    errors = tf.square(z - z_mean) * tf.exp(-z_log_var)
+    return 0.5 * tf.reduce_sum(errors + z_log_var - tf.square(z), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -53,11 +61,16 @@ class VAE(ImageModel):
             `"gaussian"` or `"discretized_logistic"` (256 levels); the scale of
             the last two is learned, one number a channel.
         kl_warmup_steps: int. Steps over which the KL weight rises from 0 to beta.
+        free_bits: float, nats. The KL term of each latent dimension, a mean over the
+            batch, counts as this much where it is less, so that no dimension is given up
+            early (lambda in Eq. 15 of Kingma et al., 2016).
+        importance_samples: int. Draws of z a picture (k); more than one trains on the
+            bound L_k of Burda et al. (2016), which is nearer to log p(x).
         seed: int, optional. Makes the noise of training repeatable.
 
     Logs: `loss`, `reconstruction_loss` (-log p(x|z)), `kl_loss` and `elbo`, in
-    nats a picture: sums over pixels, means over the batch. With the discretised
-    logistic also `bits_per_dim`, -elbo / (pixels log 2).
+    nats a picture: sums over pixels, means over the batch. `elbo` is the bound with k
+    draws. With the discretised logistic also `bits_per_dim`, -elbo / (pixels log 2).
 
     Raises:
         InputError: arguments that do not fit, told in one sentence.
@@ -68,7 +81,8 @@ class VAE(ImageModel):
     >>> vae.generate(16, seed=1).shape
     (16, 28, 28, 1)
 
-    Reference: https://arxiv.org/abs/1312.6114
+    Reference: https://arxiv.org/abs/1312.6114; `importance_samples`:
+        https://arxiv.org/abs/1509.00519; `free_bits`: https://arxiv.org/abs/1606.04934
     """
 
     def __init__(
@@ -82,6 +96,8 @@ class VAE(ImageModel):
         beta=1.0,
         likelihood="bernoulli",
         kl_warmup_steps=0,
+        free_bits=0.0,
+        importance_samples=1,
         seed=None,
         **kwargs,
     ):
@@ -91,6 +107,14 @@ class VAE(ImageModel):
         self.latent_dim = check_count("latent_dim", latent_dim)
         self.beta = check_number("beta", beta)
         self.kl_warmup_steps = check_count("kl_warmup_steps", kl_warmup_steps, minimum=0)
+        self.free_bits = check_number("free_bits", free_bits)
+        self.importance_samples = check_count("importance_samples", importance_samples)
+        if importance_samples > 1 and (beta != 1 or free_bits or kl_warmup_steps):
+            raise InputError(
+                "More than one of importance_samples is for the bound alone, without beta, free_bits "
+                f"and kl_warmup_steps. Received: importance_samples={importance_samples}, beta={beta}, "
+                f"free_bits={free_bits}, kl_warmup_steps={kl_warmup_steps}."
+            )
         if not isinstance(networks, str) or networks not in NETWORKS:
             raise InputError(f"networks must be one of {', '.join(NETWORKS)}. Received: {networks!r}.")
         if likelihood not in LIKELIHOODS:
@@ -122,37 +146,139 @@ class VAE(ImageModel):
         self.built = True
 
     def train_step(self, data):
-        """One step of Algorithm 1 of Kingma and Welling (2014), with L = 1 draw of z."""
+        """One step of Algorithm 1 of Kingma and Welling (2014), with L = 1 draw of z.
+
+        With k = `importance_samples` draws it is the step of section 3 of Burda et al. (2016).
+        """
         images, _, batch = self.unpack(data)  # (B, h, w, c)
         with tf.GradientTape() as tape:
             # 1. q(z|x), and z ~ q(z|x) by the reparameterisation trick.
             z_mean, z_log_var = self.encoder(images, training=True)  # (B, latent_dim) each
-            z = self.sampling(z_mean, z_log_var)  # (B, latent_dim)
+            z = self.draw(z_mean, z_log_var)  # (k, B, latent_dim)
 
             # 2. The two terms of the bound (Eq. 10), in nats a picture.
-            outputs = self.decoder(z, training=True)  # (B, h, w, c)
-            reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
+            log_likelihoods = self.log_likelihoods(images, z, training=True)  # (k, B)
+            reconstruction_loss = -tf.reduce_mean(log_likelihoods)
             kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
 
-            # 3. Descend -E_q[log p(x|z)] + beta KL.
-            loss = reconstruction_loss + self.kl_weight() * kl_loss
+            # 3. Descend -E_q[log p(x|z)] + beta KL, or -L_k (Burda et al., Eq. 8).
+            if self.importance_samples == 1:
+                elbo = -reconstruction_loss - kl_loss
+                kl_term = self.freed(z_mean, z_log_var, batch) if self.free_bits else kl_loss
+                loss = reconstruction_loss + self.kl_weight() * kl_term
+            else:
+                log_weights = log_likelihoods + log_ratio(z, z_mean, z_log_var)  # (k, B)
+                elbo = tf.reduce_mean(importance_weighted_bound(log_weights))
+                loss = -elbo
             shared_loss = loss * batch.share
         weights = self.trainable_variables
         gradients = tape.gradient(shared_loss, weights)
         self.optimizer.apply_gradients(zip(gradients, weights))
 
         # 4. Logs.
-        return self._log_terms(batch, loss, reconstruction_loss, kl_loss)
+        return self._log_terms(batch, loss, reconstruction_loss, kl_loss, elbo)
 
     def test_step(self, data):
-        """The bound on pictures that were not trained on, with one draw of z."""
+        """The bound on pictures that were not trained on."""
         images, _, batch = self.unpack(data)
         z_mean, z_log_var = self.encoder(images, training=False)
-        outputs = self.decoder(self.sampling(z_mean, z_log_var), training=False)
-        reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
+        z = self.draw(z_mean, z_log_var)
+        log_likelihoods = self.log_likelihoods(images, z)
+        reconstruction_loss = -tf.reduce_mean(log_likelihoods)
         kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
-        loss = reconstruction_loss + self.beta * kl_loss
-        return self._log_terms(batch, loss, reconstruction_loss, kl_loss)
+        if self.importance_samples == 1:
+            elbo = -reconstruction_loss - kl_loss
+            loss = reconstruction_loss + self.beta * kl_loss
+        else:
+            log_weights = log_likelihoods + log_ratio(z, z_mean, z_log_var)
+            elbo = tf.reduce_mean(importance_weighted_bound(log_weights))
+            loss = -elbo
+        return self._log_terms(batch, loss, reconstruction_loss, kl_loss, elbo)
+
+    def draw(self, z_mean, z_log_var):
+        """k draws of z ~ N(z_mean, exp(z_log_var)): `(k, batch, latent_dim)`."""
+        k = self.importance_samples
+        means, log_vars = (tf.repeat(each[:, None], k, axis=1) for each in (z_mean, z_log_var))
+        return tf.transpose(self.sampling(means, log_vars), (1, 0, 2))  # (B, k, d) -> (k, B, d)
+
+    def log_likelihoods(self, images, z, training=False):
+        """log p(x|z) of pictures under several z each.
+
+        Args:
+            images: float tensor `(batch, h, w, c)`.
+            z: float tensor `(k, batch, latent_dim)`; k must be known.
+
+        Returns:
+            float tensor `(k, batch)`, nats.
+        """
+        k = z.shape[0]
+        outputs = self.decoder(tf.reshape(z, (-1, self.latent_dim)), training=training)  # (k*B, ...)
+        repeated = tf.tile(images, (k, 1, 1, 1))  # (B, h, w, c) -> (k*B, h, w, c)
+        return tf.reshape(self.log_likelihood_of(repeated, outputs), (k, -1))  # (k*B,) -> (k, B)
+
+    def freed(self, z_mean, z_log_var, batch):
+        """The KL term with `free_bits`: a sum over dimensions of what each counts, a scalar."""
+        terms = 0.5 * (tf.square(z_mean) + tf.exp(z_log_var) - 1.0 - z_log_var)  # (B, latent_dim)
+        # Means over the global batch, before the maximum is taken.
+        means = distribution.sum_over_replicas(tf.reduce_sum(terms, axis=0))
+        means /= tf.cast(batch.global_size, means.dtype)
+        return tf.reduce_sum(tf.maximum(means, self.free_bits))
+
+    def log_likelihood(self, images, num_samples=5000, *, seed=0, batch_size=64, block_size=100):
+        """Estimates log p(x) by importance sampling from q(z|x).
+
+        It is the bound L_k with k = num_samples, which lies below log p(x) and comes the nearer
+        the more draws there are. Of binarised pictures its negative mean is the NLL that papers
+        quote.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1]: with the Bernoulli
+                likelihood -1 or 1, or it is no likelihood.
+            num_samples: int. Draws of z a picture.
+            seed: int. Of the draws.
+            batch_size: int. Pictures at once.
+            block_size: int. Draws at once, so that memory holds batch_size x block_size pictures.
+                Another one gives other draws.
+
+        Returns:
+            NumPy float64 array `(n,)`, nats.
+
+        Raises:
+            InputError: pictures of another shape, type or range, numbers that are not positive.
+
+        Reference: Burda et al. (2016), section 5, https://arxiv.org/abs/1509.00519
+        """
+        images = self.checked_images(images)
+        for name, value in (("num_samples", num_samples), ("batch_size", batch_size),
+                            ("block_size", block_size)):
+            check_count(name, value)
+        seed, block_size = check_seed(seed), min(block_size, num_samples)
+        blocks = -(-num_samples // block_size)
+        weights_of = tf.function(
+            lambda part, place: self._log_weights(part, place, block_size),
+            reduce_retracing=True, autograph=False,
+        )
+        estimates = []
+        for start in range(0, len(images), batch_size):
+            part = tf.constant(images[start : start + batch_size])
+            best, total = -np.inf, 0.0  # the sum of the weights is total * exp(best)
+            for block in range(blocks):
+                place = tf.constant([seed, start * blocks + block], tf.int64)
+                wanted = num_samples - block * block_size  # of the last block perhaps not all
+                log_weights = weights_of(part, place).numpy().astype("float64")[:wanted]
+                highest = np.maximum(best, log_weights.max(axis=0))
+                total = total * np.exp(best - highest) + np.exp(log_weights - highest).sum(axis=0)
+                best = highest
+            estimates.append(best + np.log(total) - np.log(num_samples))
+        return np.concatenate(estimates)
+
+    def _log_weights(self, images, seed, number):
+        """log p(x, z) - log q(z|x) for `number` draws of z: `(number, batch)`."""
+        z_mean, z_log_var = self.encoder(images, training=False)
+        shape = tf.shape(images)[0], self.latent_dim
+        noise = distribution.random_normal(distribution.whole_batch(number), shape, seed)
+        z = z_mean + tf.exp(0.5 * z_log_var) * noise  # (number, B, latent_dim)
+        return self.log_likelihoods(images, z) + log_ratio(z, z_mean, z_log_var)
 
     def log_likelihood_of(self, images, outputs):
         """log p(x|z) of images under the decoder's outputs: `(batch,)`, nats."""
@@ -170,8 +296,7 @@ class VAE(ImageModel):
         step = tf.cast(self.optimizer.iterations, tf.float32)
         return self.beta * tf.minimum(1.0, step / self.kl_warmup_steps)
 
-    def _log_terms(self, batch, loss, reconstruction_loss, kl_loss):
-        elbo = -reconstruction_loss - kl_loss
+    def _log_terms(self, batch, loss, reconstruction_loss, kl_loss, elbo):
         values = {
             "loss": loss,
             "reconstruction_loss": reconstruction_loss,
@@ -244,4 +369,6 @@ class VAE(ImageModel):
             "beta": self.beta,
             "likelihood": self.likelihood,
             "kl_warmup_steps": self.kl_warmup_steps,
+            "free_bits": self.free_bits,
+            "importance_samples": self.importance_samples,
         }

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import SHAPE, smooth_pictures
+from cases import SHAPE, smooth_pictures, train
 
 from keras_genimg import VAE, distribution
 from keras_genimg.errors import InputError
+from keras_genimg.losses import importance_weighted_bound
 
 LATENT_DIM = 4
 RATE = 1e-3
@@ -266,3 +267,158 @@ def test_latents_that_do_not_fit(latents, found):
     with pytest.raises(InputError, match="VAE decodes floats of shape .'n', 4.") as caught:
         small().decode(latents)
     assert found in str(caught.value)
+
+
+# ------------------------------------------------------- importance weights, free bits
+
+
+def test_an_importance_weighted_step_is_that_of_a_plain_tape():
+    """Eq. 8 of Burda et al. with k = 3, each draw decoded by itself."""
+    keras.utils.set_random_seed(0)
+    vae = small(importance_samples=3)
+    vae.compile(keras.optimizers.SGD(RATE))
+    encoder, decoder = (keras.models.clone_model(n) for n in (vae.encoder, vae.decoder))
+    encoder.set_weights(vae.encoder.get_weights())
+    decoder.set_weights(vae.decoder.get_weights())
+    images = smooth_pictures(8)
+    logs = fit(vae, images)
+
+    seed = keras.random.SeedGenerator(3).next()
+    noise = distribution.random_normal(distribution.whole_batch(8), (3, LATENT_DIM), seed)
+    with tf.GradientTape() as tape:
+        mean, log_var = encoder(images, training=True)
+        scale, weights = tf.exp(log_var / 2), []
+        for draw in range(3):
+            z = mean + scale * noise[:, draw]
+            weight = log_likelihood("bernoulli", images, decoder(z, training=True), None)
+            weight += tf.reduce_sum(-(z**2) / 2, axis=1)  # the halves of log 2 pi cancel
+            weight -= tf.reduce_sum(-(((z - mean) / scale) ** 2) / 2 - tf.math.log(scale), axis=1)
+            weights.append(weight)
+        loss = -tf.reduce_mean(tf.reduce_logsumexp(weights, axis=0) - tf.math.log(3.0))
+    variables = [w.value for w in (*encoder.trainable_weights, *decoder.trainable_weights)]
+    for weight, gradient in zip(variables, tape.gradient(loss, variables)):
+        weight.assign_sub(RATE * gradient)
+    for mine, other in zip(
+        (*vae.encoder.weights, *vae.decoder.weights), (*encoder.weights, *decoder.weights)
+    ):
+        np.testing.assert_allclose(mine, other, atol=2e-5, err_msg=mine.path)
+    assert logs["loss"] == pytest.approx([float(loss)], rel=1e-5)
+    assert logs["elbo"] == pytest.approx([-float(loss)], rel=1e-5)
+    # More draws, a higher bound than the mean of the single ones.
+    assert logs["elbo"][0] > -logs["reconstruction_loss"][0] - logs["kl_loss"][0]
+
+
+def test_free_bits_count_a_dimension_by_its_mean_over_the_batch():
+    vae = small(free_bits=0.3)
+    vae.compile(keras.optimizers.SGD(1e-9))
+    images = smooth_pictures(8)
+    mean, log_var = vae.encoder(images)
+    terms = 0.5 * (mean**2 + tf.exp(log_var) - 1 - log_var).numpy()
+    counted = np.maximum(terms.mean(axis=0), 0.3).sum()
+    assert counted != pytest.approx(terms.mean(axis=0).sum()) != pytest.approx(4 * 0.3)
+    logs = fit(vae, images)
+    assert logs["loss"][0] == pytest.approx(logs["reconstruction_loss"][0] + counted, rel=1e-5)
+    assert logs["kl_loss"][0] == pytest.approx(terms.sum(axis=1).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("arguments", [{"free_bits": 0.2}, {"importance_samples": 3}])
+def test_two_replicas_equal_one_with_it(arguments, mirrored):
+    def make():
+        return small(**arguments)
+
+    one, two = (
+        train(make, smooth_pictures(27), strategy, epochs=1, rate=1e-4)
+        for strategy in (None, mirrored)
+    )
+    for weight, other in zip(one[0], two[0]):
+        np.testing.assert_allclose(other, weight, atol=2e-5)
+    for name, values in one[1].items():
+        np.testing.assert_allclose(two[1][name], values, rtol=1e-4)
+
+
+def linear_gaussian(noise_in_q):
+    """x = W z + b + noise: a model whose p(x) is known, and an encoder that is not far off."""
+    rng = np.random.default_rng(0)
+    pixels, scale = 16 * 16, 0.4
+    weights = 0.02 * rng.normal(size=(LATENT_DIM, pixels))
+    offset = 0.1 * rng.normal(size=pixels)
+    z = keras.Input((LATENT_DIM,))
+    decoder = keras.Model(
+        z, keras.layers.Reshape(SHAPE)(keras.layers.Dense(pixels, name="decode")(z))
+    )
+    decoder.get_layer("decode").set_weights([weights, offset])
+    # The true posterior: N(S W (x - b) / s^2, S) with S^-1 = I + W W^T / s^2.
+    covariance = np.linalg.inv(np.eye(LATENT_DIM) + weights @ weights.T / scale**2)
+    gain = covariance @ weights / scale**2
+    x = keras.Input(SHAPE)
+    flat = keras.layers.Flatten()(x)
+    mean = keras.layers.Dense(LATENT_DIM, name="mean")(flat)
+    log_var = keras.layers.Dense(LATENT_DIM, kernel_initializer="zeros", name="log_var")(flat)
+    encoder = keras.Model(x, [mean, log_var])
+    encoder.get_layer("mean").set_weights([gain.T, -gain @ offset])
+    spread = np.log(np.diag(covariance)) + noise_in_q
+    encoder.get_layer("log_var").set_weights([np.zeros((pixels, LATENT_DIM)), spread])
+    vae = VAE(SHAPE, LATENT_DIM, encoder=encoder, decoder=decoder, likelihood="gaussian", seed=1)
+    vae.log_scale.assign([np.log(scale)])
+    images = rng.normal(size=(5, LATENT_DIM)) @ weights + offset
+    images = np.clip(images + scale * rng.normal(size=images.shape), -1, 1)
+    total = weights.T @ weights + scale**2 * np.eye(pixels)
+    errors = images - offset
+    exact = -0.5 * (
+        np.einsum("ij,ij->i", errors @ np.linalg.inv(total), errors)
+        + np.linalg.slogdet(total)[1]
+        + pixels * np.log(2 * np.pi)
+    )
+    return vae, images.reshape(5, *SHAPE).astype("float32"), exact
+
+
+def test_log_likelihood_of_a_model_whose_likelihood_is_known():
+    vae, images, exact = linear_gaussian(noise_in_q=0.5)
+    found = vae.log_likelihood(images, 3000)
+    np.testing.assert_allclose(found, exact, atol=0.05)
+    few = vae.log_likelihood(images, 1)
+    assert (few < exact - 0.02).any()  # one draw is the ELBO, which lies below
+    # Blocks and batches are a matter of memory; the last block may be a part of one.
+    parts = vae.log_likelihood(images, 3000, batch_size=2, block_size=700)
+    np.testing.assert_allclose(parts, exact, atol=0.05)
+    assert np.abs(parts - found).max() > 0
+    np.testing.assert_array_equal(vae.log_likelihood(images, 7), vae.log_likelihood(images, 7))
+    assert np.abs(vae.log_likelihood(images, 7, seed=1) - vae.log_likelihood(images, 7)).min() > 0
+
+
+def test_the_bound_rises_with_the_number_of_draws():
+    vae, images, exact = linear_gaussian(noise_in_q=1.5)
+    images = np.repeat(images, 200, axis=0)  # 1000 estimates
+    means = [vae.log_likelihood(images, k).mean() for k in (1, 5, 50)]
+    assert means[0] < means[1] - 0.05 < means[2] - 0.1 and means[2] < exact.mean() + 0.02
+
+
+def test_importance_weighted_bound_by_hand():
+    log_weights = np.log([[1.0, 2.0], [3.0, 2.0]]).astype("float32")
+    np.testing.assert_allclose(importance_weighted_bound(log_weights), np.log([2.0, 2.0]), rtol=1e-6)
+    # Far below what exp can hold.
+    np.testing.assert_allclose(importance_weighted_bound(log_weights - 900), np.log([2, 2]) - 900)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"importance_samples": 0}, "importance_samples must be a positive integer."),
+        ({"free_bits": -1}, "free_bits must be a finite number of at least 0."),
+        ({"importance_samples": 2, "beta": 4.0}, "importance_samples=2, beta=4.0"),
+        ({"importance_samples": 2, "free_bits": 0.1}, "for the bound alone"),
+    ],
+    ids=range(4),
+)
+def test_bounds_that_do_not_fit(arguments, words):
+    with pytest.raises(InputError) as caught:
+        small(**arguments)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_log_likelihood_refuses():
+    vae = small()
+    with pytest.raises(InputError, match="num_samples must be a positive integer"):
+        vae.log_likelihood(smooth_pictures(2), 0)
+    with pytest.raises(InputError, match="floating-point"):
+        vae.log_likelihood(np.zeros((2, *SHAPE), "uint8"))
