@@ -92,13 +92,13 @@ def labels_in_turn(model, count):
     return {"labels": np.arange(count) % model.num_classes} if model.needs_labels else {}
 
 
-def train(name, pictures, strategy=None, batch_size=16, epochs=2, callbacks=None):
+def train(name, pictures, strategy=None, batch_size=16, epochs=2, callbacks=None, rate=None):
     """Trains the model `name` (or what a function makes) by SGD; its weights and history."""
     strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = name() if callable(name) else MODELS[name]()
-        compile_with_sgd(model, rate=1e-4 if name == "vae" else 0.01)
+        compile_with_sgd(model, rate or (1e-4 if name == "vae" else 0.01))
     history = model.fit(
         dataset(pictures, model, batch_size), epochs=epochs, verbose=0, callbacks=callbacks
     )

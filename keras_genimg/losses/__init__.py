@@ -23,6 +23,7 @@ from keras_genimg.losses.likelihood import (
     bernoulli_log_likelihood,
     discretized_logistic_log_likelihood,
     gaussian_log_likelihood,
+    importance_weighted_bound,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "gradient_penalty",
     "hinge_discriminator_loss",
     "hinge_generator_loss",
+    "importance_weighted_bound",
     "least_squares_discriminator_loss",
     "least_squares_generator_loss",
     "minimax_discriminator_loss",
