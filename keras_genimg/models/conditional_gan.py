@@ -44,8 +44,8 @@ class ConditionalGAN(AdversarialModel):
             discriminator_loss(real_logits, fake_logits))`.
         classifier_weight: float. Weight of an auxiliary classifier (L_C of Odena et al.,
             2017): D also reads the class of real pictures, and G's pictures must read
-            as the class that was asked for. Fewer pictures between the classes, which
-            real data have too. 0 for none.
+            as the class that was asked for. 0 for none. By default 1 with the default
+            discriminator of `"projection"`, and 0 with others.
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
@@ -82,7 +82,7 @@ class ConditionalGAN(AdversarialModel):
         generator=None,
         discriminator=None,
         loss="non_saturating",
-        classifier_weight=0.0,
+        classifier_weight=None,
         noise="normal",
         ema_decay=0.999,
         seed=None,
@@ -95,6 +95,8 @@ class ConditionalGAN(AdversarialModel):
         self.conditioning = check_conditioning(conditioning)
         self.loss_name = loss
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
+        if classifier_weight is None:
+            classifier_weight = float(conditioning == "projection" and discriminator is None)
         self.classifier_weight = check_number("classifier_weight", classifier_weight)
         classifies = self.classifier_weight > 0
         self.adopt_networks(

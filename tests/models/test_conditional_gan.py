@@ -19,7 +19,8 @@ LOGS = {"g_loss", "d_loss", "real_score", "fake_score"}
 
 
 def small(**arguments):
-    return ConditionalGAN(SHAPE, CLASSES, LATENT_DIM, **{"seed": 3, **arguments})
+    arguments = {"seed": 3, "classifier_weight": 0.0, **arguments}
+    return ConditionalGAN(SHAPE, CLASSES, LATENT_DIM, **arguments)
 
 
 def cross_entropy(class_logits):
@@ -183,6 +184,14 @@ def test_every_loss_trains(loss):
         for weight, old in zip(network.get_weights(), weights):
             if weight.ndim > 1:
                 assert np.abs(weight - old).max() > 0
+
+
+def test_the_classifier_that_is_there_by_default():
+    default = small(classifier_weight=None)
+    assert default.classifier_weight == default.get_config()["classifier_weight"] == 1.0
+    assert [tuple(output.shape) for output in default.discriminator.outputs] == [(None, 1), (None, 3)]
+    for arguments in ({"conditioning": "concatenation"}, {"discriminator": own_discriminator()}):
+        assert small(classifier_weight=None, **arguments).classifier_weight == 0.0
 
 
 def test_the_default_optimizers():
