@@ -1,0 +1,189 @@
+"""What CycleGAN keeps of a digit, and what Pix2Pix gives back of a damaged picture.
+
+    TFDS_DATA_DIR=... python benchmarks/translation.py cyclegan --usps FOLDER --output /tmp/translation
+    TFDS_DATA_DIR=... python benchmarks/translation.py pix2pix --output /tmp/translation
+
+`cyclegan`: `CycleGAN` between MNIST and USPS (FOLDER holds zip.train.gz and zip.test.gz, one digit a
+line: its class, then 16x16 values from -1 to 1), both at 28x28. The share of test digits whose
+translation is read as their class by a classifier of the target set, trained on that set's training
+pictures alone; beside it the share of the untranslated digits that the same classifier reads right,
+and of the target's own test digits.
+
+`pix2pix`: `Pix2Pix` on Fashion-MNIST and CIFAR-10 for each kind of `data.damage`: PSNR and SSIM of
+its output on the test pictures, of its input, and of the output of the same network trained by
+regression alone (`adversarial_weight=0`), for equal steps.
+"""
+
+import argparse
+import gzip
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from shared import Rows, train
+
+import keras_genimg as kg
+from keras_genimg.data import damage, damaged_pairs
+from keras_genimg.metrics import peak_signal_to_noise_ratio, structural_similarity
+
+KINDS = {"fashion_mnist": ("mask", "noise"), "cifar10": ("mask", "noise", "grey")}
+SHAPE = (28, 28, 1)
+
+
+def whole_set(name, split, **arguments):
+    """All pictures and labels of a split as two arrays."""
+    batches = kg.load(name, split, batch_size=1000, with_labels=True, **arguments)
+    return tuple(np.concatenate(part) for part in zip(*((x.numpy(), y.numpy()) for x, y in batches)))
+
+
+def usps(folder, split, layout):
+    """USPS digits `(n, 28, 28, 1)` and labels: resized, or at 20x20 in a border as MNIST's are."""
+    with gzip.open(Path(folder) / f"zip.{split}.gz", "rt") as file:
+        table = np.loadtxt(file, dtype="float32")
+    images = tf.reshape(table[:, 1:], (-1, 16, 16, 1))  # (n, 256) -> (n, 16, 16, 1)
+    if layout == "resized":
+        images = tf.image.resize(images, SHAPE[:2], "bicubic")
+    else:
+        images = tf.image.resize(images, (20, 20), "bicubic")
+        images = tf.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), constant_values=-1.0)
+    return np.clip(images, -1.0, 1.0), table[:, 0].astype("int32")
+
+
+def classifier_of(images, labels, epochs, seed):
+    """A classifier that has seen these training pictures and nothing else."""
+    keras.utils.set_random_seed(seed)
+    classifier = kg.CNNClassifier(
+        SHAPE, 10, filters=(32, 64), units=(128,), dropout=0.5, seed=seed
+    )
+    classifier.compile()
+    # As many steps for a small set as for a large one.
+    epochs = max(epochs, round(epochs * 20_000 / len(images)))
+    classifier.fit(images, labels, batch_size=64, epochs=epochs, verbose=0)
+    return classifier
+
+
+def kept(classifier, images, labels):
+    return float((classifier.classify(images) == labels).mean())
+
+
+def endless(images, batch_size, seed):
+    data = tf.data.Dataset.from_tensor_slices(images)
+    return data.shuffle(len(images), seed=seed).repeat().batch(batch_size)
+
+
+def unpaired(options):
+    sets = {
+        "MNIST": [whole_set("mnist", split) for split in ("train", "test")],
+        "USPS": [usps(options.usps, split, options.layout) for split in ("train", "test")],
+    }
+    classifiers = {
+        name: classifier_of(*splits[0], options.classifier_epochs, options.seed)
+        for name, splits in sets.items()
+    }
+    keras.utils.set_random_seed(options.seed)
+    model = kg.CycleGAN(SHAPE, seed=options.seed)
+    model.compile(learning_rate=options.rate)
+    batches = iter(
+        tf.data.Dataset.zip(
+            *(endless(splits[0][0], options.batch_size, options.seed) for splits in sets.values())
+        ).prefetch(4)
+    )
+    table = Rows(options.output / f"cyclegan_{options.layout}_{options.seed}")
+    seconds, steps = 0.0, options.steps // options.measurements
+    for measurement in range(1, options.measurements + 1):
+        seconds += train(model, batches, steps)
+        for source, target, reverse in (("MNIST", "USPS", False), ("USPS", "MNIST", True)):
+            images, labels = sets[source][1]
+            reader = classifiers[target]
+            table.append({
+                "direction": f"{source} to {target}",
+                "step": measurement * steps,
+                "seconds": seconds,
+                "translated": kept(reader, model.translate(images, reverse=reverse), labels),
+                "untranslated": kept(reader, images, labels),
+                "target": kept(reader, *sets[target][1]),
+            })
+            print(table.rows[-1], flush=True)
+    model.save(options.output / "cyclegan.keras")
+    print("\n| direction | steps | seconds | class kept | untranslated | the target's own digits |")
+    print("|---|---|---|---|---|---|")
+    for row in table.rows[-2 * options.measurements :]:
+        shares = " | ".join(f"{100 * row[key]:.1f} %" for key in ("translated", "untranslated", "target"))
+        print(f"| {row['direction']} | {row['step']} | {row['seconds']:.0f} | {shares} |")
+
+
+def likeness(images, targets):
+    """Mean PSNR (dB) and SSIM over the pictures."""
+    images = np.repeat(images, targets.shape[-1] // images.shape[-1], axis=-1)  # grey as colour
+    psnr = peak_signal_to_noise_ratio(targets, images)
+    return float(psnr.mean()), float(structural_similarity(targets, images).mean())
+
+
+def paired(options):
+    table = Rows(options.output / "pix2pix")
+    for name in options.sets:
+        targets, _ = whole_set(name, "test")
+        for kind in KINDS[name]:
+            inputs = damage(targets, kind, (options.seed, -1)).numpy()
+            for method, weight in (("regression", 0.0), ("Pix2Pix", 1.0)):
+                keys = {"set": name, "damage": kind, "method": method, "steps": options.steps,
+                        "seed": options.seed}  # fmt: skip
+                if table.has(**keys):
+                    continue
+                keras.utils.set_random_seed(options.seed)
+                model = kg.Pix2Pix(
+                    targets.shape[1:], inputs.shape[1:], adversarial_weight=weight,
+                    seed=options.seed,
+                )
+                model.compile(learning_rate=options.rate)
+                stream = kg.load(
+                    name, batch_size=options.batch_size, shuffle_seed=options.seed, epochs=None,
+                    drop_remainder=True,
+                )
+                seconds = train(model, iter(damaged_pairs(stream, kind, options.seed)), options.steps)
+                before, after = likeness(inputs, targets), likeness(model.translate(inputs), targets)
+                figures = zip(("input_psnr", "input_ssim", "psnr", "ssim"), (*before, *after))
+                table.append({**keys, "seconds": seconds, **dict(figures)})
+                print(table.rows[-1], flush=True)
+                model.save(options.output / "pix2pix" / f"{name}_{kind}_{method}.keras")
+    print("\n| set | damage | | PSNR, dB | SSIM | seconds |\n|---|---|---|---|---|---|")
+    for name in options.sets:
+        for kind in KINDS[name]:
+            rows = [row for row in table.rows if (row["set"], row["damage"]) == (name, kind)]
+            first = rows[0]
+            print(f"| {name} | {kind} | input | {first['input_psnr']:.2f} | "
+                  f"{first['input_ssim']:.3f} | |")
+            for row in rows:
+                print(f"| {name} | {kind} | {row['method']} | {row['psnr']:.2f} | "
+                      f"{row['ssim']:.3f} | {row['seconds']:.0f} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    for name, run, rate in (("cyclegan", unpaired, 2e-4), ("pix2pix", paired, 2e-4)):
+        command = commands.add_parser(name)
+        command.add_argument("--steps", type=int, default=4000)
+        command.add_argument("--rate", type=float, default=rate, help="learning rate")
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--output", type=Path, default=Path("translation"))
+        command.set_defaults(run=run)
+        if run is unpaired:
+            command.add_argument("--usps", type=Path, required=True, metavar="FOLDER")
+            command.add_argument("--layout", choices=("resized", "padded"), default="resized")
+            command.add_argument("--batch-size", type=int, default=16)
+            command.add_argument("--classifier-epochs", type=int, default=3)
+            command.add_argument("--measurements", type=int, default=4)
+        else:
+            command.add_argument("--batch-size", type=int, default=64)
+            command.add_argument("--sets", nargs="+", choices=list(KINDS), default=list(KINDS))
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""A residual network from pictures to pictures of another kind, as CycleGAN has it."""
+
+import keras
+from keras import layers, ops
+
+from keras_genimg.networks.dcgan import upsample
+from keras_genimg.networks.patchgan import NORMALIZATIONS
+from keras_genimg.networks.shapes import (
+    check_count,
+    check_image_shape,
+    check_same_size,
+    halvings,
+)
+
+__all__ = ["residual_translator"]
+
+
+def _initializer():
+    # Zhu et al. start all weights from N(0, 0.02^2); a fresh object a layer.
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def _convolution(x, width, kernel_size, strides=1, **kwargs):
+    """A convolution over a picture whose border is its mirror image, not grey."""
+    before = (kernel_size - 1) // 2
+    after = kernel_size - 1 - before
+    x = ops.pad(x, ((0, 0), (before, after), (before, after), (0, 0)), mode="reflect")
+    return layers.Conv2D(
+        width, kernel_size, strides, kernel_initializer=_initializer(), **kwargs
+    )(x)
+
+
+def residual_translator(source_shape, image_shape, filters=16, blocks=3, name="generator"):
+    """Picture to picture: halve twice, residual blocks, double twice.
+
+    In the paper's words c7s1-16, d32, d64, R64 (`blocks` times), u32, u16, c7s1-channels:
+    7x7 convolutions at both ends, 3x3 ones of stride 2, residual blocks of two 3x3
+    convolutions, transposed convolutions; instance normalisation and ReLU after each but
+    the last, tanh at the end.
+
+    Args:
+        source_shape: (height, width, channels) of what is given, multiples of 4 from 16
+            to 256.
+        image_shape: (height, width, channels) of what is made, of the same height and width.
+        filters: int. Filters of the first layer (64 in the paper).
+        blocks: int. Residual blocks (6 in the paper at 128x128).
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, *source_shape)` to float32 `(batch, *image_shape)` in
+        [-1, 1].
+
+    Raises:
+        InputError: shapes that do not fit.
+
+    Example:
+    >>> residual_translator((28, 28, 1), (28, 28, 3)).output_shape
+    (None, 28, 28, 3)
+
+    Reference: Zhu et al. (2017), sections 4 and 7.2, https://arxiv.org/abs/1703.10593;
+        Johnson et al. (2016), https://arxiv.org/abs/1603.08155
+    """
+    image_shape = check_image_shape(image_shape)
+    source_shape = check_same_size(source_shape, image_shape)
+    check_count("blocks", blocks, minimum=0)
+    sizes = halvings(image_shape, levels=2)  # picture first
+    normalization = NORMALIZATIONS["instance"]
+
+    # 1. Down: 28x28 -> 14x14 -> 7x7.
+    sources = keras.Input(source_shape)
+    x = _convolution(sources, filters, 7, use_bias=False)
+    x = layers.ReLU()(normalization()(x))
+    for width in (2 * filters, 4 * filters):
+        x = layers.Conv2D(
+            width, 3, 2, padding="same", kernel_initializer=_initializer(), use_bias=False
+        )(x)
+        x = layers.ReLU()(normalization()(x))
+
+    # 2. Residual blocks on the smallest grid.
+    for _ in range(blocks):
+        shortcut = x
+        x = layers.ReLU()(normalization()(_convolution(x, 4 * filters, 3, use_bias=False)))
+        x = normalization()(_convolution(x, 4 * filters, 3, use_bias=False))
+        x = layers.Add()([x, shortcut])
+
+    # 3. Up: 7x7 -> 14x14 -> 28x28. A kernel of 4 divides by the stride: no checkerboard.
+    for level, width in ((1, 2 * filters), (0, filters)):
+        x = upsample(
+            x, sizes[level + 1], sizes[level], width, 4,
+            kernel_initializer=_initializer(), use_bias=False,
+        )
+        x = layers.ReLU()(normalization()(x))
+
+    # 4. The picture.
+    x = _convolution(x, image_shape[2], 7)
+    images = layers.Activation("tanh", dtype="float32")(x)
+    return keras.Model(sources, images, name=name)

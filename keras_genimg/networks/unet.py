@@ -1,0 +1,105 @@
+"""U-Net: a picture from a picture, with a way around each grid for what need not change."""
+
+import keras
+from keras import layers
+
+from keras_genimg.layers import BatchNormalization, Dropout
+from keras_genimg.networks.dcgan import upsample
+from keras_genimg.networks.shapes import (
+    check_image_shape,
+    check_same_size,
+    halvings,
+    strides_between,
+)
+
+__all__ = ["unet"]
+
+
+def _initializer():
+    # Isola et al. start all weights from N(0, 0.02^2); a fresh object a layer.
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def unet(
+    source_shape,
+    image_shape,
+    filters=32,
+    widest=256,
+    kernel_size=4,
+    momentum=0.9,
+    dropout=0.5,
+    seed=None,
+    name="generator",
+):
+    """Picture to picture: convolutions that halve, then double, with skips across.
+
+    Down: strided convolutions with batch normalisation (but for the first) and
+    LeakyReLU(0.2), to a grid of at most 4 a side. Up: transposed convolutions with batch
+    normalisation and ReLU; each grid is joined with that of the same size on the way
+    down. The paper's noise is dropout: here after the first grid on the way up, and while
+    training only.
+
+    Args:
+        source_shape: (height, width, channels) of what is given, multiples of 4 from 16
+            to 256.
+        image_shape: (height, width, channels) of what is made, of the same height and width.
+        filters: int. Filters of the first layer (64 in the paper); they double with each
+            halving of the grid, up to `widest`.
+        widest: int. Most filters in a layer (512 in the paper).
+        kernel_size: int. 4 divides by the stride of 2 and so leaves no checkerboard.
+        momentum: float. Of the batch normalisation.
+        dropout: float in [0, 1). Rate of the dropout.
+        seed: int, optional. Of the dropout.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, *source_shape)` to float32 `(batch, *image_shape)` in
+        [-1, 1].
+
+    Raises:
+        InputError: shapes that do not fit.
+
+    Example:
+    >>> unet((28, 28, 1), (28, 28, 3)).output_shape
+    (None, 28, 28, 3)
+
+    Reference: Isola et al. (2017), sections 3.2.1 and 6.1.1,
+        https://arxiv.org/abs/1611.07004; Ronneberger et al. (2015),
+        https://arxiv.org/abs/1505.04597
+    """
+    image_shape = check_image_shape(image_shape)
+    source_shape = check_same_size(source_shape, image_shape)
+    sizes = halvings(image_shape, smallest=4)  # picture first
+    widths = [min(filters * 2**level, widest) for level in range(len(sizes) - 1)]
+
+    # 1. Down: 28x28 -> 14x14 -> 7x7 -> 4x4.
+    x = sources = keras.Input(source_shape)
+    grids = []
+    for level, width in enumerate(widths):
+        x = layers.Conv2D(
+            width, kernel_size, strides_between(sizes[level], sizes[level + 1]), padding="same",
+            kernel_initializer=_initializer(), use_bias=level == 0,
+        )(x)
+        if level > 0:
+            x = BatchNormalization(momentum=momentum)(x)
+        x = layers.LeakyReLU(0.2)(x)
+        grids.append(x)
+
+    # 2. Up, and across: 4x4 -> 7x7, beside the 7x7 of the way down -> 14x14, beside that.
+    for level in range(len(widths) - 1, 0, -1):
+        x = upsample(
+            x, sizes[level + 1], sizes[level], widths[level - 1], kernel_size,
+            kernel_initializer=_initializer(), use_bias=False,
+        )
+        x = BatchNormalization(momentum=momentum)(x)
+        if dropout and level == len(widths) - 1:
+            x = Dropout(dropout, seed=seed)(x)
+        x = layers.ReLU()(x)
+        x = layers.Concatenate()([x, grids[level - 1]])  # (B, h, w, f) -> (B, h, w, 2 f)
+
+    # 3. The picture: 14x14 -> 28x28.
+    x = upsample(
+        x, sizes[1], sizes[0], image_shape[2], kernel_size, kernel_initializer=_initializer()
+    )
+    images = layers.Activation("tanh", dtype="float32")(x)
+    return keras.Model(sources, images, name=name)
