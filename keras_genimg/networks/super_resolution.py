@@ -1,0 +1,119 @@
+"""The super-resolution network: residual blocks, and pixels out of channels."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from keras_genimg.errors import InputError
+from keras_genimg.layers import BicubicResize
+from keras_genimg.networks.shapes import check_image_shape
+
+__all__ = ["check_scale", "super_resolution_generator"]
+
+SCALES = (2, 4)
+
+
+def check_scale(image_shape, scale):
+    """The shape of the low-resolution pictures.
+
+    Args:
+        image_shape: (height, width, channels) of the high-resolution pictures.
+        scale: 2 or 4.
+
+    Returns:
+        tuple (height / scale, width / scale, channels).
+
+    Raises:
+        InputError: another scale, or sides that it does not divide.
+    """
+    if isinstance(scale, bool) or scale not in SCALES:
+        raise InputError(f"scale must be 2 or 4. Received: scale={scale!r}.")
+    height, width, channels = image_shape
+    if height % scale or width % scale:
+        raise InputError(
+            f"Height and width must be multiples of the scale, {scale}. Received: {height}x{width}."
+        )
+    return height // scale, width // scale, channels
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class DepthToSpace(layers.Layer):
+    """Rearranges channels into pixels: `(B, h, w, 4 c)` -> `(B, 2 h, 2 w, c)`.
+
+    The sub-pixel step of Shi et al. (2016), https://arxiv.org/abs/1609.05158, by 2.
+    """
+
+    def call(self, inputs):
+        return tf.nn.depth_to_space(inputs, 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, 2 * height, 2 * width, channels // 4)
+
+
+def _initializer():
+    # A fresh object each time: one that is shared would start layers of one shape from the
+    # same numbers.
+    return keras.initializers.HeNormal()
+
+
+def _convolution(filters):
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=_initializer())
+
+
+def _prelu():
+    return layers.PReLU(shared_axes=(1, 2), alpha_initializer=keras.initializers.Constant(0.25))
+
+
+def super_resolution_generator(image_shape, scale, filters=32, blocks=4, name="generator"):
+    """Low resolution to high: bicubic interpolation and what residual blocks add to it.
+
+    Residual blocks at the low resolution, then for each doubling a convolution whose
+    channels become pixels. The last convolution starts at zero, so that the untrained
+    network is bicubic interpolation, and training has only the details to find. Without
+    batch normalisation, as Lim et al. (2017) have it, and without a skip around all blocks.
+
+    Args:
+        image_shape: (height, width, channels) of the pictures that are made, multiples of
+            `scale`.
+        scale: 2 or 4. How many times higher and wider they are.
+        filters: int. Of every layer; 64 in the paper.
+        blocks: int. Residual blocks; 16 in the paper.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, height / scale, width / scale, channels)` to float32
+        `(batch, height, width, channels)` in [-1, 1].
+
+    Raises:
+        InputError: a shape or scale that does not fit.
+
+    Example:
+    >>> super_resolution_generator((32, 32, 3), scale=4).input_shape
+    (None, 8, 8, 3)
+
+    Reference: Ledig et al. (2017), Figure 4, https://arxiv.org/abs/1609.04802; residual
+        blocks: Lim et al. (2017), section 3.1, https://arxiv.org/abs/1707.02921
+    """
+    height, width, channels = check_image_shape(image_shape, default_networks=False)
+
+    # 1. Features at the low resolution.
+    images = keras.Input(check_scale(image_shape, scale))
+    x = _prelu()(_convolution(filters)(images))  # (B, h, w, c) -> (B, h, w, filters)
+    for _ in range(blocks):
+        residual = _prelu()(_convolution(filters)(x))
+        x = layers.Add()([x, _convolution(filters)(residual)])
+    # No sum with the first features: a tensor with three uses has a gradient of three terms,
+    # which TensorFlow adds up in an order that is not the same in each run.
+
+    # 2. Double until the size is that of the picture.
+    while x.shape[1] < height:
+        x = DepthToSpace()(_convolution(4 * filters)(x))  # -> (B, 2h, 2w, filters)
+        x = _prelu()(x)
+
+    # 3. The details, on top of the interpolated picture.
+    details = layers.Conv2D(
+        channels, 3, padding="same", kernel_initializer="zeros", dtype="float32"
+    )(x)
+    made = layers.Add(dtype="float32")([BicubicResize(height, width)(images), details])
+    return keras.Model(images, ops.clip(made, -1.0, 1.0), name=name)
