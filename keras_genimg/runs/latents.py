@@ -1,0 +1,146 @@
+"""Commands on the latents of a finished run: interpolate, invert."""
+
+import os
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from keras_genimg import latents, plotting
+from keras_genimg.data import load
+from keras_genimg.data.pictures import fit_picture
+from keras_genimg.errors import InputError
+from keras_genimg.files import replace_when_complete
+from keras_genimg.models.checks import check_seed
+from keras_genimg.networks import check_count
+from keras_genimg.runs.folder import load_run
+from keras_genimg.version import __version__
+
+__all__ = ["interpolate", "invert"]
+
+
+def _lower_half(height, width):
+    return np.repeat(np.arange(height)[:, None] < height // 2, width, axis=1)
+
+
+def _middle_box(height, width):
+    mask = np.ones((height, width), bool)
+    mask[height // 4 : height - height // 4, width // 4 : width - width // 4] = False
+    return mask
+
+
+# Name -> function from (height, width) to what is kept; None where all is.
+MASKS = {"none": lambda height, width: None, "half": _lower_half, "box": _middle_box}
+
+
+def interpolate(folder, count, steps, method="linear", seed=None, labels=None, output=None):
+    """Walks between pairs of latents of a run's model, a walk a row, and writes the pictures.
+
+    Args:
+        folder: path of the run folder.
+        count: int. Walks.
+        steps: int. Pictures a walk, both ends among them.
+        method: `"linear"` or `"spherical"`.
+        seed: int, optional.
+        labels: list of int, the class of each walk in turn; conditional models, which have
+            all their classes in turn by default.
+        output: path of a .png grid, a .gif in which the walks play side by side, or an .npz
+            of latents and pictures; `interpolation.png` in the run folder for None.
+    """
+    model = load_run(folder)
+    seed = check_seed(seed)
+    check_count("count", count)
+    given = _labels(model, labels, count)
+    ends = model.draw_latents(2 * count, seed).numpy()
+    walks = latents.interpolate(model, ends[:count], ends[count:], steps, method)  # (n, k, d)
+    images = latents.decode(model, walks, **given)
+    notes = {"model": type(model).__name__, "seed": seed, "method": method, "generated": "yes"}
+    output = output or os.path.join(folder, "interpolation.png")
+    arrays = {"latents": walks, "images": images, "seed": seed, **given}
+    _write(output, images, notes, arrays)
+    print(output)
+
+
+def invert(
+    folder, images=None, data=None, data_dir=None, split="test", count=8, mask="none", labels=None,
+    seed=None, output=None,
+):
+    """Finds latents of given pictures, or of what a mask leaves of them, and writes a grid.
+
+    A row a picture: what the search sees, what it found, with a mask also the picture
+    completed and the whole one.
+
+    Args:
+        folder: path of the run folder.
+        images: path of a picture or a folder of them; or
+        data: string, the name of a data set.
+        data_dir, split: as `evaluate` has them.
+        count: int. Pictures of the folder or the set.
+        mask: `"none"`, `"half"` (the lower half is missing) or `"box"` (the middle).
+        labels: list of int, the class of each picture in turn, of conditional models; those
+            of the data set for None.
+        seed: int, optional. Of the starts.
+        output: path of a .png grid, or an .npz of what was found; `inversion.png` in the run
+            folder for None.
+    """
+    model = load_run(folder)
+    seed = check_seed(seed)
+    check_count("count", count)
+    with_labels = model.needs_labels and labels is None and data is not None
+    pictures, own_labels = _pictures(model, images, data, data_dir, split, count, with_labels)
+    given = {"labels": own_labels} if with_labels else _labels(model, labels, len(pictures))
+    kept = MASKS[mask](*model.image_shape[:2])
+    found = latents.invert(model, pictures, mask=kept, seed=seed, **given)
+    rows = [pictures, found.images]
+    if kept is not None:
+        seen = np.where(kept[..., None], pictures, 0.0)  # what is missing is grey
+        rows = [seen, found.images, np.where(kept[..., None], pictures, found.images), pictures]
+    notes = {"model": type(model).__name__, "seed": seed, "mask": mask, "generated": "in part"}
+    output = output or os.path.join(folder, "inversion.png")
+    _write(output, np.stack(rows, axis=1), notes, {**found._asdict(), "seed": seed, **given})
+    print(f"{'mean squared error':<24}{found.errors.mean():.4f}")
+    print(output)
+
+
+def _labels(model, labels, count):
+    """What `latents.decode` is told beside latents: nothing, or classes in turn."""
+    if labels is None:
+        if not model.needs_labels:
+            return {}
+        labels = np.arange(model.num_classes)
+    return {"labels": np.resize(labels, count)}
+
+
+def _pictures(model, images, data, data_dir, split, count, with_labels):
+    """Pictures of the model's shape, and labels or None."""
+    height, width, channels = model.image_shape
+    settings = {"image_size": (height, width), "channels": channels, "batch_size": count}
+    if images is not None and os.path.isdir(images):
+        # The absolute path is a folder's, even where a data set is called like it.
+        data, split = os.path.abspath(images), "train"
+    elif images is not None:
+        try:
+            with Image.open(images) as picture:
+                pixels = fit_picture(ImageOps.exif_transpose(picture), (height, width), channels)
+        except (OSError, UnidentifiedImageError) as error:
+            raise InputError(
+                f"--images takes a picture or a folder of them. Received: {images}, which could "
+                f"not be read: {error}."
+            ) from error
+        return pixels[None].astype("float32") / 127.5 - 1.0, None
+    batches = load(data, split, data_dir=data_dir, with_labels=with_labels, **settings)
+    batch = next(iter(batches))
+    return tuple(part.numpy() for part in batch) if with_labels else (batch.numpy(), None)
+
+
+def _write(output, images, notes, arrays):
+    """Images `(n, k, height, width, channels)` as a grid or an animation, or the arrays."""
+    ending = os.path.splitext(output)[1].lower()
+    with replace_when_complete(output) as partial:
+        if ending == ".npz":
+            np.savez_compressed(partial, **arrays)
+        elif ending == ".gif":
+            plotting.save_gif(partial, images, scale=4)
+        else:
+            grid = plotting.image_grid(images)
+            notes = {**notes, "Software": f"keras_genimg {__version__}"}
+            plotting.save_png(partial, grid, notes, scale=2)
