@@ -1,4 +1,4 @@
-"""The command line: keras-genimg train | generate | evaluate | export | list.
+"""The command line: keras-genimg train | generate | interpolate | invert | evaluate | ...
 
 TensorFlow is imported only when a command needs it, so that --help, --version
 and mistakes in the arguments answer at once.
@@ -22,7 +22,11 @@ __all__ = ["main"]
 MODELS = {
     "cnn_classifier": ("CNNClassifier", "convolutional classifier", "LeCun et al., 1998"),
     "conditional_gan": ("ConditionalGAN", "GAN that is told the class", "Mirza and Osindero, 2014"),
+    "cyclegan": ("CycleGAN", "unpaired translation, both ways", "Zhu et al., 2017"),
     "gan": ("GAN", "generative adversarial network", "Goodfellow et al., 2014"),
+    "pix2pix": ("Pix2Pix", "paired translation, restoration", "Isola et al., 2017"),
+    "sequence_gan": ("SequenceGAN", "GAN of image sequences (MoCoGAN)", "Tulyakov et al., 2018"),
+    "super_resolution_gan": ("SuperResolutionGAN", "low resolution to high", "Ledig et al., 2017"),
     "vae": ("VAE", "variational autoencoder", "Kingma and Welling, 2014"),
     "vq_vae": ("VQVAE", "vector-quantised autoencoder", "van den Oord et al., 2017"),
     "wgan": ("WGAN", "Wasserstein GAN, weights clipped", "Arjovsky et al., 2017"),
@@ -94,6 +98,10 @@ def _parser():
     train.add_argument("--data", metavar="NAME", help="glyphs (built in, the default), a "
                        "tensorflow-datasets set (mnist, fashion_mnist, cifar10), or a folder")
     train.add_argument("--data-dir", metavar="DIR", help="where prepared data sets are")
+    train.add_argument("--damage", metavar="KIND", help="what pix2pix learns to undo: mask (the "
+                       "default), noise, or grey")
+    train.add_argument("--data-b", metavar="NAME", help="the second set of cyclegan, resized "
+                       "like the first")
     train.add_argument("--image-size", type=int, metavar="N", help="resize pictures to N x N")
     train.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colour")
     train.add_argument("--batch-size", type=int, metavar="N", help="pictures an update (64)")
@@ -123,7 +131,35 @@ def _parser():
     generate.add_argument("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, "
                           "FILE.gif, or a folder for one PNG a picture (RUN/generated)")
     generate.add_argument("--format", choices=("png", "npz", "gif"))
+    generate.add_argument("--frames", type=int, metavar="N", help="frames a clip, of sequence_gan")
     generate.set_defaults(run=_generate)
+
+    interpolate = commands.add_parser("interpolate", help="walk from one latent to another")
+    interpolate.add_argument("run_folder", metavar="RUN")
+    interpolate.add_argument("--count", type=int, default=8, metavar="N", help="walks, a row each (8)")
+    interpolate.add_argument("--steps", type=int, default=10, metavar="N", help="pictures a walk (10)")
+    interpolate.add_argument("--method", default="linear", choices=("linear", "spherical"))
+    interpolate.add_argument("--seed", type=int, metavar="N")
+    interpolate.add_argument("--labels", metavar="0,1,...", help="classes of the walks, in turn")
+    interpolate.add_argument("--output", metavar="FILE", help="FILE.png for a grid, FILE.gif, "
+                             "FILE.npz (RUN/interpolation.png)")
+    interpolate.set_defaults(run=_interpolate)
+
+    invert = commands.add_parser("invert", help="find the latents of given pictures")
+    invert.add_argument("run_folder", metavar="RUN")
+    given = invert.add_mutually_exclusive_group(required=True)
+    given.add_argument("--images", metavar="PATH", help="a picture or a folder of them")
+    given.add_argument("--data", metavar="NAME", help="pictures of a data set")
+    invert.add_argument("--data-dir", metavar="DIR")
+    invert.add_argument("--split", default="test", metavar="NAME", help="of the data set (test)")
+    invert.add_argument("--count", type=int, default=8, metavar="N", help="pictures to use (8)")
+    invert.add_argument("--mask", default="none", choices=("none", "half", "box"),
+                        help="what is missing, to be completed: the lower half, or the middle")
+    invert.add_argument("--labels", metavar="0,1,...", help="classes of the pictures, in turn")
+    invert.add_argument("--seed", type=int, metavar="N", help="of where the search starts")
+    invert.add_argument("--output", metavar="FILE", help="FILE.png for a grid, FILE.npz for "
+                        "latents, pictures and errors (RUN/inversion.png)")
+    invert.set_defaults(run=_invert)
 
     evaluate = commands.add_parser("evaluate", help="measure a trained model on a data set")
     evaluate.add_argument("run_folder", metavar="RUN")
@@ -170,6 +206,8 @@ def _train(options):
         {
             "data": options.data,
             "data_dir": options.data_dir,
+            "damage": options.damage,
+            "data_b": options.data_b,
             "image_size": options.image_size,
             "channels": options.channels,
             "batch_size": options.batch_size,
@@ -203,17 +241,38 @@ def _settings(pairs):
     return settings
 
 
+def _labels(text):
+    """The integers of a text such as 0,1; None for None."""
+    if text is None:
+        return None
+    try:
+        return [int(label) for label in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--labels takes integers with commas between. Received: {text!r}."
+        ) from None
+
+
 def _generate(options):
-    labels = None
-    if options.labels is not None:
-        try:
-            labels = [int(label) for label in options.labels.split(",")]
-        except ValueError:
-            raise InputError(
-                f"--labels takes integers with commas between. Received: {options.labels!r}."
-            ) from None
+    labels = _labels(options.labels)
     _import_runs().generate(options.run_folder, options.count, options.seed, labels, options.output,
-                  options.format)
+                  options.format, options.frames)
+
+
+def _interpolate(options):
+    labels = _labels(options.labels)
+    _import_runs().interpolate(
+        options.run_folder, options.count, options.steps, options.method, options.seed, labels,
+        options.output,
+    )
+
+
+def _invert(options):
+    labels = _labels(options.labels)
+    _import_runs().invert(
+        options.run_folder, options.images, options.data, options.data_dir, options.split,
+        options.count, options.mask, labels, options.seed, options.output,
+    )
 
 
 def _evaluate(options):
@@ -231,7 +290,7 @@ def _export(options):
 
 def _list(options):
     for name, (class_name, what, paper) in MODELS.items():
-        print(f"{name:<16}{class_name:<16}{what} ({paper})")
+        print(f"{name:<22}{class_name:<20}{what} ({paper})")
 
 
 if __name__ == "__main__":

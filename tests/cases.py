@@ -42,6 +42,27 @@ def small_wgan_gp(**arguments):
     return keras_genimg.WGANGP(SHAPE, latent_dim=8, **{"n_critic": 2, "seed": 3, **arguments})
 
 
+def small_sequence_gan(**arguments):
+    return keras_genimg.SequenceGAN(SHAPE, 3, 5, 4, **{"seed": 3, **arguments})
+
+
+def small_pix2pix(**arguments):
+    return keras_genimg.Pix2Pix((16, 16, 3), SHAPE, **{"seed": 3, **arguments})
+
+
+def small_cyclegan(**arguments):
+    # Generators of one block, which are soon traced, and a pool that is soon full.
+    generators = {
+        name: keras_genimg.networks.residual_translator(SHAPE, SHAPE, filters=8, blocks=1)
+        for name in ("generator_a_to_b", "generator_b_to_a")
+    }
+    return keras_genimg.CycleGAN(SHAPE, **{"pool_size": 12, "seed": 3, **generators, **arguments})
+
+
+def small_super_resolution_gan(**arguments):
+    return keras_genimg.SuperResolutionGAN(SHAPE, **{"scale": 2, "seed": 3, **arguments})
+
+
 # name -> function that makes the model
 MODELS = {
     "gan": small_gan,
@@ -52,7 +73,11 @@ MODELS = {
     "wgan": small_wgan,
     "wgan_gp": small_wgan_gp,
     "conditional_gan": small_conditional_gan,
+    "super_resolution_gan": small_super_resolution_gan,
     "conditional_gan_concatenation": lambda: small_conditional_gan(conditioning="concatenation"),
+    "sequence_gan": small_sequence_gan,
+    "cyclegan": small_cyclegan,
+    "pix2pix": small_pix2pix,
 }
 
 

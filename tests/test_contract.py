@@ -10,7 +10,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import MODELS, SHAPE, compile_with_sgd, dataset, labels_in_turn, smooth_pictures
+from cases import (
+    MODELS,
+    SHAPE,
+    clips_of,
+    compile_with_sgd,
+    dataset,
+    fitting,
+    labels_in_turn,
+    smooth_pictures,
+)
 
 import keras_genimg
 from keras_genimg import InputError
@@ -18,8 +27,11 @@ from keras_genimg import InputError
 HERE = pathlib.Path(__file__).parent
 CONDITIONAL = ("conditional_gan", "conditional_gan_concatenation")
 GANS = ("gan", "wgan", "wgan_gp")
-GENERATORS = (*GANS, "vae", *CONDITIONAL)
+SEQUENCES = ("sequence_gan",)
+GENERATORS = (*GANS, "vae", *CONDITIONAL, *SEQUENCES)
 AUTOENCODERS = ("vae", "vq_vae", "vq_vae_gradient")
+TRANSLATORS = ("cyclegan", "pix2pix", "super_resolution_gan")
+NO_NOISE = ("vq_vae", "vq_vae_gradient", "super_resolution_gan")  # nothing random in a step
 METRICS = ("log_means", "codes_used")  # an epoch's running means are no state of training
 SIGNATURES = {
     "gan": {"serving_default", "generate", "discriminate"},
@@ -31,6 +43,10 @@ SIGNATURES = {
     "wgan_gp": {"serving_default", "generate", "discriminate"},
     "conditional_gan": {"serving_default", "generate", "discriminate"},
     "conditional_gan_concatenation": {"serving_default", "generate", "discriminate"},
+    "cyclegan": {"serving_default", "translate", "translate_back", "discriminate"},
+    "pix2pix": {"serving_default", "translate", "discriminate"},
+    "super_resolution_gan": {"serving_default", "translate", "discriminate"},
+    "sequence_gan": {"serving_default", "generate", "discriminate"},
 }
 
 
@@ -63,6 +79,11 @@ def assert_same_state(state, other):
     assert len(state) == len(other)
     for (name, value), found in zip(state.items(), other.values()):
         np.testing.assert_array_equal(found, value, err_msg=name)
+
+
+def sources_of(model, count=5):
+    """What a translator is given."""
+    return fitting(smooth_pictures(count, seed=4), model.source_shape)
 
 
 def generated(model, count, **arguments):
@@ -129,7 +150,7 @@ def test_a_fresh_process_loads_all_of_the_state(name, trained, loaded_elsewhere)
     for kind, belongs in kinds.items():
         pairs = zip(state.items(), state_of(fresh).values())
         moved = [key for (key, value), start in pairs if belongs(key) and (value != start).any()]
-        assert moved or (kind == "noise" and name.startswith("vq_vae")), kind
+        assert moved or (kind == "noise" and name in NO_NOISE), kind
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -146,6 +167,9 @@ def test_round_trip_here(name, trained, tmp_path):
         np.testing.assert_array_equal(generated(again, 3, seed=1), generated(model, 3, seed=1))
     if name in AUTOENCODERS:
         np.testing.assert_array_equal(again.reconstruct(images), model.reconstruct(images))
+    if name in TRANSLATORS:
+        sources = sources_of(model)
+        np.testing.assert_array_equal(again.translate(sources), model.translate(sources))
     # Options of compile come back too; a model that was not compiled stays so.
     fresh = MODELS[name]()
     fresh.save(path)
@@ -335,6 +359,8 @@ def test_mixed_bfloat16(name, bfloat16, tmp_path):
     def outputs_of(model):
         if name in GENERATORS:
             return generated(model, 3, seed=1)
+        if name in TRANSLATORS:
+            return model.translate(sources_of(model, 3))
         return model.reconstruct(images) if name in AUTOENCODERS else model.features(images)
 
     outputs = outputs_of(model)
@@ -346,7 +372,8 @@ def test_mixed_bfloat16(name, bfloat16, tmp_path):
         found = served(num_images=tf.constant(3), seed=tf.constant(1, tf.int64))["images"]
         assert np.abs(found.numpy() / 127.5 - 1 - outputs).max() < 0.05
     else:
-        assert all(v.dtype == tf.float32 for v in served(images=tf.constant(images)).values())
+        given = tf.constant(sources_of(model, 3) if name in TRANSLATORS else images)
+        assert all(v.dtype == tf.float32 for v in served(images=given).values())
 
     # The file says in which precision the model computes, not the process that loads it.
     model.save(tmp_path / "x.keras")
@@ -375,13 +402,13 @@ def test_mixed_float16_is_refused_with_the_reason(name):
 def test_generate(name, state, trained):
     model = trained[name] if state == "trained" else MODELS[name]()
     images = generated(model, 7, seed=5)
-    assert images.shape == (7, *SHAPE) and images.dtype == np.float32
+    assert images.shape == (7, *model.element_shape) and images.dtype == np.float32
     assert np.abs(images).max() <= 1 and np.isfinite(images).all()
     np.testing.assert_allclose(generated(model, 7, seed=5, batch_size=3), images, atol=1e-5)
     np.testing.assert_allclose(generated(model, 7, seed=5, batch_size=1), images, atol=1e-5)
     assert np.abs(generated(model, 7, seed=6) - images).max() > 1e-4
     assert np.abs(generated(model, 7) - generated(model, 7)).max() > 1e-4
-    assert generated(model, 1, seed=np.int64(5)).shape == (1, *SHAPE)
+    assert generated(model, 1, seed=np.int64(5)).shape == (1, *model.element_shape)
     assert np.ptp(images, axis=0).max() > 1e-4  # different pictures
 
 
@@ -447,7 +474,8 @@ def test_generate_refuses_these_labels(name, labels, words, trained):
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - set(GENERATORS)))
 def test_what_does_not_generate_says_so(name, trained):
-    with pytest.raises(InputError, match="does not generate"):
+    words = "takes the place of generate" if name in TRANSLATORS else "does not generate"
+    with pytest.raises(InputError, match=words):
         trained[name].generate(3)
 
 
@@ -467,6 +495,19 @@ def test_autoencoders(name, trained):
     np.testing.assert_allclose(model.decode(codes), model.reconstruct(images), atol=1e-5)
     for method, given in ((model.encode, images), (model.decode, codes), (model.reconstruct, images)):
         np.testing.assert_allclose(method(given, batch_size=2), method(given), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_translators(name, trained):
+    model = trained[name]
+    sources = sources_of(model)
+    made = model.translate(sources)
+    assert made.shape == (5, *model.image_shape) and made.dtype == np.float32
+    assert np.abs(made).max() <= 1 and np.ptp(made, axis=0).max() > 1e-2
+    np.testing.assert_allclose(model.translate(sources, batch_size=2), made, atol=1e-5)
+    np.testing.assert_allclose(model(sources), made, atol=1e-5)
+    with pytest.raises(InputError, match="was made for images of shape"):
+        model.translate(sources[:, :4])
 
 
 # ------------------------------------------------------------------------- exporting
@@ -494,7 +535,8 @@ for case in sys.argv[1:]:
     results = {}
     for name, run in signatures.items():
         wanted = run.structured_input_signature[1]
-        for key, value in run(**{key: given[key] for key in wanted}).items():
+        own = {key: given.get(name + "/" + key, given.get(key)) for key in wanted}
+        for key, value in run(**own).items():
             results[name + "/" + key] = value.numpy()
     np.savez(case + "/results.npz", **results)
 print(json.dumps(names))
@@ -508,6 +550,12 @@ def deterministic(name, model):
         latents, labels = model.draw_latents(5, 3).numpy(), np.array([3, 0, 0, 2, 1], "int32")
         expected = {"images": model.ema_generator([latents, labels])}
         return {"latents": latents, "labels": labels}, expected
+    if name in SEQUENCES:
+        rng, steps = np.random.default_rng(3), 1 + model.num_frames
+        content = rng.normal(size=(5, model.content_dim)).astype("float32")
+        noise = rng.normal(size=(5, steps, model.motion_dim)).astype("float32")
+        clips = model(model.walk_paths(content, noise, model.ema_walk))
+        return {"content": content, "noise": noise}, {"images": clips}
     if name in GANS:
         latents = model.draw_latents(5, 3).numpy()
         return {"latents": latents}, {"images": model.ema_generator(latents)}
@@ -516,6 +564,9 @@ def deterministic(name, model):
         return {"latents": latents}, {"images": model.decode(latents)}
     if name == "cnn_classifier":
         return {"images": images}, {"logits": model(images)}
+    if name in TRANSLATORS:
+        sources = sources_of(model)
+        return {"images": sources}, {"translations": model.translate(sources)}
     return {"images": images}, {"reconstructions": model.reconstruct(images)}
 
 
@@ -526,8 +577,13 @@ def served(trained, tmp_path_factory):
     for name, model in trained.items():
         model.export(root / name / "exported")
         data = {"images": smooth_pictures(5, seed=4)}
+        if name in SEQUENCES:
+            data["images"] = clips_of(data["images"], model.num_frames)
         if name in AUTOENCODERS:
             data["latents"] = model.encode(data["images"])
+        if name in TRANSLATORS:  # other pictures than those that are judged
+            data["translate/images"] = data["serving_default/images"] = sources_of(model)
+            data["targets"] = fitting(data["images"], model.image_shape)
         np.savez(root / name / "data.npz", **data)
     names = python(READER, *(root / name for name in trained), isolated=True)
     return {name: (names[name], dict(np.load(root / name / "results.npz"))) for name in trained}
@@ -548,11 +604,25 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
         assert levels.std() > 0
     if name in GANS:
         expected["discriminate/logits"] = model.discriminator(images)
+    if name in SEQUENCES:
+        clips = clips_of(images, model.num_frames)
+        expected["discriminate/logits"] = model.clip_discriminator(clips)
     if name in CONDITIONAL:
         labels = np.array([3, 0, 0, 2, 1])
         expected["generate/images"] = model.generate(5, labels, seed=7)
         assert np.abs(expected["generate/images"] - pictures).max() > 1e-3
         expected["discriminate/logits"] = model.discriminator([images, labels])
+    if name in TRANSLATORS:
+        translations = model.translate(sources_of(model))
+        expected |= {f"{key}/images": translations for key in ("translate", "serving_default")}
+    if name == "super_resolution_gan":
+        expected["discriminate/logits"] = model.discriminator(images)
+    if name == "pix2pix":
+        targets = fitting(images, model.image_shape)
+        expected["discriminate/logits"] = model.discriminator([images, targets])
+    if name == "cyclegan":
+        expected["discriminate/logits"] = model.discriminator_b(images)
+        expected["translate_back/images"] = model.translate(images, reverse=True)
     if name in AUTOENCODERS:
         codes = model.encode(images)
         expected["encode/z_mean" if name == "vae" else "encode/codes"] = codes

@@ -15,6 +15,7 @@ LEVELS = [
     {"losses", "layers", "data", "metrics"},
     {"networks"},
     {"models"},
+    {"latents"},
     {"callbacks"},
     {"runs"},
     {"cli"},

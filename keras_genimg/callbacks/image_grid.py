@@ -23,7 +23,8 @@ class ImageGrid(keras.callbacks.Callback):
     Without `images` it shows `model.generate(num_images, seed=seed)`: the same
     seed each time, hence the same latents, so that one place in the grid is one
     picture that changes. With `images` it shows rows of originals, each above a
-    row of what `model.reconstruct` (or `translate`) makes of them.
+    row of what `model.translate` (or `reconstruct`) makes of them, and that above a
+    row of `targets`, what it should have made.
 
     The PNG says in its text fields which model, seed and epoch it is from, and
     that it is generated. Under a multi-worker strategy every worker computes
@@ -36,6 +37,8 @@ class ImageGrid(keras.callbacks.Callback):
         every: int. Epochs from one grid to the next.
         images: float array `(batch, height, width, channels)` in [-1, 1], for
             models that reconstruct or translate.
+        targets: float array `(batch, height, width, channels)`, optional, one for each
+            of `images`.
         labels: int array `(num_images,)`, for models that generate by label.
         log_dir: path. Also writes the grid to TensorBoard, as `samples`.
 
@@ -56,6 +59,7 @@ class ImageGrid(keras.callbacks.Callback):
         images=None,
         labels=None,
         log_dir=None,
+        targets=None,
     ):
         super().__init__()
         if num_images < 1 or every < 1:
@@ -70,6 +74,13 @@ class ImageGrid(keras.callbacks.Callback):
                     "images must have the shape (batch, height, width, channels). "
                     f"Received: shape={images.shape}."
                 )
+        if targets is not None:
+            targets = np.asarray(targets)[:num_images]
+            if images is None or len(targets) != len(images):
+                raise InputError(
+                    "targets must hold one picture for each of images. Received: "
+                    f"{len(targets)} targets for {0 if images is None else len(images)} images."
+                )
         if labels is not None:
             labels = np.asarray(labels)
             if len(labels) != num_images:
@@ -82,6 +93,7 @@ class ImageGrid(keras.callbacks.Callback):
         self.seed = seed
         self.every = every
         self.images = images
+        self.targets = targets
         self.labels = labels
         self.summaries = SummaryWriter(log_dir)
 
@@ -107,7 +119,7 @@ class ImageGrid(keras.callbacks.Callback):
             "model": type(self.model).__name__,
             "seed": self.seed,
             "epoch": epoch,
-            "generated": "yes" if self.images is None else "every second row",
+            "generated": self._generated_part(),
             "Software": f"keras_genimg {__version__}",
         }
         with replace_when_complete(self.folder / f"epoch-{epoch:04d}.png") as partial:
@@ -117,13 +129,18 @@ class ImageGrid(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self.summaries.close()
 
+    def _generated_part(self):
+        if self.images is None:
+            return "yes"
+        return "every second row" if self.targets is None else "the second of every three rows"
+
     def _generated(self):
         labels = {} if self.labels is None else {"labels": self.labels}
         return image_grid(self.model.generate(self.num_images, seed=self.seed, **labels))
 
     def _before_and_after(self):
         """Rows of originals, each above the row of what the model makes of them."""
-        make = getattr(self.model, "reconstruct", None) or self.model.translate
+        make = getattr(self.model, "translate", None) or self.model.reconstruct
         after = np.asarray(make(self.images))
         before = self.images
         factor = after.shape[1] // before.shape[1]  # super-resolution: larger pixels, same size
@@ -131,9 +148,12 @@ class ImageGrid(keras.callbacks.Callback):
         columns = min(len(before), math.isqrt(2 * len(before) - 1) + 1)
         rows = -(-len(before) // columns)
         open_places = ((0, rows * columns - len(before)), (0, 0), (0, 0), (0, 0))
-        pairs = [
+        shown = [part for part in (before, after, self.targets) if part is not None]
+        channels = max(part.shape[-1] for part in shown)  # grey beside colour
+        shown = [part.repeat(channels // part.shape[-1], axis=-1) for part in shown]
+        parts = [
             np.pad(part, open_places, constant_values=1.0).reshape(rows, columns, *part.shape[1:])
-            for part in (before, after)
+            for part in shown
         ]
-        both = np.stack(pairs, axis=1)  # 2 x (rows, columns, ...) -> (rows, 2, columns, ...)
-        return image_grid(both.reshape(-1, *after.shape[1:]), columns=columns)
+        parts = np.stack(parts, axis=1)  # 2 or 3 x (rows, columns, ...) -> (rows, 2 or 3, columns, ...)
+        return image_grid(parts.reshape(-1, *shown[1].shape[1:]), columns=columns)

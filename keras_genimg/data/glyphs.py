@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["NUM_CLASSES", "SPLIT_SIZES", "draw_glyphs"]
+__all__ = ["NUM_CLASSES", "SPLIT_SIZES", "draw_glyphs", "uniform_numbers"]
 
 NUM_CLASSES = 10
 SPLIT_SIZES = {"train": 20_000, "test": 5_000}
@@ -72,7 +72,7 @@ def draw_glyphs(indices, split, image_size, channels):
     height, width = image_size
     side = float(min(height, width))
     labels = tf.cast(indices % NUM_CLASSES, tf.int32)
-    draws = iter(tf.unstack(_uniform(indices, NUM_DRAWS, DATA_SEED[split]), axis=1))  # (B,) each
+    draws = iter(tf.unstack(uniform_numbers(indices, NUM_DRAWS, DATA_SEED[split]), axis=1))  # (B,) each
 
     def draw(least_and_most):
         least, most = least_and_most
@@ -122,11 +122,19 @@ def _darken(colours, most):
     return colours * tf.minimum(1.0, most / (luma + 1e-6))[:, None]
 
 
-def _uniform(indices, count, key):
+def uniform_numbers(indices, count, key):
     """Hashes indices `(B,)` to `(B, count)` numbers in [0, 1), by SplitMix64.
 
     TensorFlow's stateless generators draw one stream per call; a picture needs a
     stream of its own whatever batch it falls in.
+
+    Args:
+        indices: integer tensor `(batch,)`.
+        count: int. Numbers a picture.
+        key: int of 64 bits. Another key gives other numbers.
+
+    Returns:
+        float32 tensor `(batch, count)`.
     """
     counter = tf.cast(indices, tf.uint64)[:, None] * np.uint64(count) + np.arange(
         1, count + 1, dtype=np.uint64

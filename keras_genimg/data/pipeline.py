@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.data.datasets import open_set
-from keras_genimg.data.python_calls import call_python
+from keras_genimg.data.passes import Passes
 from keras_genimg.errors import InputError
 
 __all__ = ["data_info", "load"]
@@ -24,6 +24,7 @@ def load(
     channels=None,
     drop_remainder=False,
     num_images=None,
+    num_frames=None,
     epochs=1,
     first_epoch=0,
 ):
@@ -34,10 +35,15 @@ def load(
             tensorflow-datasets (`"mnist"`, `"cifar10"`, `"lsun/church"`, ...), or the
             path of a folder of pictures: without labels, or one sub-folder a class.
             A folder in the working directory that is called like a set is `"./mnist"`.
+            Or a set of clips, in which a digit moves over a larger canvas and bounces off its
+            borders: "moving_glyphs", or "moving_mnist", made here of MNIST's digits of the
+            split (it is not the set of that name in tensorflow-datasets, which has two digits
+            a clip and a test split alone).
         split: str. For a set of tensorflow-datasets also a part: "train[:80%]".
         batch_size: int. The last batch of a pass may be smaller.
         image_size: int or tuple `(height, width)`. Pictures are cut around the centre
-            to this shape and resized. Default: as stored; 28 for "glyphs".
+            to this shape and resized. Default: as stored; 28 for "glyphs" and the
+            canvas of clips.
         with_labels: bool. Whether to give `(images, labels)` instead of images.
         shuffle_seed: int, optional. Pass number e over the set is in an order that
             depends on this seed and e alone. Default: the stored order in each pass.
@@ -46,15 +52,17 @@ def load(
         channels: 1 or 3, optional. Converts between grey and colour.
         drop_remainder: bool. Whether to leave out a last, smaller batch of a pass.
         num_images: int, optional. Uses only so many: the first ones, or evenly spread
-            ones of a folder. "glyphs" draws any number.
+            ones of a folder. "glyphs" and "moving_glyphs" draw any number.
+        num_frames: int, optional. Frames of a clip, 16 by default; for sets of clips alone.
         epochs: int, or None for endless. Passes in one iteration of the dataset, each
             batched by itself. Iterating again goes on with the passes that follow
             once an iteration has come to its end; an endless one always starts anew.
         first_epoch: int. Number of the first pass, for a training that is resumed.
 
     Returns:
-        `tf.data.Dataset` of float32 images `(batch, height, width, channels)`, or of
-        pairs of them and int32 labels `(batch,)`. Strategies shard it by its images.
+        `tf.data.Dataset` of float32 images `(batch, height, width, channels)`, clips
+        `(batch, frames, height, width, channels)`, or pairs of them and int32 labels
+        `(batch,)`. Strategies shard it by its images.
 
     Raises:
         InputError: if an argument cannot be used with this set.
@@ -69,7 +77,9 @@ def load(
     first_epoch = _integer("first_epoch", first_epoch, least=0)
     if shuffle_seed is not None:
         shuffle_seed = _integer("shuffle_seed", shuffle_seed, least=-(2**63))
-    info, open_reader = _open_checked(name, split, image_size, data_dir, channels, num_images)
+    info, open_reader = _open_checked(
+        name, split, image_size, data_dir, channels, num_images, num_frames
+    )
     if with_labels and info.num_classes is None:
         raise InputError(
             f"with_labels needs a set with labels. Received: with_labels={with_labels} for "
@@ -98,7 +108,7 @@ def load(
         dataset = tf.data.Dataset.counter(first_epoch).flat_map(one_pass)
     else:
         total = epochs * batches_per_pass
-        passes = _Passes(first_epoch, epochs)
+        passes = Passes(first_epoch, epochs)
         dataset = passes.numbers().flat_map(one_pass)
     dataset = dataset.map(read_batch, tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
@@ -112,15 +122,23 @@ def load(
 
 
 def data_info(
-    name, split="train", *, image_size=None, data_dir=None, channels=None, num_images=None
+    name,
+    split="train",
+    *,
+    image_size=None,
+    data_dir=None,
+    channels=None,
+    num_images=None,
+    num_frames=None,
 ):
     """Tells what `load` with the same arguments would give, without decoding images.
 
     Args: as in `load`.
 
     Returns:
-        `DataInfo(image_shape, num_images, num_classes)`. Of a folder, the images are
-        counted by their headers: one that breaks off further on is counted still.
+        `DataInfo(image_shape, num_images, num_classes)`; of a set of clips the shape of a
+        frame and the number of clips. Of a folder, the images are counted by their headers:
+        one that breaks off further on is counted still.
 
     Raises:
         InputError: if an argument cannot be used with this set.
@@ -129,10 +147,10 @@ def data_info(
     >>> data_info("glyphs", "test", image_size=32, channels=3)
     DataInfo(image_shape=(32, 32, 3), num_images=5000, num_classes=10)
     """
-    return _open_checked(name, split, image_size, data_dir, channels, num_images)[0]
+    return _open_checked(name, split, image_size, data_dir, channels, num_images, num_frames)[0]
 
 
-def _open_checked(name, split, image_size, data_dir, channels, num_images):
+def _open_checked(name, split, image_size, data_dir, channels, num_images, num_frames):
     if image_size is not None:
         image_size = image_size if isinstance(image_size, (tuple, list)) else (image_size,) * 2
         if len(image_size) != 2:
@@ -144,6 +162,8 @@ def _open_checked(name, split, image_size, data_dir, channels, num_images):
         raise InputError(f"channels must be 1 or 3. Received: channels={channels!r}")
     if num_images is not None:
         num_images = _integer("num_images", num_images, least=1)
+    if num_frames is not None:
+        num_frames = _integer("num_frames", num_frames, least=1)
     return open_set(
         name,
         split,
@@ -151,6 +171,7 @@ def _open_checked(name, split, image_size, data_dir, channels, num_images):
         channels=channels,
         num_images=num_images,
         data_dir=data_dir,
+        num_frames=num_frames,
     )
 
 
@@ -162,38 +183,3 @@ def _integer(argument, value, least):
         rule = {1: "a positive integer", 0: "an integer of at least 0"}.get(least, "an integer")
         raise InputError(f"{argument} must be {rule}. Received: {argument}={value!r}") from None
     return operator.index(value)
-
-
-class _Passes:
-    """Remembers which pass an iteration of the dataset starts with.
-
-    An iteration counts when its last batch has been handed over. Keras looks at one
-    batch ahead of training under a strategy, and drops it: were the start counted,
-    one replica and several would see different orders. (They still may in a set of
-    only a few batches, which a strategy fetches whole for that look.)
-    """
-
-    def __init__(self, first, epochs):
-        self.next = first
-        self.epochs = epochs
-
-    def numbers(self):
-        start = tf.data.Dataset.range(1).map(
-            lambda _: tf.ensure_shape(call_python(lambda: self.next, [], tf.int64, True), ())
-        )
-        return start.flat_map(lambda first: tf.data.Dataset.range(first, first + self.epochs))
-
-    def count(self, dataset, total):
-        def advance():
-            self.next += self.epochs
-            return self.next
-
-        def hand_over(number, batch):
-            tf.cond(
-                tf.equal(number, total - 1),
-                lambda: call_python(advance, [], tf.int64, stateful=True),
-                lambda: tf.constant(0, tf.int64),
-            )
-            return batch
-
-        return dataset.enumerate().map(hand_over)

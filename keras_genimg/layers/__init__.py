@@ -1,18 +1,26 @@
 """Layers that the networks and models are built of."""
 
 from keras_genimg.layers.batch_normalization import BatchNormalization
+from keras_genimg.layers.bicubic_resize import BicubicResize
 from keras_genimg.layers.conditional_batch_normalization import ConditionalBatchNormalization
 from keras_genimg.layers.dropout import Dropout
+from keras_genimg.layers.instance_normalization import InstanceNormalization
 from keras_genimg.layers.minibatch_standard_deviation import MinibatchStandardDeviation
+from keras_genimg.layers.motion_walk import MotionWalk
+from keras_genimg.layers.picture_pool import PicturePool
 from keras_genimg.layers.sampling import Sampling
 from keras_genimg.layers.spectral_normalization import SpectralNormalization
 from keras_genimg.layers.vector_quantizer import VectorQuantizer
 
 __all__ = [
     "BatchNormalization",
+    "BicubicResize",
     "ConditionalBatchNormalization",
     "Dropout",
+    "InstanceNormalization",
     "MinibatchStandardDeviation",
+    "MotionWalk",
+    "PicturePool",
     "Sampling",
     "SpectralNormalization",
     "VectorQuantizer",

@@ -25,11 +25,13 @@ from keras_genimg.losses.likelihood import (
     gaussian_log_likelihood,
     importance_weighted_bound,
 )
+from keras_genimg.losses.perceptual import content_loss
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
     "RELATIVISTIC_LOSSES",
     "bernoulli_log_likelihood",
+    "content_loss",
     "discretized_logistic_log_likelihood",
     "gaussian_kl",
     "gaussian_log_likelihood",

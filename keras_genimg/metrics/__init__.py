@@ -21,6 +21,10 @@ from keras_genimg.metrics.sample_metrics import (
     get_metrics,
     update_metrics,
 )
+from keras_genimg.metrics.similarity import (
+    peak_signal_to_noise_ratio,
+    structural_similarity,
+)
 
 __all__ = [
     "CodesUsed",
@@ -41,6 +45,8 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "nearest_training_images",
+    "peak_signal_to_noise_ratio",
     "precision_recall_density_coverage",
+    "structural_similarity",
     "update_metrics",
 ]

@@ -2,10 +2,26 @@
 
 from keras_genimg.models.cnn_classifier import CNNClassifier
 from keras_genimg.models.conditional_gan import ConditionalGAN
+from keras_genimg.models.cyclegan import CycleGAN
 from keras_genimg.models.gan import GAN
+from keras_genimg.models.pix2pix import Pix2Pix
+from keras_genimg.models.sequence_gan import SequenceGAN
+from keras_genimg.models.super_resolution_gan import SuperResolutionGAN
 from keras_genimg.models.vae import VAE
 from keras_genimg.models.vq_vae import VQVAE
 from keras_genimg.models.wgan import WGAN
 from keras_genimg.models.wgan_gp import WGANGP
 
-__all__ = ["CNNClassifier", "ConditionalGAN", "GAN", "VAE", "VQVAE", "WGAN", "WGANGP"]
+__all__ = [
+    "CNNClassifier",
+    "ConditionalGAN",
+    "CycleGAN",
+    "GAN",
+    "Pix2Pix",
+    "SequenceGAN",
+    "SuperResolutionGAN",
+    "VAE",
+    "VQVAE",
+    "WGAN",
+    "WGANGP",
+]

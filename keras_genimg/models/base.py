@@ -302,8 +302,10 @@ class ImageModel(keras.Model):
         )
         steps = -(-num_images // batch_size)
         bar = keras.utils.Progbar(steps) if verbose == 1 or (verbose == "auto" and steps > 20) else None
-        images = np.empty((num_images, *self.image_shape), "float32")
+        images = None
         for step, batch in enumerate(batches):
+            if images is None:  # what is made may be sequences, of any length
+                images = np.empty((num_images, *batch.shape[1:]), "float32")
             images[step * batch_size : step * batch_size + len(batch)] = batch
             if bar:
                 bar.update(step + 1)

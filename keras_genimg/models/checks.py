@@ -54,7 +54,8 @@ def adopt_network(role, network, input_shape, output_shapes):
         input_shape: tuple without the batch axis; of a network with several inputs, a
             list of `keras.KerasTensor`s.
         output_shapes: list of the shapes it must return, without the batch axis; a
-            string is the name of a size that the network chooses.
+            string is the name of a size that the network chooses. None for whatever the
+            network returns.
 
     Returns:
         The network, built.
@@ -78,6 +79,8 @@ def adopt_network(role, network, input_shape, output_shapes):
         raise InputError(
             f"{role} must take inputs of shape {takes}. It answered: {_first_reason(error)}"
         ) from error
+    if output_shapes is None:
+        return network
     made = [("batch", *output.shape[1:]) for output in keras.tree.flatten(outputs)]
     wanted = [("batch", *shape) for shape in output_shapes]
     if len(made) != len(wanted) or not all(map(_fits, made, wanted)):

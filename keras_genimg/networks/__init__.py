@@ -9,13 +9,19 @@ from keras_genimg.networks.conditional_dcgan import (
 from keras_genimg.networks.dcgan import dcgan_discriminator, dcgan_generator
 from keras_genimg.networks.dcgan5 import dcgan5_discriminator, dcgan5_generator
 from keras_genimg.networks.mlp import mlp_decoder, mlp_discriminator, mlp_encoder, mlp_generator
+from keras_genimg.networks.patchgan import patchgan_discriminator
 from keras_genimg.networks.resnet import resnet_discriminator, resnet_generator
 from keras_genimg.networks.shapes import check_count, check_image_shape
+from keras_genimg.networks.super_resolution import check_scale, super_resolution_generator
+from keras_genimg.networks.translation import residual_translator
+from keras_genimg.networks.unet import unet
+from keras_genimg.networks.video import video_discriminator
 
 __all__ = [
     "check_conditioning",
     "check_count",
     "check_image_shape",
+    "check_scale",
     "conditional_dcgan_discriminator",
     "conditional_dcgan_generator",
     "conv_decoder",
@@ -28,8 +34,13 @@ __all__ = [
     "mlp_discriminator",
     "mlp_encoder",
     "mlp_generator",
+    "patchgan_discriminator",
+    "residual_translator",
     "resnet_discriminator",
     "resnet_generator",
+    "super_resolution_generator",
+    "unet",
+    "video_discriminator",
     "vq_decoder",
     "vq_encoder",
 ]

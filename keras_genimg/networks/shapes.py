@@ -2,7 +2,7 @@
 
 from keras_genimg.errors import InputError
 
-__all__ = ["check_count", "check_image_shape", "halvings"]
+__all__ = ["check_count", "check_image_shape", "check_same_size", "halvings"]
 
 SMALLEST, LARGEST, STEP = 16, 256, 4
 
@@ -15,13 +15,14 @@ def check_count(name, value, minimum=1):
     return value
 
 
-def check_image_shape(image_shape, default_networks=True):
+def check_image_shape(image_shape, default_networks=True, name="image_shape"):
     """Checks an image shape and returns it as a tuple of ints.
 
     Args:
         image_shape: (height, width, channels).
         default_networks: bool. Whether the shape must also fit the networks of
             this package: height and width multiples of 4 from 16 to 256.
+        name: string. What the shape is called in messages.
 
     Returns:
         tuple (height, width, channels).
@@ -37,8 +38,8 @@ def check_image_shape(image_shape, default_networks=True):
         right = False
     if not right:
         raise InputError(
-            "image_shape must be (height, width, channels), three positive integers. "
-            f"Received: image_shape={image_shape!r}."
+            f"{name} must be (height, width, channels), three positive integers. "
+            f"Received: {name}={image_shape!r}."
         )
     if default_networks:
         nearest = tuple(
@@ -52,6 +53,22 @@ def check_image_shape(image_shape, default_networks=True):
                 f"Received: {shape[0]}x{shape[1]}."
             )
     return shape
+
+
+def check_same_size(source_shape, image_shape):
+    """Returns `source_shape` as a tuple if the default networks can make pictures of
+    `image_shape` of it: of the same height and width.
+
+    Raises:
+        InputError: a shape that is none, or of another height or width.
+    """
+    source_shape = check_image_shape(source_shape, name="source_shape")
+    if source_shape[:2] != tuple(image_shape[:2]):
+        raise InputError(
+            "The default networks translate pictures into pictures of the same height and width. "
+            f"Received: {source_shape[0]}x{source_shape[1]} and {image_shape[0]}x{image_shape[1]}."
+        )
+    return source_shape
 
 
 def halvings(image_shape, smallest=7, levels=None):

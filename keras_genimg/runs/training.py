@@ -27,6 +27,7 @@ from keras_genimg.runs.folder import (
     read_record,
     write_json,
 )
+from keras_genimg.runs.pairs import check_pair, damaged, in_pairs, pair_arguments
 
 __all__ = ["train"]
 
@@ -35,6 +36,8 @@ DEFAULTS = {
     "data_dir": None,
     "image_size": None,
     "channels": None,
+    "damage": None,
+    "data_b": None,
     "batch_size": 64,
     "epochs": 15,
     "steps_per_epoch": None,
@@ -44,6 +47,12 @@ DEFAULTS = {
     "evaluate_every": None,
     "features": None,
     "set": {},
+}
+# What some models have instead; a clip is many pictures.
+DEFAULTS_OF = {
+    "sequence_gan": {"data": "moving_glyphs", "batch_size": 32},
+    "pix2pix": {"damage": "mask"},
+    "cyclegan": {"batch_size": 16},  # four networks, and each generator works three times a step
 }
 SAMPLES = 10_000  # of an evaluation, as many as the test splits of the small sets hold
 # What may differ when a run is resumed: none of it changes what an epoch does.
@@ -84,7 +93,7 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
     first_epoch = found[1] if found else 0
     # One endless stream: its place depends on the number of steps alone, so that a resumed
     # run sees what the unbroken one would have seen.
-    first_pass, done = divmod(first_epoch * steps, full_pass)
+    first_pass = first_epoch * steps // full_pass
     data = load(
         settings["data"],
         batch_size=batch_size,
@@ -93,8 +102,12 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
         drop_remainder=True,
         epochs=None,
         first_epoch=first_pass,
+        num_frames=getattr(model, "num_frames", None),
         **source,
-    ).skip(done)
+    )
+    data = in_pairs(
+        data, settings, info.image_shape, batch_size, first_epoch * steps, first_pass * full_pass
+    )
 
     record = describe_run(name, model, settings, info, strategy)
     callbacks = _callbacks(model, folder, settings)
@@ -174,7 +187,7 @@ def _settings(name, given, folder, resume, overwrite):
                 f"{folder} exists; --resume goes on with it, --overwrite replaces it, "
                 "--output RUN names another folder."
             )
-        return {**DEFAULTS, **given}
+        return {**DEFAULTS, **DEFAULTS_OF.get(name, {}), **given}
     check_run(folder)
     record = read_record(folder)
     if record["model"] != name:
@@ -196,6 +209,7 @@ def _settings(name, given, folder, resume, overwrite):
 def _make_model(class_name, settings, info):
     """The model, from what the data says and what --set says."""
     model_class = getattr(models, class_name)
+    check_pair(model_class, settings)
     of_model = _parameters(model_class.__init__)
     of_compile = _parameters(model_class.compile) | {
         "run_eagerly", "steps_per_execution", "jit_compile"
@@ -207,6 +221,7 @@ def _make_model(class_name, settings, info):
             f"compile ({', '.join(sorted(of_compile))}). Received: {', '.join(unknown)}."
         )
     arguments = {"image_shape": info.image_shape, "seed": settings["seed"]}
+    arguments.update(pair_arguments(settings, info.image_shape))
     if model_class.needs_labels:
         if info.num_classes is None:
             raise InputError(
@@ -255,8 +270,19 @@ def _callbacks(model, folder, settings):
     if _shows(model) == "generate":
         labels = _grid_labels(model.num_classes) if model.needs_labels else None
         number = 64 if labels is None else len(labels)
+        if len(model.element_shape) == 4:
+            number = 10  # clips, a row each
         callbacks.append(
             ImageGrid(samples, num_images=number, seed=settings["seed"], labels=labels)
+        )
+    elif hasattr(model, "downsample"):
+        pictures = _held_out(settings, 18)
+        low = model.downsample(pictures)
+        callbacks.append(ImageGrid(samples, images=low, targets=pictures))
+    elif settings["damage"]:
+        pictures = _held_out(settings, 18)
+        callbacks.append(
+            ImageGrid(samples, images=damaged(pictures, settings), targets=pictures)
         )
     elif _shows(model) == "reconstruct":
         callbacks.append(ImageGrid(samples, images=_held_out(settings, 32)))

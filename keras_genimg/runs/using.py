@@ -12,23 +12,28 @@ from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.metrics import features_for
-from keras_genimg.runs.folder import load_run, write_json
+from keras_genimg.runs.folder import load_run, read_record, write_json
+from keras_genimg.runs.pairs import evaluation_pairs
 from keras_genimg.version import __version__
 
 __all__ = ["evaluate", "export", "generate"]
 
 
-def generate(folder, count, seed=None, labels=None, output=None, format=None):
+def generate(
+    folder, count, seed=None, labels=None, output=None, format=None, num_frames=None
+):
     """Makes pictures with a run's model and writes them.
 
     Args:
         folder: path of the run folder.
-        count: int. Number of pictures.
+        count: int. Number of pictures or clips.
         seed: int, optional.
         labels: list of int, repeated in turn up to `count`; conditional models, which
             make all their classes in turn by default.
         output: path, or None for `generated` in the run folder.
-        format: `"png"`, `"npz"` or `"gif"`; by the ending of `output` if None.
+        format: `"png"`, `"npz"` or `"gif"`; by the ending of `output` if None. Clips are
+            strips in a PNG, and play together in a GIF.
+        num_frames: int, optional. Frames a clip, by default as many as the model is trained on.
     """
     model = load_run(folder)
     ending = os.path.splitext(output or "")[1].lstrip(".").lower()
@@ -43,6 +48,12 @@ def generate(folder, count, seed=None, labels=None, output=None, format=None):
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     given = {} if labels is None else {"labels": labels}
+    frames = {} if num_frames is None else {"num_frames": num_frames}
+    if frames and not hasattr(model, "num_frames"):
+        raise InputError(
+            f"A number of frames is for models of clips. Received: {num_frames} for a run of "
+            f"{type(model).__name__}."
+        )
     notes = {"model": type(model).__name__, "seed": seed, "generated": "yes",
              "Software": f"keras_genimg {__version__}"}
     if format == "png" and not as_grid:
@@ -52,25 +63,27 @@ def generate(folder, count, seed=None, labels=None, output=None, format=None):
                 f"Received: {output}, which holds files."
             )
         with replace_when_complete(output, folder=True) as partial:
-            _write_pictures(partial, model, count, seed, notes, **given)
+            _write_pictures(partial, model, count, seed, notes, **given, **frames)
     else:
-        images = model.generate(count, seed=seed, **given)
+        images = model.generate(count, seed=seed, **given, **frames)
         with replace_when_complete(output) as partial:
             if format == "npz":
                 np.savez_compressed(partial, images=plotting.to_uint8(images), seed=seed, **given)
             elif format == "gif":
-                plotting.save_gif(partial, images, scale=4)
+                plotting.save_gif(partial, images, scale=4 if images.ndim == 4 else 2)
             else:
                 plotting.save_png(partial, plotting.image_grid(images), notes, scale=2)
     print(output)
 
 
-def _write_pictures(folder, model, count, seed, notes, **labels):
-    """One PNG a picture, made and written in batches."""
+def _write_pictures(folder, model, count, seed, notes, **given):
+    """One PNG a picture, or a strip a clip, made and written in batches."""
     bar = keras.utils.Progbar(count, unit_name="image") if sys.stdout.isatty() else None
     done = 0
-    for images in model.generate_batches(count, seed=seed, **labels):
+    for images in model.generate_batches(count, seed=seed, **given):
         for index, image in enumerate(plotting.to_uint8(images), start=done):
+            if image.ndim == 4:
+                image = plotting.image_grid(image[None])  # (T, h, w, c) -> a row of frames
             plotting.save_png(os.path.join(folder, f"{index:06d}.png"), image, notes)
         done += len(images)
         if bar:
@@ -97,7 +110,8 @@ def evaluate(
     """
     model = load_run(folder)
     height, width, channels = model.image_shape
-    settings = {"image_size": (height, width), "channels": channels, "data_dir": data_dir}
+    settings = {"image_size": (height, width), "channels": channels, "data_dir": data_dir,
+                "num_frames": getattr(model, "num_frames", None)}
     results = {"data": data, "split": split}
     if metrics:
         features = features or features_for(data, model.image_shape)
@@ -119,8 +133,10 @@ def evaluate(
     else:
         if not model.compiled:
             model.compile()
+        trained = {**read_record(folder)["settings"], "data_dir": data_dir}
         images = load(data, split, batch_size=100, with_labels=model.needs_labels,
-                      num_images=count, **settings)
+                      num_images=count, drop_remainder=bool(trained.get("data_b")), **settings)
+        images = evaluation_pairs(images, trained, split, model.image_shape, 100, count, seed)
         values = model.evaluate(images, verbose=0, return_dict=True)
         results["count"] = count or data_info(data, split, **settings).num_images
     results["metrics"] = {name: float(value) for name, value in values.items()}

@@ -166,3 +166,19 @@ def test_model_must_be_able_to_paint(tmp_path, images):
 
     with pytest.raises(InputError, match="Received: Mute"):
         fit(Mute(), 1, ImageGrid(tmp_path, images=images))
+
+
+def test_targets_are_a_third_row(tmp_path):
+    images = np.linspace(-1, 1, 5 * 2 * 2, dtype="float32").reshape(5, 2, 2, 1)
+    targets = images[::-1] / 2
+    fit(Painter(), 1, ImageGrid(tmp_path, images=images, targets=targets))
+    white = np.ones((3, 2, 2, 1), "float32")
+    parts = (images, -images, targets)
+    rows = [part[:4] for part in parts] + [np.concatenate([part[4:], white]) for part in parts]
+    grid = image_grid(np.concatenate(rows), columns=4)
+    np.testing.assert_array_equal(pixels(tmp_path / "epoch-0001.png"), expected(grid))
+    with Image.open(tmp_path / "epoch-0001.png") as image:
+        assert image.text["generated"] == "the second of every three rows"
+    for given in ({"images": images}, {}):
+        with pytest.raises(InputError, match="one picture for each of images. Received: 4 targets"):
+            ImageGrid(tmp_path, targets=targets[:4], **given)

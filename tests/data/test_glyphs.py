@@ -24,7 +24,7 @@ def splitmix64(counter, key):
 def test_random_numbers_are_splitmix64():
     # The first outputs for seed 1234567, as published with the reference implementation.
     assert [splitmix64(i, 1234567) for i in (1, 2)] == [6457827717110365317, 3203168211198807973]
-    numbers = glyphs._uniform(tf.constant([0, 5, 2**40], tf.int64), 3, 1234567).numpy()
+    numbers = glyphs.uniform_numbers(tf.constant([0, 5, 2**40], tf.int64), 3, 1234567).numpy()
     expected = [[(splitmix64(3 * i + j, 1234567) >> 40) / 2**24 for j in (1, 2, 3)]
                 for i in (0, 5, 2**40)]  # fmt: skip
     np.testing.assert_array_equal(numbers, np.array(expected, "float32"))
@@ -32,7 +32,7 @@ def test_random_numbers_are_splitmix64():
 
 def test_random_numbers_are_uniform_and_independent():
     indices = tf.range(20_000, dtype=tf.int64)
-    numbers = glyphs._uniform(indices, 4, glyphs.DATA_SEED["train"]).numpy()
+    numbers = glyphs.uniform_numbers(indices, 4, glyphs.DATA_SEED["train"]).numpy()
     np.testing.assert_allclose(numbers.mean(0), 0.5, atol=0.01)
     np.testing.assert_allclose(numbers.var(0), 1 / 12, atol=0.003)
     correlation = np.corrcoef(np.concatenate([numbers[:-1], numbers[1:]], axis=1).T)
