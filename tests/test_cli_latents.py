@@ -5,21 +5,22 @@ import json
 import keras
 import numpy as np
 import pytest
-from cases import smooth_pictures
+from cases import SHAPE, smooth_pictures
 from PIL import Image
 from test_cli import SMALL, refused
 
-from keras_genimg import latents, plotting
+from keras_genimg import GAN, ConditionalGAN, latents, plotting
 from keras_genimg.cli import main
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Runs of one step, of models without labels and with."""
+    """What is read of the runs of two untrained models, without labels and with."""
     root = tmp_path_factory.mktemp("runs")
-    for name in ("gan", "conditional_gan"):
-        train = ["train", name, *SMALL[:-1], "1", "--epochs", "1", "--output", str(root / name)]
-        assert main([*train, "--set", "latent_dim=6"]) == 0
+    models = {"gan": GAN(SHAPE, 6, networks="mlp"), "conditional_gan": ConditionalGAN(SHAPE, 10, 6)}
+    for name, model in models.items():
+        model.save(root / name / "model.keras")
+        (root / name / "run.json").write_text("{}")
     return root
 
 

@@ -57,7 +57,7 @@ def two_workers(worker_folder):
         )
     try:
         for process in processes:
-            _, errors = process.communicate(timeout=400)
+            _, errors = process.communicate(timeout=900)
             assert process.returncode == 0, errors[-3000:]
     finally:
         for process in processes:

@@ -38,8 +38,8 @@ def invert(
     mask=None,
     labels=None,
     num_steps=300,
-    learning_rate=0.1,
-    prior_weight=1e-4,
+    learning_rate=0.2,
+    prior_weight=0.01,
     num_starts=4,
     batch_size=32,
     seed=None,
@@ -61,7 +61,8 @@ def invert(
         labels: integers `(n,)`, for conditional models: the class of each picture.
         num_steps: int. Updates of each latent.
         learning_rate: float. Rate of Adam at the start.
-        prior_weight: float. More of it gives likelier pictures that fit less well.
+        prior_weight: float. More of it gives likelier pictures that fit less well. A little
+            also helps the search, which otherwise strays far from what the model knows.
         num_starts: int. Searches a picture, each from a latent of its own.
         batch_size: int. Pictures searched for at once, times `num_starts`.
         seed: int, optional. Makes the starts repeatable.

@@ -45,6 +45,8 @@ class CycleGAN(TranslationModel):
             pictures of two shapes need it.
         pool_size: int. Earlier translations of each kind that are kept for the
             discriminators (`layers.PicturePool`); 0 for none.
+        residual_blocks: int. Of each default generator: more for pictures larger than 32x32
+            (the paper has 6 at 128x128).
         generator_a_to_b: `keras.Model` of one's own, G.
         generator_b_to_a: `keras.Model` of one's own, F.
         discriminator_a: `keras.Model` of one's own, pictures of A to logits
@@ -82,6 +84,7 @@ class CycleGAN(TranslationModel):
         cycle_weight=10.0,
         identity_weight=0.5,
         pool_size=50,
+        residual_blocks=3,
         generator_a_to_b=None,
         generator_b_to_a=None,
         discriminator_a=None,
@@ -112,11 +115,12 @@ class CycleGAN(TranslationModel):
         self.loss_name = loss
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
 
+        self.residual_blocks = blocks = check_count("residual_blocks", residual_blocks, minimum=0)
         # name -> what it takes, what it makes, how the default is made
         patches = ("rows", "columns", 1)
         expected = {
-            "generator_a_to_b": (a, b, lambda name: residual_translator(a, b, name=name)),
-            "generator_b_to_a": (b, a, lambda name: residual_translator(b, a, name=name)),
+            "generator_a_to_b": (a, b, lambda name: residual_translator(a, b, 16, blocks, name)),
+            "generator_b_to_a": (b, a, lambda name: residual_translator(b, a, 16, blocks, name)),
             "discriminator_a": (a, patches, lambda name: _patchgan(a, name)),
             "discriminator_b": (b, patches, lambda name: _patchgan(b, name)),
         }
@@ -319,6 +323,7 @@ class CycleGAN(TranslationModel):
             "cycle_weight": self.cycle_weight,
             "identity_weight": self.identity_weight,
             "pool_size": self.pool_size,
+            "residual_blocks": self.residual_blocks,
             "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
             **{
                 name: serialize(getattr(self, name)) if own else None

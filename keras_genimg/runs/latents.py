@@ -10,6 +10,7 @@ from keras_genimg.data import load
 from keras_genimg.data.pictures import fit_picture
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
+from keras_genimg.latents.checks import latent_dim_of
 from keras_genimg.models.checks import check_seed
 from keras_genimg.networks import check_count
 from keras_genimg.runs.folder import load_run
@@ -47,6 +48,7 @@ def interpolate(folder, count, steps, method="linear", seed=None, labels=None, o
             of latents and pictures; `interpolation.png` in the run folder for None.
     """
     model = load_run(folder)
+    latent_dim_of(model)  # raises where a model has none
     seed = check_seed(seed)
     check_count("count", count)
     given = _labels(model, labels, count)
