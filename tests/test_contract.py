@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from cases import (
     MODELS,
+    SGD_RATES,
     SHAPE,
     clips_of,
     compile_with_sgd,
@@ -293,10 +294,9 @@ def test_two_fits_other_optimizers_and_line_by_line(name):
 def three_steps(name, **compiled):
     keras.utils.set_random_seed(1)
     model = MODELS[name]()
-    rates = {"vae": 1e-4}
     names = model.default_optimizers()
     model.compile(
-        **{key: keras.optimizers.SGD(rates.get(name, 0.01)) for key in names}, **compiled
+        **{key: keras.optimizers.SGD(SGD_RATES.get(name, 0.01)) for key in names}, **compiled
     )
     losses = []
     recorder = keras.callbacks.LambdaCallback(
@@ -326,7 +326,7 @@ def test_several_steps_in_one_execution(name):
     for steps in (1, 4):
         keras.utils.set_random_seed(1)
         model = MODELS[name]()
-        rate = 1e-4 if name == "vae" else 0.01
+        rate = SGD_RATES.get(name, 0.01)
         optimizers = {key: keras.optimizers.SGD(rate) for key in model.default_optimizers()}
         model.compile(**optimizers, steps_per_execution=steps)
         history = model.fit(dataset(smooth_pictures(32), model, 8), verbose=0).history
