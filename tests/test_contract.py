@@ -316,8 +316,10 @@ def test_xla_and_eager_execution_give_the_same(name):
     assert np.abs(plain[0] - plain[2]).max() > 0
     np.testing.assert_allclose(compiled, plain, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(eager, plain, rtol=1e-3, atol=1e-3)
-    for weight, expected in zip(other.get_weights(), model.get_weights()):
-        np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-4)
+    for weight, expected in zip(other.weights, model.weights):
+        # A pool holds pictures, which a generator makes of what differs by a rounding.
+        atol = 5e-3 if "picture_pool" in weight.path else 1e-4
+        np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=atol)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -611,7 +613,10 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
         labels = np.array([3, 0, 0, 2, 1])
         expected["generate/images"] = model.generate(5, labels, seed=7)
         assert np.abs(expected["generate/images"] - pictures).max() > 1e-3
-        expected["discriminate/logits"] = model.discriminator([images, labels])
+        logits, class_logits = model.judge(images, labels)
+        expected["discriminate/logits"] = logits
+        if class_logits is not None:
+            expected["discriminate/class_logits"] = class_logits
     if name in TRANSLATORS:
         translations = model.translate(sources_of(model))
         expected |= {f"{key}/images": translations for key in ("translate", "serving_default")}

@@ -16,9 +16,6 @@ from keras_genimg import InputError, distribution
 
 HERE = pathlib.Path(__file__).parent
 TOLERANCE = 2e-4
-# Over several steps CycleGAN blows rounding up: the absolute errors have gradients of one size
-# however small they are, and the normalisation of a flat picture divides by next to nothing.
-SMOOTH = [name for name in MODELS if name != "cyclegan"]
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +74,13 @@ def assert_same(weights, history, other_weights, other_history):
         np.testing.assert_allclose(other_history[name], history[name], rtol=2e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", MODELS)
 def test_two_replicas_equal_one(name, one_replica, mirrored, pictures):
     weights, history = one_replica[name]
     assert_same(weights, history, *train(name, pictures, mirrored))
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", MODELS)
 def test_two_workers_equal_one_replica(name, one_replica, two_workers):
     weights, history = one_replica[name]
     for arrays in two_workers:
@@ -92,17 +89,6 @@ def test_two_workers_equal_one_replica(name, one_replica, two_workers):
             key.split("/log_")[1]: arrays[key] for key in arrays if key.startswith(f"{name}/log_")
         }
         assert_same(weights, history, own, logs)
-
-
-def test_steps_of_cyclegan_are_the_same_on_two_replicas(mirrored, pictures):
-    """Two small steps, so that rounding has no time to grow; the second takes from a full pool."""
-    one, two = (
-        train("cyclegan", pictures[:27], strategy, epochs=1, rate=2e-5)
-        for strategy in (None, mirrored)
-    )
-    assert_same(*one, *two)
-    start = [np.array(weight) for weight in MODELS["cyclegan"]().weights]
-    assert max(np.abs(a - b).max() for a, b in zip(one[0], start)) > 0.1  # the pools are filled
 
 
 def test_workers_go_by_the_figures_of_the_chief(two_workers, worker_folder):
@@ -123,7 +109,7 @@ def test_the_training_that_is_compared_moves_the_weights(name, one_replica, pict
     assert max(moved) > 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", MODELS)
 def test_an_uneven_last_batch_is_exact_too(name, mirrored, pictures):
     # 22 pictures in batches of 16: the last batch gives the two replicas different shares.
     one = train(name, pictures[:27], batch_size=16, epochs=1)
