@@ -40,7 +40,8 @@ def structural_similarity(real_images, fake_images):
     """Mean over the picture of the likeness of local brightness, contrast and structure.
 
     Gaussian windows of 11x11 pixels with a deviation of 1.5, k1 = 0.01, k2 = 0.03, windows
-    that lie in the picture alone, mean over the channels: as `tf.image.ssim` has it.
+    that lie in the picture alone, mean over the channels: as `tf.image.ssim` has it. The
+    figure is that of pictures in [0, 1] or of 8 bits: black is 0.
 
     Args:
         real_images: array `(n, height, width, channels)` in [-1, 1], 11 pixels a side or more.
@@ -62,7 +63,8 @@ def structural_similarity(real_images, fake_images):
 
 
 def _compare(function, real_images, fake_images, smallest=1):
-    real, fake = _checked_pair(real_images, fake_images, smallest)
+    # From [-1, 1] to [0, 2]: SSIM compares means, which must be counted from black.
+    real, fake = (images + 1.0 for images in _checked_pair(real_images, fake_images, smallest))
     parts = [
         function(real[start : start + BATCH], fake[start : start + BATCH], max_val=DATA_RANGE)
         for start in range(0, len(real), BATCH)

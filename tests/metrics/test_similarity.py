@@ -13,11 +13,12 @@ FAKE = np.clip(REAL + RNG.normal(0, [[[[0.05]]], [[[0.1]]], [[[0.2]]], [[[0.4]]]
 
 
 def ssim_of(real, fake):
-    """One channel of one picture, window by window, from Eq. 13 of Wang et al."""
+    """One channel of one picture, window by window, from Eq. 13 of Wang et al., on [0, 1]."""
+    real, fake = (real + 1) / 2, (fake + 1) / 2
     offsets = np.arange(11) - 5
     weights = np.exp(-(offsets**2) / (2 * 1.5**2))
     weights = np.outer(weights, weights) / weights.sum() ** 2
-    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # of a range of 2
+    c1, c2 = 0.01**2, 0.03**2
     values = []
     for i in range(real.shape[0] - 10):
         for j in range(real.shape[1] - 10):
