@@ -20,9 +20,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from shared import distance_to_test
 
 import keras_genimg as kg
-from keras_genimg.metrics import FrechetDistance, as_stored
+from keras_genimg.metrics import as_stored
 
 TURNS = 20  # epochs of the tutorial
 DATA, SAMPLES, SEED = "fashion_mnist", 10_000, 0
@@ -118,9 +119,7 @@ def main():
     options.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(SEED)
 
-    metric = FrechetDistance(DATA)
-    for images in kg.load(DATA, "test", batch_size=500):
-        metric.update_state(real_images=images.numpy())
+    metric = distance_to_test(DATA)
 
     # An epoch of the tutorial, whose last batch is smaller; ours: the command line's 15 epochs
     # of 937 steps, in as many turns.

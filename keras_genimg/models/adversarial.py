@@ -12,7 +12,7 @@ from keras_genimg.networks import check_count
 from keras_genimg.optimizers import Adam
 from keras_genimg.placement import device_of, run_on, scope
 
-__all__ = ["AdversarialModel", "adam_pair"]
+__all__ = ["AdversarialModel", "adam_pair", "serialized_loss"]
 
 
 def _uniform_noise(batch, shape, seed):
@@ -32,6 +32,13 @@ def adam_pair(learning_rate, beta_1, beta_2=0.999):
         name: Adam(learning_rate, beta_1=beta_1, beta_2=beta_2)
         for name in ("generator_optimizer", "discriminator_optimizer")
     }
+
+
+def serialized_loss(loss):
+    """The argument `loss` of a model for its configuration: its name, or two functions."""
+    if isinstance(loss, str):
+        return loss
+    return [keras.saving.serialize_keras_object(function) for function in loss]
 
 
 class AdversarialModel(ImageModel):
@@ -163,13 +170,16 @@ class AdversarialModel(ImageModel):
 
     def update_ema_generator(self):
         """w_ema = d w_ema + (1 - d) w, with d rising to `ema_decay` over the first steps."""
-        if self.ema_generator is None:
-            return
+        if self.ema_generator is not None:
+            self.move_average(self.ema_generator, self.generator)
+
+    def move_average(self, copy, network):
+        """Moves the weights of a generating network's averaged copy towards those it has now."""
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)
         decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
-        for average, weight in zip(self.ema_generator.weights, self.generator.weights):
-            # In place: three passes over the weights where an assignment takes four.
-            with scope(self.devices["generator"]):
+        with scope(self.devices["generator"]):
+            for average, weight in zip(copy.weights, network.weights):
+                # In place: three passes over the weights where an assignment takes four.
                 average.value.assign_sub((1.0 - decay) * (average.value - weight.value))
 
     def get_config(self):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import AdversarialModel, adam_pair
+from keras_genimg.models.adversarial import AdversarialModel, adam_pair, serialized_loss
 from keras_genimg.models.checks import check_number
 from keras_genimg.networks import (
     check_conditioning,
@@ -224,11 +224,10 @@ class ConditionalGAN(AdversarialModel):
         return generate, [latents, self.labels_spec()]
 
     def get_config(self):
-        loss, serialize = self.loss_name, keras.saving.serialize_keras_object
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
             "conditioning": self.conditioning,
-            "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
+            "loss": serialized_loss(self.loss_name),
             "classifier_weight": self.classifier_weight,
         }

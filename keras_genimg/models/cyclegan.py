@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_genimg.errors import InputError
 from keras_genimg.layers import PicturePool
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import adam_pair
+from keras_genimg.models.adversarial import adam_pair, serialized_loss
 from keras_genimg.models.checks import adopt_network, check_number
 from keras_genimg.models.translation import TranslationModel
 from keras_genimg.networks import (
@@ -314,17 +314,15 @@ class CycleGAN(TranslationModel):
         }
 
     def get_config(self):
-        loss, serialize = self.loss_name, keras.saving.serialize_keras_object
-        config = super().get_config()
-        del config["source_shape"]  # that is image_shape
+        serialize = keras.saving.serialize_keras_object
         return {
-            **config,
+            **super().get_config(),
             "image_shape_b": list(self.image_shape_b),
             "cycle_weight": self.cycle_weight,
             "identity_weight": self.identity_weight,
             "pool_size": self.pool_size,
             "residual_blocks": self.residual_blocks,
-            "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
+            "loss": serialized_loss(self.loss_name),
             **{
                 name: serialize(getattr(self, name)) if own else None
                 for name, own in self.own_networks.items()

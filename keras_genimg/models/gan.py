@@ -13,7 +13,7 @@ from keras_genimg.losses import (
     get_adversarial_loss,
     r1_penalty,
 )
-from keras_genimg.models.adversarial import AdversarialModel, adam_pair
+from keras_genimg.models.adversarial import AdversarialModel, adam_pair, serialized_loss
 from keras_genimg.models.checks import check_number
 from keras_genimg.networks import (
     check_image_shape,
@@ -246,11 +246,10 @@ class GAN(AdversarialModel):
         return diff_augment(images, batch, self.seed_generator.next(), self.augment)
 
     def get_config(self):
-        loss, serialize = self.loss_name, keras.saving.serialize_keras_object
         return {
             **super().get_config(),
             "networks": self.networks,
-            "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
+            "loss": serialized_loss(self.loss_name),
             "r1_weight": self.r1_weight,
             "augment": self.augment,
             "spectral_normalization": self.spectral_normalization,

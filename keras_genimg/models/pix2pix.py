@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import adam_pair
+from keras_genimg.models.adversarial import adam_pair, serialized_loss
 from keras_genimg.models.checks import adopt_network, check_number
-from keras_genimg.models.translation import TranslationModel
+from keras_genimg.models.translation import TranslationModel, scores
 from keras_genimg.networks import check_image_shape, patchgan_discriminator, unet
 
 __all__ = ["Pix2Pix"]
@@ -110,7 +110,7 @@ class Pix2Pix(TranslationModel):
 
         # 2. One step of D, which sees x as well (Eq. 1):
         #    descend -log D(x, y) - log(1 - D(x, G(x))), or what `loss` has in its place.
-        scores = {}
+        judged = {}
         if self.adversarial_weight:
             with tf.GradientTape() as tape:
                 real_logits = self.discriminator([inputs, targets], training=True)  # (B, h', w', 1)
@@ -120,7 +120,7 @@ class Pix2Pix(TranslationModel):
             weights = self.discriminator.trainable_variables
             gradients = tape.gradient(shared_loss, weights)
             self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
-            scores = self.scores(d_loss, real_logits, fake_logits)
+            judged = scores(d_loss, real_logits, fake_logits)
 
         # 3. One step of G through the updated D (Eq. 4, in the form that does not saturate):
         #    descend -log D(x, G(x)) + lambda E||y - G(x)||_1.
@@ -135,30 +135,21 @@ class Pix2Pix(TranslationModel):
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
 
         # 4. Logs.
-        return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **scores)
+        return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **judged)
 
     def test_step(self, data):
         """The losses on pairs that were not trained on, without an update."""
         inputs, targets, batch = self.unpack(data)
         outputs = self.generator(inputs, training=False)
         l1_loss = tf.reduce_mean(tf.abs(targets - outputs))
-        g_loss, scores = self.l1_weight * l1_loss, {}
+        g_loss, judged = self.l1_weight * l1_loss, {}
         if self.adversarial_weight:
             real_logits = self.discriminator([inputs, targets], training=False)
             fake_logits = self.discriminator([inputs, outputs], training=False)
             g_loss += self.adversarial_weight * self.generator_loss(fake_logits)
             d_loss = self.discriminator_loss(real_logits, fake_logits)
-            scores = self.scores(d_loss, real_logits, fake_logits)
-        return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **scores)
-
-    @staticmethod
-    def scores(d_loss, real_logits, fake_logits):
-        """What D logs."""
-        return {
-            "d_loss": d_loss,
-            "real_score": tf.reduce_mean(tf.sigmoid(real_logits)),
-            "fake_score": tf.reduce_mean(tf.sigmoid(fake_logits)),
-        }
+            judged = scores(d_loss, real_logits, fake_logits)
+        return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **judged)
 
     def signatures(self):
         def discriminate(images, targets):
@@ -169,12 +160,13 @@ class Pix2Pix(TranslationModel):
         return {**super().signatures(), "discriminate": (discriminate, specs)}
 
     def get_config(self):
-        loss, serialize = self.loss_name, keras.saving.serialize_keras_object
+        serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
+            "source_shape": list(self.source_shape),
             "l1_weight": self.l1_weight,
             "adversarial_weight": self.adversarial_weight,
-            "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
+            "loss": serialized_loss(self.loss_name),
             **{
                 name: serialize(getattr(self, name)) if own else None
                 for name, own in self.own_networks.items()

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_genimg import distribution
 from keras_genimg.layers import MotionWalk
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import AdversarialModel, adam_pair
+from keras_genimg.models.adversarial import AdversarialModel, adam_pair, serialized_loss
 from keras_genimg.models.base import ImageModel, latent_seed
 from keras_genimg.models.checks import adopt_network
 from keras_genimg.networks import (
@@ -304,13 +304,8 @@ class SequenceGAN(AdversarialModel):
 
     def update_ema_generator(self):
         super().update_ema_generator()
-        if self.ema_walk is None:
-            return
-        step = tf.cast(self.generator_optimizer.iterations, tf.float32)
-        decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
-        for average, weight in zip(self.ema_walk.weights, self.walk.weights):
-            with scope(self.devices["generator"]):
-                average.value.assign_sub((1.0 - decay) * (average.value - weight.value))
+        if self.ema_walk is not None:
+            self.move_average(self.ema_walk, self.walk)
 
     def clips_spec(self):
         """The `tf.TensorSpec` of a batch of clips, named `images`."""
@@ -334,7 +329,7 @@ class SequenceGAN(AdversarialModel):
         return generate, [content, noise]
 
     def get_config(self):
-        loss, serialize = self.loss_name, keras.saving.serialize_keras_object
+        serialize = keras.saving.serialize_keras_object
         return {
             **ImageModel.get_config(self),  # not of a model with one latent_dim and discriminator
             "num_frames": self.num_frames,
@@ -344,6 +339,6 @@ class SequenceGAN(AdversarialModel):
                 role: serialize(getattr(self, role)) if own else None
                 for role, own in self.own_networks.items()
             },
-            "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
+            "loss": serialized_loss(self.loss_name),
             "ema_decay": self.ema_decay,
         }

@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from keras_genimg.layers import BicubicResize
 from keras_genimg.losses import content_loss, get_adversarial_loss
-from keras_genimg.models.adversarial import adam_pair
+from keras_genimg.models.adversarial import adam_pair, serialized_loss
 from keras_genimg.models.checks import adopt_network, check_number
-from keras_genimg.models.translation import TranslationModel
+from keras_genimg.models.translation import TranslationModel, scores
 from keras_genimg.networks import (
     check_image_shape,
     check_scale,
@@ -196,26 +196,15 @@ class SuperResolutionGAN(TranslationModel):
         return {**super().signatures(), "discriminate": (discriminate, [self.images_spec()])}
 
     def get_config(self):
-        loss, serialize = self.loss_name, keras.saving.serialize_keras_object
-        config = super().get_config()
-        del config["source_shape"]  # it follows from image_shape and scale
+        serialize = keras.saving.serialize_keras_object
         own_generator, own_discriminator = self.own_networks
         content = self.content_network
         return {
-            **config,
+            **super().get_config(),
             "scale": self.scale,
             "adversarial_weight": self.adversarial_weight,
             "content_network": None if content is None else serialize(content),
             "generator": serialize(self.generator) if own_generator else None,
             "discriminator": serialize(self.discriminator) if own_discriminator else None,
-            "loss": loss if isinstance(loss, str) else [serialize(function) for function in loss],
+            "loss": serialized_loss(self.loss_name),
         }
-
-
-def scores(d_loss, real_logits, fake_logits):
-    """The logs of the discriminator."""
-    return {
-        "d_loss": d_loss,
-        "real_score": tf.reduce_mean(tf.sigmoid(real_logits)),
-        "fake_score": tf.reduce_mean(tf.sigmoid(fake_logits)),
-    }

@@ -3,9 +3,19 @@
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
+from keras_genimg.models.adversarial import AdversarialModel
 from keras_genimg.models.base import ImageModel
 
-__all__ = ["TranslationModel"]
+__all__ = ["TranslationModel", "scores"]
+
+
+def scores(d_loss, real_logits, fake_logits):
+    """The logs of the discriminator."""
+    return {
+        "d_loss": d_loss,
+        "real_score": tf.reduce_mean(tf.sigmoid(real_logits)),
+        "fake_score": tf.reduce_mean(tf.sigmoid(fake_logits)),
+    }
 
 
 class TranslationModel(ImageModel):
@@ -28,29 +38,9 @@ class TranslationModel(ImageModel):
     def element_shape(self):
         return self.source_shape
 
-    def compile(
-        self, generator_optimizer=None, discriminator_optimizer=None, *, learning_rate=None, **kwargs
-    ):
-        """Sets the two optimizers and how steps are executed, as `GAN.compile` does.
-
-        Args:
-            generator_optimizer: Keras optimizer, its name, or None for the paper's.
-            discriminator_optimizer: likewise.
-            learning_rate: float, optional. Rate of the paper's optimizers.
-            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, as
-                `ImageModel.compile` has them.
-        """
-        optimizers = {
-            "generator_optimizer": generator_optimizer,
-            "discriminator_optimizer": discriminator_optimizer,
-        }
-        self._compile(optimizers, learning_rate, **kwargs)
-
-    def optimized_weights(self):
-        return {
-            "generator_optimizer": self.generator.trainable_variables,
-            "discriminator_optimizer": self.discriminator.trainable_variables,
-        }
+    # Two networks and two optimizers, as where pictures are made of noise.
+    compile = AdversarialModel.compile
+    optimized_weights = AdversarialModel.optimized_weights
 
     def call(self, images, training=False):
         """What the generator makes of pictures `(n, *source_shape)`: `(n, *image_shape)`."""
@@ -89,6 +79,3 @@ class TranslationModel(ImageModel):
     def deterministic_signature(self):
         # In one ONNX graph an output may not be called as an input is.
         return (lambda images: {"translations": self.call(images)}), [self.source_spec()]
-
-    def get_config(self):
-        return {**super().get_config(), "source_shape": list(self.source_shape)}

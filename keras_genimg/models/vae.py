@@ -218,7 +218,8 @@ class VAE(ImageModel):
 
     def freed(self, z_mean, z_log_var, batch):
         """The KL term with `free_bits`: a sum over dimensions of what each counts, a scalar."""
-        terms = 0.5 * (tf.square(z_mean) + tf.exp(z_log_var) - 1.0 - z_log_var)  # (B, latent_dim)
+        flat = (tf.reshape(each, (-1, 1)) for each in (z_mean, z_log_var))  # a row a dimension
+        terms = tf.reshape(gaussian_kl(*flat), tf.shape(z_mean))  # (B, latent_dim)
         # Means over the global batch, before the maximum is taken.
         means = distribution.sum_over_replicas(tf.reduce_sum(terms, axis=0))
         means /= tf.cast(batch.global_size, means.dtype)
