@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from shared import Rows, distance, distance_to_test, samples, train
+from shared import Rows, add_policy, distance, distance_to_test, samples, train
 
 import keras_genimg as kg
 
@@ -37,7 +37,9 @@ def main():
     parser.add_argument("--measurements", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("few_pictures"))
+    add_policy(parser)
     options = parser.parse_args()
+    keras.config.set_dtype_policy(options.policy)
     metric, table = distance_to_test(DATA), Rows(options.output)
     images, held_out = (next(iter(kg.load(DATA, split, batch_size=PICTURES)))
                         for split in ("train", "test"))

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from shared import Rows, distance, distance_to_test, train
+from shared import Rows, add_policy, distance, distance_to_test, train
 
 import keras_genimg as kg
 from keras_genimg.layers import BicubicResize
@@ -72,7 +72,9 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vq-vae", metavar="RUN", help="run folder whose decoder comes first")
     parser.add_argument("--output", type=Path, default=Path("super_resolution"))
+    add_policy(parser)
     options = parser.parse_args()
+    keras.config.set_dtype_policy(options.policy)
     images = next(iter(kg.load(DATA, "test", batch_size=options.count, num_images=options.count)))
     images = images.numpy()
     metric, table = distance_to_test(DATA), Rows(options.output)

@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from shared import Rows, train
+from shared import Rows, add_policy, train
 
 import keras_genimg as kg
 from keras_genimg.data import damage, damaged_pairs
@@ -171,6 +171,7 @@ def main():
         command.add_argument("--rate", type=float, default=rate, help="learning rate")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--output", type=Path, default=Path("translation"))
+        add_policy(command)
         command.set_defaults(run=run)
         if run is unpaired:
             command.add_argument("--usps", type=Path, required=True, metavar="FOLDER")
@@ -182,6 +183,7 @@ def main():
             command.add_argument("--batch-size", type=int, default=64)
             command.add_argument("--sets", nargs="+", choices=list(KINDS), default=list(KINDS))
     options = parser.parse_args()
+    keras.config.set_dtype_policy(options.policy)
     options.run(options)
 
 

@@ -107,6 +107,7 @@ def dcgan_discriminator(
     widest=256,
     kernel_size=4,
     momentum=0.9,
+    epsilon=1e-3,
     dropout=0.0,
     normalization=True,
     levels=None,
@@ -123,6 +124,7 @@ def dcgan_discriminator(
         widest: int. Most filters in a layer.
         kernel_size: int.
         momentum: float. Of the batch normalisation (none after the first layer).
+        epsilon: float. Of the batch normalisation, added to the variance.
         dropout: float. Rate after each layer.
         normalization: bool. Whether there is batch normalisation.
         levels: int, optional. Convolutions; by default as many as leave no side
@@ -162,7 +164,7 @@ def dcgan_discriminator(
         )
         x = normalize(convolution)(x)
         if normalized:
-            x = BatchNormalization(momentum=momentum)(x)
+            x = BatchNormalization(momentum=momentum, epsilon=epsilon)(x)
         x = layers.LeakyReLU(0.2)(x)
         if dropout:
             x = Dropout(dropout)(x)

@@ -127,12 +127,30 @@ def test_the_papers_optimizers():
     # Our own networks take more.
     default = small(generator=None, discriminator=None)
     default.compile()
-    assert float(default.generator_optimizer.learning_rate) == pytest.approx(5e-4)
+    assert float(default.generator_optimizer.learning_rate) == pytest.approx(1e-3)
+    assert float(default.discriminator_optimizer.learning_rate) == pytest.approx(2e-4)
+    assert default.generator_optimizer.epsilon < 1e-12  # it stands under a root
     wgan.compile(learning_rate=1e-3)
     assert float(wgan.discriminator_optimizer.learning_rate) == pytest.approx(1e-3)
     wgan.fit(smooth_pictures(6), batch_size=6, verbose=0)
     assert int(wgan.discriminator_optimizer.iterations) == 3
     assert int(wgan.generator_optimizer.iterations) == 1
+
+
+def test_a_clipped_default_critic_still_sees_shapes():
+    """Batch normalisation lets through what differs, however small its clipped scale makes it."""
+    wgan = small(generator=None, discriminator=None)
+    for weight in wgan.discriminator.trainable_variables:
+        weight.assign(tf.clip_by_value(weight, -0.01, 0.01))
+    images = tf.constant(smooth_pictures(32))
+    critic = keras.Model(
+        wgan.discriminator.input,
+        [x.output for x in wgan.discriminator.layers if isinstance(x, BatchNormalization)],
+    )
+    outputs = critic(images, training=True)
+    assert len(outputs) >= 1
+    for values in outputs:  # of the scale: by Keras's epsilon less than a tenth of it
+        assert 0.005 < float(tf.math.reduce_std(values)) <= 0.011
 
 
 # ------------------------------------------------------ n_critic updates of one batch
