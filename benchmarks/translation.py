@@ -1,13 +1,16 @@
 """What CycleGAN keeps of a digit, and what Pix2Pix gives back of a damaged picture.
 
     TFDS_DATA_DIR=... python benchmarks/translation.py cyclegan --usps FOLDER --output /tmp/translation
+    TFDS_DATA_DIR=... python benchmarks/translation.py cyclegan --output /tmp/translation   # glyphs
     TFDS_DATA_DIR=... python benchmarks/translation.py pix2pix --output /tmp/translation
 
 `cyclegan`: `CycleGAN` between MNIST and USPS (FOLDER holds zip.train.gz and zip.test.gz, one digit a
 line: its class, then 16x16 values from -1 to 1), both at 28x28. The share of test digits whose
 translation is read as their class by a classifier of the target set, trained on that set's training
 pictures alone; beside it the share of the untranslated digits that the same classifier reads right,
-and of the target's own test digits.
+and of the target's own test digits. Without FOLDER the sets are two styles of the built-in glyphs,
+upright sans-serif fonts and italic ones with serifs. A second classifier tells the sets apart: the
+share of translations, and of the untranslated, that it takes for the target's.
 
 `pix2pix`: `Pix2Pix` on Fashion-MNIST and CIFAR-10 for each kind of `data.damage`: PSNR and SSIM of
 its output on the test pictures, of its input, and of the output of the same network trained by
@@ -27,11 +30,16 @@ import tensorflow as tf
 from shared import Rows, add_policy, train
 
 import keras_genimg as kg
-from keras_genimg.data import damage, damaged_pairs
+from keras_genimg.data import damage, damaged_pairs, glyphs
 from keras_genimg.metrics import peak_signal_to_noise_ratio, structural_similarity
 
 KINDS = {"fashion_mnist": ("mask", "noise"), "cifar10": ("mask", "noise", "grey")}
 SHAPE = (28, 28, 1)
+SHARES = ("translated", "untranslated", "target", "taken_for_target", "untranslated_taken")
+STYLES = {
+    "upright": ("DejaVuSans", "DejaVuSans-Bold", "cmss10"),
+    "italic": ("STIXGeneralItalic", "cmti10"),
+}
 
 
 def whole_set(name, split, **arguments):
@@ -51,6 +59,15 @@ def usps(folder, split, layout):
         images = tf.image.resize(images, (20, 20), "bicubic")
         images = tf.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), constant_values=-1.0)
     return np.clip(images, -1.0, 1.0), table[:, 0].astype("int32")
+
+
+def style(fonts, split, count):
+    """Glyphs of some of the fonts, and their labels: those whose first random number falls there."""
+    indices, places = np.arange(count, dtype="int64"), [glyphs.FONTS.index(font) for font in fonts]
+    draws = glyphs.uniform_numbers(indices, glyphs.NUM_DRAWS, glyphs.DATA_SEED[split])[:, 0]
+    indices = indices[np.isin((draws.numpy() * len(glyphs.FONTS)).astype("int32"), places)]
+    images, labels = glyphs.draw_glyphs(tf.constant(indices), split, SHAPE[:2], SHAPE[2])
+    return images.numpy().astype("float32") / 127.5 - 1.0, labels.numpy()
 
 
 def classifier_of(images, labels, epochs, seed):
@@ -76,43 +93,72 @@ def endless(images, batch_size, seed):
 
 
 def unpaired(options):
-    sets = {
-        "MNIST": [whole_set("mnist", split) for split in ("train", "test")],
-        "USPS": [usps(options.usps, split, options.layout) for split in ("train", "test")],
-    }
-    classifiers = {
+    if options.usps:
+        sets = {
+            "MNIST": [whole_set("mnist", split) for split in ("train", "test")],
+            "USPS": [usps(options.usps, split, options.layout) for split in ("train", "test")],
+        }
+    else:
+        counts = {"train": 60_000, "test": 20_000}
+        sets = {
+            name: [style(fonts, split, count) for split, count in counts.items()]
+            for name, fonts in STYLES.items()
+        }
+    training = [splits[0] for splits in sets.values()]
+    readers = {
         name: classifier_of(*splits[0], options.classifier_epochs, options.seed)
         for name, splits in sets.items()
     }
+    # Which of the two sets a picture is of, from as many of each.
+    fewest = min(len(images) for images, _ in training)
+    telling = classifier_of(
+        np.concatenate([images[:fewest] for images, _ in training]),
+        np.repeat([0, 1], fewest), options.classifier_epochs, options.seed,
+    )
+    keras.config.set_dtype_policy(options.policy)
     keras.utils.set_random_seed(options.seed)
     model = kg.CycleGAN(SHAPE, seed=options.seed)
     model.compile(learning_rate=options.rate)
     batches = iter(
         tf.data.Dataset.zip(
-            *(endless(splits[0][0], options.batch_size, options.seed) for splits in sets.values())
+            *(endless(images, options.batch_size, options.seed) for images, _ in training)
         ).prefetch(4)
     )
-    table = Rows(options.output / f"cyclegan_{options.layout}_{options.seed}")
+    names = list(sets)
+    run = f"cyclegan_{options.layout if options.usps else 'glyphs'}_{options.seed}"
+    table = Rows(options.output / run)
     seconds, steps = 0.0, options.steps // options.measurements
     for measurement in range(1, options.measurements + 1):
         seconds += train(model, batches, steps)
-        for source, target, reverse in (("MNIST", "USPS", False), ("USPS", "MNIST", True)):
+        for reverse in (False, True):
+            source, target = names[::-1] if reverse else names
             images, labels = sets[source][1]
-            reader = classifiers[target]
+            translated, side = model.translate(images, reverse=reverse), names.index(target)
             table.append({
                 "direction": f"{source} to {target}",
                 "step": measurement * steps,
                 "seconds": seconds,
-                "translated": kept(reader, model.translate(images, reverse=reverse), labels),
-                "untranslated": kept(reader, images, labels),
-                "target": kept(reader, *sets[target][1]),
+                "translated": kept(readers[target], translated, labels),
+                "untranslated": kept(readers[target], images, labels),
+                "target": kept(readers[target], *sets[target][1]),
+                "taken_for_target": kept(telling, translated, side),
+                "untranslated_taken": kept(telling, images, side),
             })
             print(table.rows[-1], flush=True)
-    model.save(options.output / "cyclegan.keras")
-    print("\n| direction | steps | seconds | class kept | untranslated | the target's own digits |")
-    print("|---|---|---|---|---|---|")
+    model.save(options.output / run / "model.keras")
+    for reverse in (False, True):  # columns: digits 0 to 9 before and after, twice
+        images, labels = sets[names[reverse]][1]
+        chosen = images[np.concatenate([np.flatnonzero(labels == digit)[:2] for digit in range(10)])]
+        rows = np.stack([chosen, model.translate(chosen, reverse=reverse)])
+        kg.plotting.save_png(
+            options.output / run / f"{names[reverse]}.png",
+            kg.plotting.image_grid(rows.reshape(-1, *SHAPE), columns=len(chosen)), scale=2,
+        )
+    print("\n| direction | steps | seconds | class kept | untranslated | the target's own digits "
+          "| taken for the target's | untranslated |")
+    print("|---|---|---|---|---|---|---|---|")
     for row in table.rows[-2 * options.measurements :]:
-        shares = " | ".join(f"{100 * row[key]:.1f} %" for key in ("translated", "untranslated", "target"))
+        shares = " | ".join(f"{100 * row[key]:.1f} %" for key in SHARES)
         print(f"| {row['direction']} | {row['step']} | {row['seconds']:.0f} | {shares} |")
 
 
@@ -125,6 +171,7 @@ def likeness(images, targets):
 
 def paired(options):
     table = Rows(options.output / "pix2pix")
+    keras.config.set_dtype_policy(options.policy)
     for name in options.sets:
         targets, _ = whole_set(name, "test")
         for kind in KINDS[name]:
@@ -174,7 +221,7 @@ def main():
         add_policy(command)
         command.set_defaults(run=run)
         if run is unpaired:
-            command.add_argument("--usps", type=Path, required=True, metavar="FOLDER")
+            command.add_argument("--usps", type=Path, metavar="FOLDER")
             command.add_argument("--layout", choices=("resized", "padded"), default="resized")
             command.add_argument("--batch-size", type=int, default=16)
             command.add_argument("--classifier-epochs", type=int, default=3)
@@ -183,7 +230,6 @@ def main():
             command.add_argument("--batch-size", type=int, default=64)
             command.add_argument("--sets", nargs="+", choices=list(KINDS), default=list(KINDS))
     options = parser.parse_args()
-    keras.config.set_dtype_policy(options.policy)
     options.run(options)
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import SHAPE, smooth_pictures
+from cases import SHAPE, smooth_pictures, train
 
 from keras_genimg import GAN, WGANGP, ConditionalGAN, InputError
 from keras_genimg.placement import on_devices
@@ -43,6 +43,25 @@ def test_placement_changes_no_weight_line_by_line():
         placed = trained("r1", eagerly=True)
     for mine, other in zip(placed.weights, alone.weights):
         np.testing.assert_allclose(mine, other, atol=2e-5, err_msg=mine.path)
+
+
+@pytest.mark.parametrize("name", ["cyclegan", "pix2pix", "sequence_gan", "super_resolution_gan"])
+def test_models_of_several_networks_and_of_pairs_are_placed_likewise(name):
+    places = []
+
+    class Places(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            for layer in (layer for layer in self.model.layers if layer.weights):
+                side = "generator" if "generator" in layer.name or "walk" in layer.name else None
+                side = "discriminator" if "discriminator" in layer.name else side
+                places.extend((side, short(weight.value.device)) for weight in layer.weights if side)
+
+    alone, _ = train(name, smooth_pictures(8), batch_size=4, epochs=1)
+    with on_devices(**CPUS):
+        placed, _ = train(name, smooth_pictures(8), batch_size=4, epochs=1, callbacks=[Places()])
+    for mine, other in zip(placed, alone):
+        np.testing.assert_allclose(mine, other, atol=2e-5)
+    assert set(places) == set(CPUS.items())
 
 
 def short(device):

@@ -1,18 +1,18 @@
-"""Keras plumbing of models with a generator and a discriminator."""
+"""Keras plumbing of models that make pictures of noise, against a discriminator."""
 
 import keras
 import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.errors import InputError
-from keras_genimg.models.base import ImageModel, latent_seed
-from keras_genimg.models.checks import adopt_network, check_number
+from keras_genimg.models.base import latent_seed
+from keras_genimg.models.checks import check_number
 from keras_genimg.models.critic_updates import check_step_batch
+from keras_genimg.models.two_players import TwoPlayerModel
 from keras_genimg.networks import check_count
-from keras_genimg.optimizers import Adam
-from keras_genimg.placement import device_of, run_on, scope
+from keras_genimg.placement import scope
 
-__all__ = ["AdversarialModel", "adam_pair", "serialized_loss"]
+__all__ = ["AdversarialModel"]
 
 
 def _uniform_noise(batch, shape, seed):
@@ -26,22 +26,7 @@ NOISES = {
 }
 
 
-def adam_pair(learning_rate, beta_1, beta_2=0.999):
-    """An Adam for each network: a dict of optimizers by attribute name."""
-    return {
-        name: Adam(learning_rate, beta_1=beta_1, beta_2=beta_2)
-        for name in ("generator_optimizer", "discriminator_optimizer")
-    }
-
-
-def serialized_loss(loss):
-    """The argument `loss` of a model for its configuration: its name, or two functions."""
-    if isinstance(loss, str):
-        return loss
-    return [keras.saving.serialize_keras_object(function) for function in loss]
-
-
-class AdversarialModel(ImageModel):
+class AdversarialModel(TwoPlayerModel):
     """Two networks, two optimizers, noise, and a copy of the generator that averages.
 
     Subclasses call `adopt_networks` and write `train_step` and `test_step`.
@@ -61,7 +46,6 @@ class AdversarialModel(ImageModel):
             raise InputError(f"noise must be one of {', '.join(NOISES)}. Received: {noise!r}.")
         self.noise = noise
         self.ema_generator = None
-        self.devices = {}
 
     def adopt_networks(self, networks, defaults, ema_decay, discriminator_outputs=((1,),)):
         """Sets `generator` and `discriminator`, checked, and the copy of the generator.
@@ -87,44 +71,10 @@ class AdversarialModel(ImageModel):
             "discriminator", images, discriminator_outputs
         )
         for (role, takes, makes), network, make in zip(expected, networks, defaults):
-            self.devices[role] = device_of(role)  # None outside `placement.on_devices`
-            with scope(self.devices[role]):
-                network = make() if network is None else network
-                network = adopt_network(role, network, takes, makes)
-            run_on(self.devices[role], network)
-            setattr(self, role, network)
+            self.adopt(role, network, make, takes, makes)
         with scope(self.devices["generator"]):
             self.start_ema_generator(ema_decay)
         self.built = True
-
-    def compile(
-        self, generator_optimizer=None, discriminator_optimizer=None, *, learning_rate=None, **kwargs
-    ):
-        """Sets the two optimizers and how steps are executed.
-
-        Args:
-            generator_optimizer: Keras optimizer, its name, or None for the paper's.
-            discriminator_optimizer: likewise.
-            learning_rate: float, optional. Rate of the paper's optimizers; a pair (rate
-                of the generator, rate of the discriminator) for two time scales
-                (Heusel et al., 2017, https://arxiv.org/abs/1706.08500).
-            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, as
-                `ImageModel.compile` has them.
-        """
-        optimizers = {
-            "generator_optimizer": generator_optimizer,
-            "discriminator_optimizer": discriminator_optimizer,
-        }
-        if isinstance(learning_rate, (tuple, list)):
-            if len(learning_rate) != 2 or any(optimizers.values()):
-                raise InputError(
-                    "learning_rate may be a pair, the generator's and the discriminator's, of the "
-                    f"default optimizers. Received: learning_rate={learning_rate!r}."
-                )
-            for name, rate in zip(optimizers, learning_rate):
-                optimizers[name] = self.default_optimizers(check_number("learning_rate", rate))[name]
-            learning_rate = None
-        self._compile(optimizers, learning_rate, **kwargs)
 
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """As `keras.Model.fit`, on batches of n_critic times the pictures of one update.
@@ -139,15 +89,6 @@ class AdversarialModel(ImageModel):
                 is shared out.)
         """
         return super().fit(x, y, check_step_batch(self, x, batch_size), *args, **kwargs)
-
-    def optimized_weights(self):
-        return {
-            "generator_optimizer": self.generator.trainable_variables,
-            "discriminator_optimizer": self.discriminator.trainable_variables,
-        }
-
-    def optimizer_devices(self):
-        return {f"{role}_optimizer": device for role, device in self.devices.items()}
 
     def start_ema_generator(self, decay):
         """Makes the copy of the generator whose weights are moving averages.

@@ -4,8 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import AdversarialModel, adam_pair, serialized_loss
+from keras_genimg.models.adversarial import AdversarialModel
 from keras_genimg.models.checks import check_number
+from keras_genimg.models.two_players import adam_pair, serialized_loss
 from keras_genimg.networks import (
     check_conditioning,
     check_count,

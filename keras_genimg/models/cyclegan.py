@@ -1,14 +1,16 @@
 """CycleGAN: translation between two sets of pictures without pairs."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
 from keras_genimg.layers import PicturePool
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import adam_pair, serialized_loss
-from keras_genimg.models.checks import adopt_network, check_number
+from keras_genimg.models.checks import check_number
 from keras_genimg.models.translation import TranslationModel
+from keras_genimg.models.two_players import adam_pair, serialized_loss
 from keras_genimg.networks import (
     check_count,
     check_image_shape,
@@ -126,8 +128,8 @@ class CycleGAN(TranslationModel):
         }
         self.own_networks = {name: network is not None for name, network in networks.items()}
         for name, (takes, makes, make) in expected.items():
-            network = make(name) if networks[name] is None else networks[name]
-            setattr(self, name, adopt_network(name, network, takes, [makes]))
+            side = "generator" if "generator" in name else "discriminator"
+            self.adopt(name, networks[name], functools.partial(make, name), takes, [makes], side)
 
         self.pool_size = check_count("pool_size", pool_size, minimum=0)
         self.pool_a = self.pool_b = None

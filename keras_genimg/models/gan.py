@@ -13,8 +13,9 @@ from keras_genimg.losses import (
     get_adversarial_loss,
     r1_penalty,
 )
-from keras_genimg.models.adversarial import AdversarialModel, adam_pair, serialized_loss
+from keras_genimg.models.adversarial import AdversarialModel
 from keras_genimg.models.checks import check_number
+from keras_genimg.models.two_players import adam_pair, serialized_loss
 from keras_genimg.networks import (
     check_image_shape,
     dcgan5_discriminator,

@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import adam_pair, serialized_loss
-from keras_genimg.models.checks import adopt_network, check_number
+from keras_genimg.models.checks import check_number
 from keras_genimg.models.translation import TranslationModel, scores
+from keras_genimg.models.two_players import adam_pair, serialized_loss
 from keras_genimg.networks import check_image_shape, patchgan_discriminator, unet
 
 __all__ = ["Pix2Pix"]
@@ -80,14 +80,16 @@ class Pix2Pix(TranslationModel):
         self.own_networks = {
             "generator": generator is not None, "discriminator": discriminator is not None
         }
-        if generator is None:
-            generator = unet(source_shape, image_shape, seed=seed)
-        if discriminator is None:
-            discriminator = patchgan_discriminator(image_shape, source_shape)
-        self.generator = adopt_network("generator", generator, source_shape, [image_shape])
-        pair = [keras.KerasTensor((None, *shape)) for shape in (source_shape, image_shape)]
-        logits = [("rows", "columns", 1)]
-        self.discriminator = adopt_network("discriminator", discriminator, pair, logits)
+        self.adopt(
+            "generator", generator, lambda: unet(source_shape, image_shape, seed=seed),
+            source_shape, [image_shape],
+        )
+        self.adopt(
+            "discriminator", discriminator,
+            lambda: patchgan_discriminator(image_shape, source_shape),
+            [keras.KerasTensor((None, *shape)) for shape in (source_shape, image_shape)],
+            [("rows", "columns", 1)],
+        )
         self.built = True
 
     @property

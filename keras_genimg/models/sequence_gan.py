@@ -6,9 +6,9 @@ import tensorflow as tf
 from keras_genimg import distribution
 from keras_genimg.layers import MotionWalk
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import AdversarialModel, adam_pair, serialized_loss
+from keras_genimg.models.adversarial import AdversarialModel
 from keras_genimg.models.base import ImageModel, latent_seed
-from keras_genimg.models.checks import adopt_network
+from keras_genimg.models.two_players import adam_pair, serialized_loss
 from keras_genimg.networks import (
     check_count,
     check_image_shape,
@@ -16,7 +16,7 @@ from keras_genimg.networks import (
     dcgan_generator,
     video_discriminator,
 )
-from keras_genimg.placement import device_of, run_on, scope
+from keras_genimg.placement import scope
 
 __all__ = ["SequenceGAN"]
 
@@ -99,12 +99,8 @@ class SequenceGAN(AdversarialModel):
             ("clip_discriminator", clip_discriminator,
              lambda: video_discriminator(shape, num_frames), self.element_shape, (1,)),
         ):  # fmt: skip
-            place = "discriminator" if "discriminator" in role else "generator"
-            self.devices[place] = device_of(place)  # None outside `placement.on_devices`
-            with scope(self.devices[place]):
-                network = adopt_network(role, make() if network is None else network, takes, [makes])
-            run_on(self.devices[place], network)
-            setattr(self, role, network)
+            side = "discriminator" if "discriminator" in role else "generator"
+            self.adopt(role, network, make, takes, [makes], side)
         with scope(self.devices["generator"]):
             self.start_ema_generator(ema_decay)
         self.built = True

@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from keras_genimg.layers import BicubicResize
 from keras_genimg.losses import content_loss, get_adversarial_loss
-from keras_genimg.models.adversarial import adam_pair, serialized_loss
 from keras_genimg.models.checks import adopt_network, check_number
 from keras_genimg.models.translation import TranslationModel, scores
+from keras_genimg.models.two_players import adam_pair, serialized_loss
 from keras_genimg.networks import (
     check_image_shape,
     check_scale,
@@ -92,12 +92,14 @@ class SuperResolutionGAN(TranslationModel):
         self.loss_name = loss
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
         self.own_networks = (generator is not None, discriminator is not None)
-        if generator is None:
-            generator = super_resolution_generator(image_shape, scale)
-        if discriminator is None:
-            discriminator = dcgan_discriminator(image_shape)
-        self.generator = adopt_network("generator", generator, low_shape, [image_shape])
-        self.discriminator = adopt_network("discriminator", discriminator, image_shape, [(1,)])
+        self.adopt(
+            "generator", generator, lambda: super_resolution_generator(image_shape, scale),
+            low_shape, [image_shape],
+        )
+        self.adopt(
+            "discriminator", discriminator, lambda: dcgan_discriminator(image_shape),
+            image_shape, [(1,)],
+        )
         self.content_network = None
         if content_network is not None:
             self.content_network = adopt_network("content_network", content_network, image_shape, None)

@@ -3,8 +3,7 @@
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
-from keras_genimg.models.adversarial import AdversarialModel
-from keras_genimg.models.base import ImageModel
+from keras_genimg.models.two_players import TwoPlayerModel
 
 __all__ = ["TranslationModel", "scores"]
 
@@ -18,10 +17,10 @@ def scores(d_loss, real_logits, fake_logits):
     }
 
 
-class TranslationModel(ImageModel):
+class TranslationModel(TwoPlayerModel):
     """A generator that is given a picture, its opponent, an optimizer for each.
 
-    Subclasses set `generator` and `discriminator`, call `self.built = True`, and write
+    Subclasses `adopt` their networks, call `self.built = True`, and write
     `train_step` and `test_step`.
 
     Args:
@@ -37,10 +36,6 @@ class TranslationModel(ImageModel):
     @property
     def element_shape(self):
         return self.source_shape
-
-    # Two networks and two optimizers, as where pictures are made of noise.
-    compile = AdversarialModel.compile
-    optimized_weights = AdversarialModel.optimized_weights
 
     def call(self, images, training=False):
         """What the generator makes of pictures `(n, *source_shape)`: `(n, *image_shape)`."""

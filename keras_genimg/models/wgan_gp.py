@@ -12,9 +12,10 @@ from keras_genimg.losses import (
     wasserstein_discriminator_loss,
     wasserstein_generator_loss,
 )
-from keras_genimg.models.adversarial import AdversarialModel, adam_pair
+from keras_genimg.models.adversarial import AdversarialModel
 from keras_genimg.models.checks import check_number
 from keras_genimg.models.critic_updates import images_of_update
+from keras_genimg.models.two_players import adam_pair
 from keras_genimg.networks import (
     check_count,
     check_image_shape,
