@@ -11,6 +11,7 @@ __all__ = ["SpectralNormalization"]
 OUTPUT_AXES = {
     keras.layers.Dense: 1,  # (in, out)
     keras.layers.Conv2D: 3,  # (h, w, in, out)
+    keras.layers.Conv3D: 4,  # (t, h, w, in, out)
     keras.layers.Conv2DTranspose: 2,  # (h, w, out, in)
     keras.layers.Embedding: 1,  # (in, out)
 }
@@ -41,8 +42,8 @@ class SpectralNormalization(keras.layers.Wrapper):
     value instead and lets no gradient through sigma; here the kernel stays W.
 
     Args:
-        layer: `Dense`, `Conv2D`, `Conv2DTranspose` or `Embedding`. Its dtype policy is the
-            one that counts; sigma is computed in float32.
+        layer: `Dense`, `Conv2D`, `Conv3D`, `Conv2DTranspose` or `Embedding`. Its dtype policy is
+            the one that counts; sigma is computed in float32.
         power_iterations: int. Power iterations a call.
 
     Call arguments:

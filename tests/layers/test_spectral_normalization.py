@@ -11,6 +11,7 @@ from keras_genimg.layers import SpectralNormalization
 CASES = {
     "dense": (lambda: keras.layers.Dense(4, bias_initializer="ones"), (5, 6)),
     "conv": (lambda: keras.layers.Conv2D(4, 3, strides=2, padding="same"), (2, 6, 6, 3)),
+    "conv_3d": (lambda: keras.layers.Conv3D(4, 2, padding="same"), (2, 3, 5, 5, 2)),
     "conv_transpose": (lambda: keras.layers.Conv2DTranspose(4, 3, strides=2), (2, 5, 5, 3)),
     "embedding": (lambda: keras.layers.Embedding(7, 4), (5,)),
 }
