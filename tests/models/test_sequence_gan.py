@@ -208,7 +208,7 @@ def test_the_optimizers_and_what_they_train():
     gan.compile()
     for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
         assert isinstance(optimizer, keras.optimizers.Adam)
-        assert float(optimizer.learning_rate) == pytest.approx(2e-4) and optimizer.beta_1 == 0.5
+        assert float(optimizer.learning_rate) == pytest.approx(1e-3) and optimizer.beta_1 == 0.5
     trained = {
         "generator": len(gan.generator.trainable_weights) + 3,  # and the three of the cell
         "discriminator": len(gan.image_discriminator.trainable_weights)
@@ -216,6 +216,9 @@ def test_the_optimizers_and_what_they_train():
     }
     for name, number in trained.items():  # Adam: iteration, learning rate, two moments a weight
         assert len(getattr(gan, f"{name}_optimizer").variables) == 2 + 2 * number
+    own = small(generator=gan.generator)  # of networks that may be any: the authors' rate
+    own.compile()
+    assert float(own.generator_optimizer.learning_rate) == pytest.approx(2e-4)
 
 
 def dense_networks(width=32):
