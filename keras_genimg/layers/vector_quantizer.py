@@ -3,12 +3,44 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_genimg.distribution import global_batch, sum_over_replicas
 from keras_genimg.errors import InputError
 
 __all__ = ["VectorQuantizer"]
+
+
+GRADIENTS = ("straight_through", "rotation")
+
+
+def rotated(vectors, onto):
+    """`onto` in value; its gradient is that of `vectors` turned and scaled onto it.
+
+    R x = x - 2 r r^T x + 2 q e^T x, with e and q of length 1 along `vectors` and `onto` and r along
+    e + q, is the rotation in the plane of the two that takes e to q (Fifty et al., section 4).
+
+    Args:
+        vectors, onto: float tensors `(..., D)`.
+
+    Returns:
+        float tensor `(..., D)`.
+    """
+    onto = tf.stop_gradient(onto)
+    constant = tf.stop_gradient(vectors)
+
+    def length(values):
+        return tf.maximum(tf.norm(values, axis=-1, keepdims=True), 1e-12)
+
+    e, q = constant / length(constant), onto / length(onto)
+    r = (e + q) / length(e + q)
+
+    def times(direction):  # direction^T x
+        return tf.reduce_sum(direction * vectors, axis=-1, keepdims=True)
+
+    turned = length(onto) / length(constant) * (vectors - 2.0 * r * times(r) + 2.0 * q * times(e))
+    return turned + tf.stop_gradient(onto - turned)
 
 
 def _is_number(value):
@@ -28,6 +60,10 @@ class VectorQuantizer(keras.layers.Layer):
     N_j = gamma N_j + (1 - gamma) n_j, m_j = gamma m_j + (1 - gamma) sum z_e,
     e_j = m_j / N_j, with n_j and the sums taken over the global batch.
 
+    `gradient="rotation"` hands on the same values with another gradient: that of
+    z_e turned and scaled onto z_q, R z_e |z_q| / |z_e| with R and the factor constant, so
+    that gradients keep their angle to the vector they arrive at.
+
     Args:
         num_embeddings: int. Vectors in the codebook (K).
         embedding_dim: int. Length of a vector (D).
@@ -37,6 +73,7 @@ class VectorQuantizer(keras.layers.Layer):
         dead_code_threshold: float, or None for never. A code whose moving count
             of uses a batch falls below it is set to a vector of the current
             batch, with its count and sum, the same on every replica.
+        gradient: `"straight_through"` or `"rotation"`.
         seed: int, optional. Makes the initial codebook and the replacement
             draws repeatable.
 
@@ -61,7 +98,8 @@ class VectorQuantizer(keras.layers.Layer):
     (2, 7, 7)
 
     Reference: van den Oord et al. (2017), Eq. 1-3 and appendix A.1,
-        https://arxiv.org/abs/1711.00937
+        https://arxiv.org/abs/1711.00937; rotation: Fifty et al. (2024),
+        https://arxiv.org/abs/2410.06424
     """
 
     def __init__(
@@ -72,6 +110,7 @@ class VectorQuantizer(keras.layers.Layer):
         ema_decay=None,
         epsilon=1e-5,
         dead_code_threshold=None,
+        gradient="straight_through",
         seed=None,
         **kwargs,
     ):
@@ -98,6 +137,11 @@ class VectorQuantizer(keras.layers.Layer):
                 "dead_code_threshold must be a finite number, 0 or more, or be None. "
                 f"Received: dead_code_threshold={threshold!r}."
             )
+        if gradient not in GRADIENTS:
+            raise InputError(
+                f"gradient must be one of {', '.join(GRADIENTS)}. Received: gradient={gradient!r}."
+            )
+        self.gradient = gradient
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.commitment_cost = commitment_cost
@@ -152,12 +196,50 @@ class VectorQuantizer(keras.layers.Layer):
 
         if training:
             self._update(stop(flat), nearest)
-        quantized = vectors + stop(quantized - vectors)
+        if self.gradient == "rotation":
+            quantized = rotated(vectors, onto=quantized)
+        else:
+            quantized = vectors + stop(quantized - vectors)
         return tf.cast(quantized, inputs.dtype), indices, loss
 
     def decode(self, indices):
         """Vectors of the codes: int `(B, h, w)` -> float32 `(B, h, w, D)`."""
         return tf.gather(tf.convert_to_tensor(self.embeddings), indices)
+
+    def start_from(self, vectors, iterations=10):
+        """Sets the codebook to the centres that k-means finds among vectors.
+
+        Codes then start where the encoder's vectors are. The same vectors and seed give the
+        same codebook, on every worker.
+
+        Args:
+            vectors: float array `(n, D)`, n at least the number of codes.
+            iterations: int. Rounds of Lloyd's algorithm, from vectors drawn at random.
+
+        Raises:
+            InputError: vectors of another length, or fewer of them than codes.
+        """
+        vectors = np.asarray(vectors, "float32")
+        count = self.num_embeddings
+        if vectors.ndim != 2 or vectors.shape[1] != self.embedding_dim or len(vectors) < count:
+            raise InputError(
+                f"start_from takes at least {count} vectors of length {self.embedding_dim}. "
+                f"Received: an array of shape {vectors.shape}."
+            )
+        rng = np.random.default_rng(self.seed)
+        centres = vectors[rng.choice(len(vectors), count, replace=False)]
+        for _ in range(iterations):
+            parts = np.array_split(vectors, -(-len(vectors) // 65_536))
+            nearest = np.concatenate([self._nearest(part, centres) for part in parts])
+            sums, counts = np.zeros_like(centres), np.bincount(nearest, minlength=count)
+            np.add.at(sums, nearest, vectors)
+            centres = (sums / np.maximum(counts, 1)[:, None]).astype("float32")
+            lost = counts == 0  # centres without a vector are drawn again
+            centres[lost] = vectors[rng.choice(len(vectors), lost.sum(), replace=False)]
+        self.embeddings.assign(centres)
+        self.cluster_size.assign(np.ones(count, "float32"))
+        if self.ema_decay is not None:
+            self.embedding_sums.assign(centres)
 
     @staticmethod
     def _nearest(flat, embeddings):
@@ -235,5 +317,6 @@ class VectorQuantizer(keras.layers.Layer):
             "ema_decay": self.ema_decay,
             "epsilon": self.epsilon,
             "dead_code_threshold": self.dead_code_threshold,
+            "gradient": self.gradient,
             "seed": self.seed,
         }

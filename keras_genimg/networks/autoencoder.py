@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_genimg.layers import BatchNormalization
 from keras_genimg.networks.dcgan import upsample
 from keras_genimg.networks.shapes import halvings, strides_between
 
@@ -86,7 +87,13 @@ def _residual_stack(x, filters, residual_filters, blocks):
 
 
 def vq_encoder(
-    image_shape, embedding_dim, filters=128, residual_filters=32, blocks=2, name="encoder"
+    image_shape,
+    embedding_dim,
+    filters=128,
+    residual_filters=32,
+    blocks=2,
+    normalized=False,
+    name="encoder",
 ):
     """Picture to a grid of vectors, a quarter of its height and width.
 
@@ -98,6 +105,9 @@ def vq_encoder(
         filters: int. Filters of the hidden layers (half as many in the first).
         residual_filters: int. Filters inside a residual block.
         blocks: int. Residual blocks.
+        normalized: bool. Whether each channel is brought to mean 0 and variance 1 over the
+            batch, for quantisers with fixed levels: vectors that start on one level, or run off
+            to the outermost, would not come back.
         name: string.
 
     Returns:
@@ -111,7 +121,9 @@ def vq_encoder(
     x = layers.Conv2D(filters, 4, 2, padding="same", activation="relu")(x)
     x = layers.Conv2D(filters, 3, padding="same")(x)
     x = _residual_stack(x, filters, residual_filters, blocks)
-    vectors = layers.Conv2D(embedding_dim, 1, dtype="float32")(x)
+    vectors = layers.Conv2D(embedding_dim, 1, use_bias=not normalized, dtype="float32")(x)
+    if normalized:
+        vectors = BatchNormalization(scale=False, center=False, momentum=0.9, dtype="float32")(vectors)
     return keras.Model(images, vectors, name=name)
 
 

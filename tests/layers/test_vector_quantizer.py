@@ -250,3 +250,77 @@ def test_bad_arguments(arguments, name):
 def test_inputs_of_another_width():
     with pytest.raises(InputError, match=r"embedding_dim=2.*\(1, 4, 3\)"):
         quantizer()(np.zeros((1, 4, 3), "float32"))
+
+
+# --------------------------------------------------------------- the rotation trick
+
+
+def test_rotation_gives_the_code_and_the_gradient_of_a_turned_vector():
+    rng = np.random.default_rng(0)
+    layer = VectorQuantizer(6, 3, gradient="rotation", seed=0)
+    layer.embeddings.assign(rng.normal(size=(6, 3)).astype("float32"))
+    vectors = rng.normal(size=(5, 3)).astype("float32")
+    upstream = rng.normal(size=(5, 3)).astype("float32")
+    inputs = tf.constant(vectors)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        quantized, indices, _ = layer(inputs)
+        total = tf.reduce_sum(quantized * upstream)
+    codes = layer.embeddings.numpy()[indices]
+    np.testing.assert_allclose(quantized, codes, atol=1e-6)
+
+    # By axis and angle (Rodrigues), where the layer has two reflections.
+    expected = []
+    for vector, code, gradient in zip(vectors.astype("float64"), codes, upstream):
+        e, q = vector / np.linalg.norm(vector), code / np.linalg.norm(code)
+        axis, cosine = np.cross(e, q), e @ q
+        cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+        rotation = np.eye(3) + cross + cross @ cross / (1 + cosine)
+        np.testing.assert_allclose(rotation @ e, q, atol=1e-6)
+        expected.append(np.linalg.norm(code) / np.linalg.norm(vector) * rotation.T @ gradient)
+    found = tape.gradient(total, inputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(found - upstream).max() > 0.1  # straight through it would be this
+
+
+@pytest.mark.parametrize("vector", [[0.0, 0.0], [-1.0, 0.0]], ids=["zero", "opposite"])
+def test_rotation_of_a_vector_without_or_against_direction_is_finite(vector):
+    layer = VectorQuantizer(1, 2, gradient="rotation")
+    layer.embeddings.assign([[2.0, 0.0]])
+    inputs = tf.constant([vector])
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        quantized = layer(inputs)[0]
+    assert np.isfinite(tape.gradient(quantized, inputs)).all()
+    np.testing.assert_allclose(quantized, [[2.0, 0.0]])
+
+
+def test_an_unknown_gradient():
+    with pytest.raises(InputError, match="gradient must be one of straight_through, rotation."):
+        VectorQuantizer(4, 2, gradient="reflection")
+
+
+# -------------------------------------------------------------------------- k-means
+
+
+def test_k_means_finds_clusters_and_starts_averages_there():
+    rng = np.random.default_rng(0)
+    corners = np.array([[5, 5], [-5, 5], [5, -5], [-5, -5]], "float32")
+    vectors = np.repeat(corners, 50, axis=0) + 0.1 * rng.normal(size=(200, 2)).astype("float32")
+    layer = VectorQuantizer(4, 2, ema_decay=0.9, seed=2)
+    layer.start_from(vectors, iterations=20)
+    found = layer.embeddings.numpy()
+    # Lloyd's algorithm stops where every centre is the mean of what is nearest to it.
+    nearest = np.linalg.norm(vectors[:, None] - found, axis=-1).argmin(1)
+    for code in range(4):
+        np.testing.assert_allclose(found[code], vectors[nearest == code].mean(0), atol=1e-4)
+    np.testing.assert_array_equal(layer.embedding_sums, found)
+    np.testing.assert_array_equal(layer.cluster_size, np.ones(4))
+    again = VectorQuantizer(4, 2, seed=2)
+    again.start_from(vectors, iterations=20)
+    np.testing.assert_array_equal(again.embeddings, found)
+
+
+def test_k_means_needs_as_many_vectors_as_codes():
+    with pytest.raises(InputError, match="start_from takes at least 4 vectors of length 2"):
+        VectorQuantizer(4, 2).start_from(np.zeros((3, 2)))

@@ -1,0 +1,106 @@
+"""Quantisation without a codebook: a few levels a channel."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_genimg.errors import InputError
+
+__all__ = ["FiniteScalarQuantizer"]
+
+EPSILON = 1e-3  # keeps the outermost levels within reach of the tanh
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class FiniteScalarQuantizer(keras.layers.Layer):
+    """Rounds each channel to one of a few levels; every combination is a code.
+
+    A channel with L levels is bounded by a shifted tanh, f(z) = (L - 1) / 2 * tanh(z + s) - o,
+    rounded, and divided by the whole half of L. What is handed on has the gradient of the
+    bounded value (straight-through). There is no codebook to learn, no code to
+    die, and no loss.
+
+    Args:
+        levels: sequence of ints of at least 2, one a channel, such as `(8, 5, 5, 5)`, which
+            are 1,000 codes.
+
+    Call arguments:
+        inputs: float tensor `(B, h, w, len(levels))` (any number of axes before the last).
+        training: bool. Changes nothing; as `VectorQuantizer` has it.
+
+    Returns:
+        quantized: float tensor `(B, h, w, len(levels))` in [-1, 1]; with an even number of
+            levels the highest is 1 - 2 / levels.
+        indices: int32 tensor `(B, h, w)`; the first channel changes fastest.
+        loss: float32 scalar, 0.
+
+    Raises:
+        InputError: levels that are no integers of at least 2, more than 2^31 codes, inputs
+            with another number of channels.
+
+    Example:
+    >>> layer = FiniteScalarQuantizer((8, 5, 5, 5))
+    >>> quantized, indices, loss = layer(keras.ops.zeros((2, 7, 7, 4)))
+    >>> layer.num_embeddings, quantized.shape
+    (1000, (2, 7, 7, 4))
+
+    Reference: Mentzer et al. (2023), section 3 and appendix A.1,
+        https://arxiv.org/abs/2309.15505
+    """
+
+    def __init__(self, levels, **kwargs):
+        super().__init__(**kwargs)
+        whole = isinstance(levels, (tuple, list)) and all(
+            isinstance(level, int) and not isinstance(level, bool) and level >= 2 for level in levels
+        )
+        if not whole or not levels or math.prod(levels) >= 2**31:
+            raise InputError(
+                "levels must be integers of at least 2, one a channel, with a product below 2^31. "
+                f"Received: levels={levels!r}."
+            )
+        self.levels = tuple(levels)
+        self.embedding_dim = len(levels)
+        self.num_embeddings = math.prod(levels)
+        counts = np.array(levels, "float32")
+        self._half_width = np.floor(counts / 2)  # levels are the integers from -half_width
+        self._reach = (counts - 1) * (1 + EPSILON) / 2
+        self._offset = np.where(counts % 2 == 0, 0.5, 0.0).astype("float32")
+        self._shift = np.arctanh(self._offset / self._reach)
+        self._basis = np.cumprod([1, *levels[:-1]]).astype("int32")
+        self.built = True
+
+    def call(self, inputs, training=False):
+        if inputs.shape[-1] != self.embedding_dim:
+            raise InputError(
+                f"The last axis of the inputs must be {self.embedding_dim}, one channel for each of "
+                f"levels={self.levels}. Received: inputs of shape {tuple(inputs.shape)}."
+            )
+        inputs = tf.convert_to_tensor(inputs)
+        vectors = tf.cast(inputs, tf.float32)  # 16 bits would round to other levels
+        bounded = self._reach * tf.tanh(vectors + self._shift) - self._offset  # (B, h, w, D)
+        rounded = tf.round(bounded)
+        digits = tf.cast(rounded + self._half_width, tf.int32)
+        indices = tf.reduce_sum(digits * self._basis, axis=-1)  # (B, h, w)
+        quantized = (bounded + tf.stop_gradient(rounded - bounded)) / self._half_width
+        return tf.cast(quantized, inputs.dtype), indices, tf.zeros((), tf.float32)
+
+    def decode(self, indices):
+        """Vectors of the codes: int `(B, h, w)` -> float32 `(B, h, w, len(levels))`."""
+        digits = indices[..., None] // self._basis % np.array(self.levels, "int32")
+        return (tf.cast(digits, tf.float32) - self._half_width) / self._half_width
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape), tuple(input_shape[:-1]), ()
+
+    def compute_output_spec(self, inputs, training=False):
+        quantized, indices, loss = self.compute_output_shape(inputs.shape)
+        return (
+            keras.KerasTensor(quantized, dtype=self.compute_dtype),
+            keras.KerasTensor(indices, dtype="int32"),
+            keras.KerasTensor(loss, dtype="float32"),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "levels": list(self.levels)}

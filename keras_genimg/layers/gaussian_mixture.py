@@ -1,0 +1,158 @@
+"""A mixture of Gaussians, fitted once and then drawn from."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_genimg import distribution
+from keras_genimg.errors import InputError
+
+__all__ = ["GaussianMixture"]
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class GaussianMixture(keras.layers.Layer):
+    """p(z) = sum_k w_k N(z; m_k, C_k), with full covariances, fitted by expectation maximisation.
+
+    Args:
+        num_components: int. Gaussians (k).
+        dim: int. Length of z.
+
+    Call arguments:
+        z: float tensor `(n, dim)`.
+
+    Returns:
+        float32 tensor `(n,)`: log p(z), nats.
+
+    Example:
+    >>> mixture = GaussianMixture(num_components=3, dim=2)
+    >>> mixture.fit(np.random.default_rng(0).normal(size=(200, 2)))
+    >>> mixture.sample(5, seed=(1, 0)).shape
+    TensorShape([5, 2])
+
+    Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.2; after the
+        training of an autoencoder: Ghosh et al. (2020), https://arxiv.org/abs/1903.12436
+    """
+
+    def __init__(self, num_components, dim, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        for name, value in (("num_components", num_components), ("dim", dim)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a positive integer. Received: {name}={value!r}.")
+        self.num_components, self.dim = num_components, dim
+        shapes = {
+            "shares": ((num_components,), keras.initializers.Constant(1.0 / num_components)),
+            "means": ((num_components, dim), "zeros"),
+            "factors": ((num_components, dim, dim), _identity),  # C_k = L_k L_k^T, L_k triangular
+        }
+        for name, (shape, start) in shapes.items():
+            weight = self.add_weight(name=name, shape=shape, initializer=start, trainable=False)
+            setattr(self, name, weight)
+        self.built = True
+
+    def call(self, z):
+        z = tf.cast(z, tf.float32)
+        factors = tf.convert_to_tensor(self.factors)
+        offsets = z[None] - tf.convert_to_tensor(self.means)[:, None]  # (k, n, d)
+        whitened = tf.linalg.triangular_solve(factors, tf.linalg.matrix_transpose(offsets))  # (k, d, n)
+        log_volumes = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factors)), axis=-1)  # (k,)
+        constants = tf.math.log(tf.convert_to_tensor(self.shares)) - log_volumes
+        constants -= 0.5 * self.dim * math.log(2.0 * math.pi)
+        return tf.reduce_logsumexp(
+            constants[:, None] - 0.5 * tf.reduce_sum(whitened**2, axis=1), axis=0
+        )
+
+    def sample(self, count, seed):
+        """Draws: float32 `(count, dim)`, the same of the same count and seed.
+
+        Args:
+            count: int or int32 scalar.
+            seed: int tensor of shape `(2,)`.
+        """
+        batch, seed = distribution.whole_batch(count), tf.cast(seed, tf.int64)
+        uniform = distribution.random_uniform(batch, (1,), seed)  # (n, 1)
+        ends = tf.cumsum(tf.convert_to_tensor(self.shares))[:-1]
+        component = tf.reduce_sum(tf.cast(uniform >= ends, tf.int32), axis=-1)  # (n,)
+        noise = distribution.random_normal(batch, (self.dim,), seed + [0, 1])
+        turned = tf.linalg.matvec(tf.gather(tf.convert_to_tensor(self.factors), component), noise)
+        return tf.gather(tf.convert_to_tensor(self.means), component) + turned
+
+    def fit(self, z, *, iterations=100, tolerance=1e-4, seed=0):
+        """Fits the mixture, from centres that are drawn far from each other (k-means++).
+
+        Args:
+            z: float array `(n, dim)`, n above num_components.
+            iterations: int. Rounds of expectation and maximisation at most.
+            tolerance: float. Stops when a round adds less to the mean log-likelihood, in nats.
+            seed: int. Of the start.
+
+        Returns:
+            list of floats: the mean log p(z) before each round.
+
+        Raises:
+            InputError: vectors of another length, too few, or not finite.
+        """
+        z = np.asarray(z, "float64")
+        if z.ndim != 2 or z.shape[1] != self.dim or len(z) <= self.num_components:
+            raise InputError(
+                f"fit takes more than {self.num_components} vectors of length {self.dim}. "
+                f"Received: an array of shape {z.shape}."
+            )
+        if not np.isfinite(z).all():
+            raise InputError("fit takes finite vectors. Received: some that are not.")
+        floor = 1e-6 * z.var(axis=0).mean() + 1e-12  # no Gaussian may fall onto one vector
+        shares, means, factors = _start(z, self.num_components, floor, np.random.default_rng(seed))
+        history = []
+        for _ in range(iterations):
+            # 1. Expectation: how much of each vector each Gaussian is answerable for.
+            log_joint = np.log(shares) + _log_normal(z, means, factors)  # (n, k)
+            log_p = np.logaddexp.reduce(log_joint, axis=1)
+            history.append(float(log_p.mean()))
+            if len(history) > 1 and history[-1] - history[-2] < tolerance:
+                break
+            weights = np.exp(log_joint - log_p[:, None])
+
+            # 2. Maximisation: the weighted moments.
+            totals = weights.sum(axis=0) + 1e-10
+            shares, means = totals / totals.sum(), weights.T @ z / totals[:, None]
+            for k in range(self.num_components):
+                offsets = z - means[k]
+                covariance = (weights[:, k, None] * offsets).T @ offsets / totals[k]
+                factors[k] = np.linalg.cholesky(covariance + floor * np.eye(self.dim))
+        self.shares.assign(shares)
+        self.means.assign(means)
+        self.factors.assign(factors)
+        return history
+
+    def get_config(self):
+        return {**super().get_config(), "num_components": self.num_components, "dim": self.dim}
+
+
+def _identity(shape, dtype=None):
+    return tf.eye(shape[1], batch_shape=shape[:1], dtype=dtype or "float32")
+
+
+def _start(z, count, floor, rng):
+    """Equal shares, centres by k-means++, the covariance of all vectors."""
+    centres = [z[rng.integers(len(z))]]
+    distances = ((z - centres[0]) ** 2).sum(axis=1)
+    for _ in range(count - 1):
+        total = distances.sum()
+        chances = distances / total if total > 0 else None
+        centres.append(z[rng.choice(len(z), p=chances)])
+        distances = np.minimum(distances, ((z - centres[-1]) ** 2).sum(axis=1))
+    covariance = np.atleast_2d(np.cov(z.T)) + floor * np.eye(z.shape[1])
+    factors = np.repeat(np.linalg.cholesky(covariance)[None], count, axis=0)
+    return np.full(count, 1.0 / count), np.stack(centres), factors
+
+
+def _log_normal(z, means, factors):
+    """log N(z; m_k, L_k L_k^T): `(n, k)`."""
+    columns = []
+    for mean, factor in zip(means, factors):
+        whitened = np.linalg.solve(factor, (z - mean).T)
+        constant = np.log(np.diag(factor)).sum() + 0.5 * len(mean) * math.log(2.0 * math.pi)
+        columns.append(-0.5 * (whitened**2).sum(axis=0) - constant)
+    return np.stack(columns, axis=1)
