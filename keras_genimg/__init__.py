@@ -11,10 +11,13 @@ from keras_genimg.version import __version__
 # Name -> the module that defines it.
 _EXPORTS = {
     "CNNClassifier": "keras_genimg.models",
+    "CodeTransformer": "keras_genimg.models",
     "ConditionalGAN": "keras_genimg.models",
+    "ConditionalVAE": "keras_genimg.models",
     "CycleGAN": "keras_genimg.models",
     "GAN": "keras_genimg.models",
     "Pix2Pix": "keras_genimg.models",
+    "PixelCNN": "keras_genimg.models",
     "SequenceGAN": "keras_genimg.models",
     "SuperResolutionGAN": "keras_genimg.models",
     "VAE": "keras_genimg.models",

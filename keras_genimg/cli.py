@@ -21,10 +21,12 @@ __all__ = ["main"]
 # Snake-case name -> (class, what it is, the paper).
 MODELS = {
     "cnn_classifier": ("CNNClassifier", "convolutional classifier", "LeCun et al., 1998"),
+    "conditional_vae": ("ConditionalVAE", "VAE that is told the class", "Kingma et al., 2014"),
     "conditional_gan": ("ConditionalGAN", "GAN that is told the class", "Mirza and Osindero, 2014"),
     "cyclegan": ("CycleGAN", "unpaired translation, both ways", "Zhu et al., 2017"),
     "gan": ("GAN", "generative adversarial network", "Goodfellow et al., 2014"),
     "pix2pix": ("Pix2Pix", "paired translation, restoration", "Isola et al., 2017"),
+    "pixel_cnn": ("PixelCNN", "gated, value after value", "van den Oord et al., 2016"),
     "sequence_gan": ("SequenceGAN", "GAN of image sequences (MoCoGAN)", "Tulyakov et al., 2018"),
     "super_resolution_gan": ("SuperResolutionGAN", "low resolution to high", "Ledig et al., 2017"),
     "vae": ("VAE", "variational autoencoder", "Kingma and Welling, 2014"),

@@ -20,6 +20,10 @@ def small_vae(**arguments):
     return keras_genimg.VAE(SHAPE, latent_dim=4, seed=3, **arguments)
 
 
+def small_conditional_vae(**arguments):
+    return keras_genimg.ConditionalVAE(SHAPE, 4, 4, seed=3, **arguments)
+
+
 def small_vq_vae(**arguments):
     arguments = {"num_embeddings": 16, "embedding_dim": 8, "dead_code_threshold": 0.5, **arguments}
     return keras_genimg.VQVAE(SHAPE, seed=3, **arguments)
@@ -60,10 +64,26 @@ def small_super_resolution_gan(**arguments):
     return keras_genimg.SuperResolutionGAN(SHAPE, **{"scale": 2, "seed": 3, **arguments})
 
 
+def small_pixel_cnn(**arguments):
+    arguments = {"levels": 2, "filters": 8, "layers": 2, "dropout": 0.1, "seed": 3, **arguments}
+    return keras_genimg.PixelCNN(SHAPE, **arguments)
+
+
+def small_pixel_cnn_of_codes(**arguments):
+    arguments = {"filters": 8, "layers": 2, "dropout": 0.1, "seed": 3, **arguments}
+    return keras_genimg.PixelCNN(code_shape=(4, 4), num_embeddings=8, num_classes=4, **arguments)
+
+
+def small_code_transformer(**arguments):
+    options = {"features": 8, "layers": 1, "num_heads": 2, "num_classes": 4, "dropout": 0.1}
+    return keras_genimg.CodeTransformer((4, 4), 16, seed=3, **{**options, **arguments})
+
+
 # name -> function that makes the model
 MODELS = {
     "gan": small_gan,
     "vae": small_vae,
+    "conditional_vae": small_conditional_vae,
     "vq_vae": small_vq_vae,
     "vq_vae_gradient": lambda: small_vq_vae(ema_decay=None),
     "cnn_classifier": small_classifier,
@@ -75,13 +95,16 @@ MODELS = {
     "sequence_gan": small_sequence_gan,
     "cyclegan": small_cyclegan,
     "pix2pix": small_pix2pix,
+    "code_transformer": small_code_transformer,
+    "pixel_cnn": small_pixel_cnn,
+    "pixel_cnn_of_codes": small_pixel_cnn_of_codes,
 }
 
 
 # Of plain SGD, where 0.01 is too much: rounding would grow with every step. CycleGAN's absolute
 # errors have gradients of one size however small they are, and its normalisation divides the
-# flat parts of pictures by next to nothing.
-SGD_RATES = {"vae": 1e-4, "cyclegan": 2e-5}
+# flat parts of pictures by next to nothing. PixelCNN's loss is a sum over pixels.
+SGD_RATES = {"vae": 1e-4, "conditional_vae": 1e-4, "cyclegan": 2e-5, "pixel_cnn": 1e-3}
 
 
 def compile_with_sgd(model, rate=0.01):
@@ -95,6 +118,8 @@ def dataset(pictures, model, batch_size):
     """The pictures in order, as what the model is trained on: with labels, in pairs, as clips."""
     if len(model.element_shape) == 4:
         pictures = clips_of(pictures, model.element_shape[0])
+    if model.num_codes:
+        pictures = codes_of(pictures, model)
     if model.pair:
         data = fitting(pictures, model.element_shape), fitting(pictures[::-1], model.pair_shape)
         return tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
@@ -102,6 +127,12 @@ def dataset(pictures, model, batch_size):
         labels = np.arange(len(pictures)) % model.num_classes
         return tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(batch_size)
     return tf.data.Dataset.from_tensor_slices(pictures).batch(batch_size)
+
+
+def codes_of(pictures, model):
+    """Grids of codes that grow with brightness: int32 `(n, *element_shape)`."""
+    small = fitting(pictures, (*model.element_shape, 1))[..., 0]
+    return np.clip((small + 1) / 2 * model.num_codes, 0, model.num_codes - 1).astype("int32")
 
 
 def clips_of(pictures, frames):

@@ -235,7 +235,9 @@ def test_a_loss_that_is_not_finite_stops_training(name, tmp_path):
     model = MODELS[name]()
     model.save(tmp_path / "good.keras")
     good = (tmp_path / "good.keras").read_bytes()
-    optimizers = {key: keras.optimizers.SGD(1e30) for key in model.default_optimizers()}
+    # PixelCNN's last ReLUs fall silent, and its loss is a sum of biases: 1e30 leaves it finite.
+    rate = 1e37 if name.startswith("pixel_cnn") else 1e30
+    optimizers = {key: keras.optimizers.SGD(rate) for key in model.default_optimizers()}
     model.compile(**optimizers)
     steps = []
     callbacks = [

@@ -15,6 +15,7 @@ from cases import (
     SGD_RATES,
     SHAPE,
     clips_of,
+    codes_of,
     compile_with_sgd,
     dataset,
     fitting,
@@ -26,10 +27,11 @@ import keras_genimg
 from keras_genimg import InputError
 
 HERE = pathlib.Path(__file__).parent
-CONDITIONAL = ("conditional_gan", "conditional_gan_concatenation")
+CONDITIONAL = ("conditional_gan", "conditional_gan_concatenation", "conditional_vae")
 GANS = ("gan", "wgan", "wgan_gp")
 SEQUENCES = ("sequence_gan",)
-GENERATORS = (*GANS, "vae", *CONDITIONAL, *SEQUENCES)
+GENERATORS = (*GANS, "vae", *CONDITIONAL, *SEQUENCES, "pixel_cnn")
+CODE_PRIORS = ("pixel_cnn_of_codes", "code_transformer")  # conditional
 AUTOENCODERS = ("vae", "vq_vae", "vq_vae_gradient")
 TRANSLATORS = ("cyclegan", "pix2pix", "super_resolution_gan")
 NO_NOISE = ("vq_vae", "vq_vae_gradient", "super_resolution_gan")  # nothing random in a step
@@ -42,10 +44,14 @@ SIGNATURES = {
     "cnn_classifier": {"serving_default", "classify", "features"},
     "wgan": {"serving_default", "generate", "discriminate"},
     "wgan_gp": {"serving_default", "generate", "discriminate"},
+    "code_transformer": {"serving_default", "generate_codes", "log_likelihood"},
     "conditional_gan": {"serving_default", "generate", "discriminate"},
     "conditional_gan_concatenation": {"serving_default", "generate", "discriminate"},
+    "conditional_vae": {"serving_default", "generate", "encode", "decode", "reconstruct"},
     "cyclegan": {"serving_default", "translate", "translate_back", "discriminate"},
     "pix2pix": {"serving_default", "translate", "discriminate"},
+    "pixel_cnn": {"serving_default", "generate", "log_likelihood"},
+    "pixel_cnn_of_codes": {"serving_default", "generate_codes", "log_likelihood"},
     "super_resolution_gan": {"serving_default", "translate", "discriminate"},
     "sequence_gan": {"serving_default", "generate", "discriminate"},
 }
@@ -89,6 +95,10 @@ def sources_of(model, count=5):
 
 def generated(model, count, **arguments):
     return model.generate(count, **labels_in_turn(model, count), **arguments)
+
+
+def generated_codes(model, count, **arguments):
+    return model.generate_codes(count, **labels_in_turn(model, count), **arguments)
 
 
 def fitted(name, epochs=1, count=16, **compiled):
@@ -171,6 +181,9 @@ def test_round_trip_here(name, trained, tmp_path):
     if name in TRANSLATORS:
         sources = sources_of(model)
         np.testing.assert_array_equal(again.translate(sources), model.translate(sources))
+    if name in CODE_PRIORS:
+        made = [generated_codes(each, 3, seed=1) for each in (again, model)]
+        np.testing.assert_array_equal(*made)
     # Options of compile come back too; a model that was not compiled stays so.
     fresh = MODELS[name]()
     fresh.save(path)
@@ -363,6 +376,8 @@ def test_mixed_bfloat16(name, bfloat16, tmp_path):
             return generated(model, 3, seed=1)
         if name in TRANSLATORS:
             return model.translate(sources_of(model, 3))
+        if name in CODE_PRIORS:
+            return model.log_likelihood(codes_of(images, model), [0, 1, 2])
         return model.reconstruct(images) if name in AUTOENCODERS else model.features(images)
 
     outputs = outputs_of(model)
@@ -373,6 +388,9 @@ def test_mixed_bfloat16(name, bfloat16, tmp_path):
     if name in GENERATORS:
         found = served(num_images=tf.constant(3), seed=tf.constant(1, tf.int64))["images"]
         assert np.abs(found.numpy() / 127.5 - 1 - outputs).max() < 0.05
+    elif name in CODE_PRIORS:
+        found = served(num_images=tf.constant(3), seed=tf.constant(1, tf.int64))["codes"]
+        assert found.shape == (3, 4, 4) and found.dtype == tf.int32
     else:
         given = tf.constant(sources_of(model, 3) if name in TRANSLATORS else images)
         assert all(v.dtype == tf.float32 for v in served(images=given).values())
@@ -550,7 +568,10 @@ def deterministic(name, model):
     images = smooth_pictures(5, seed=4)
     if name in CONDITIONAL:
         latents, labels = model.draw_latents(5, 3).numpy(), np.array([3, 0, 0, 2, 1], "int32")
-        expected = {"images": model.ema_generator([latents, labels])}
+        if name == "conditional_vae":
+            expected = {"images": model.decode(latents, labels=labels)}
+        else:
+            expected = {"images": model.ema_generator([latents, labels])}
         return {"latents": latents, "labels": labels}, expected
     if name in SEQUENCES:
         rng, steps = np.random.default_rng(3), 1 + model.num_frames
@@ -569,6 +590,11 @@ def deterministic(name, model):
     if name in TRANSLATORS:
         sources = sources_of(model)
         return {"images": sources}, {"translations": model.translate(sources)}
+    if name in CODE_PRIORS:
+        codes, labels = codes_of(images, model), np.array([3, 0, 0, 2, 1], "int32")
+        return {"codes": codes, "labels": labels}, {"logits": model(codes, labels)}
+    if name == "pixel_cnn":
+        return {"images": images}, {"logits": model(images)}
     return {"images": images}, {"reconstructions": model.reconstruct(images)}
 
 
@@ -583,6 +609,10 @@ def served(trained, tmp_path_factory):
             data["images"] = clips_of(data["images"], model.num_frames)
         if name in AUTOENCODERS:
             data["latents"] = model.encode(data["images"])
+        if name == "conditional_vae":
+            data["latents"] = model.encode(data["images"], labels=[3, 0, 0, 2, 1])
+        if name in CODE_PRIORS:
+            data = {"codes": codes_of(data["images"], model)}
         if name in TRANSLATORS:  # other pictures than those that are judged
             data["translate/images"] = data["serving_default/images"] = sources_of(model)
             data["targets"] = fitting(data["images"], model.image_shape)
@@ -613,10 +643,23 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
         labels = np.array([3, 0, 0, 2, 1])
         expected["generate/images"] = model.generate(5, labels, seed=7)
         assert np.abs(expected["generate/images"] - pictures).max() > 1e-3
+    if name == "conditional_vae":
+        z_mean, z_log_var = model.encoder([images, labels])
+        expected |= {"encode/z_mean": z_mean, "encode/z_log_var": z_log_var}
+        expected["decode/images"] = model.decode(z_mean, labels=labels)
+        expected["reconstruct/images"] = model.reconstruct(images, labels=labels)
+    elif name in CONDITIONAL:
         logits, class_logits = model.judge(images, labels)
         expected["discriminate/logits"] = logits
         if class_logits is not None:
             expected["discriminate/class_logits"] = class_logits
+    if name == "pixel_cnn":
+        expected["log_likelihood/log_likelihood"] = model.log_likelihood(images)
+    if name in CODE_PRIORS:
+        codes, labels = codes_of(images, model), [3, 0, 0, 2, 1]
+        expected["generate_codes/codes"] = model.generate_codes(5, labels, seed=7)
+        expected["serving_default/codes"] = generated_codes(model, 5, seed=7)
+        expected["log_likelihood/log_likelihood"] = model.log_likelihood(codes, labels)
     if name in TRANSLATORS:
         translations = model.translate(sources_of(model))
         expected |= {f"{key}/images": translations for key in ("translate", "serving_default")}

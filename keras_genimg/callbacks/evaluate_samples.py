@@ -157,7 +157,7 @@ class EvaluateSamples(keras.callbacks.Callback):
             metric.reset_fake_state()
         bar, done = self._progress_bar(), 0
         labels = self.labels
-        if labels is None and self.model.needs_labels:
+        if labels is None and self.model.generates_by_label:
             labels = np.arange(self.num_images) % self.model.num_classes
         for images in self.model.generate_batches(
             self.num_images, labels, self.seed, batch_size=self.batch_size

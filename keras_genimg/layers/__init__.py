@@ -1,10 +1,14 @@
 """Layers that the networks and models are built of."""
 
+from keras_genimg.layers.attention import CausalSelfAttention
 from keras_genimg.layers.batch_normalization import BatchNormalization
 from keras_genimg.layers.bicubic_resize import BicubicResize
 from keras_genimg.layers.conditional_batch_normalization import ConditionalBatchNormalization
 from keras_genimg.layers.dropout import Dropout
+from keras_genimg.layers.finite_scalar_quantizer import FiniteScalarQuantizer
+from keras_genimg.layers.gaussian_mixture import GaussianMixture
 from keras_genimg.layers.instance_normalization import InstanceNormalization
+from keras_genimg.layers.masked_conv import MaskedConv2D
 from keras_genimg.layers.minibatch_standard_deviation import MinibatchStandardDeviation
 from keras_genimg.layers.motion_walk import MotionWalk
 from keras_genimg.layers.picture_pool import PicturePool
@@ -15,9 +19,13 @@ from keras_genimg.layers.vector_quantizer import VectorQuantizer
 __all__ = [
     "BatchNormalization",
     "BicubicResize",
+    "CausalSelfAttention",
     "ConditionalBatchNormalization",
     "Dropout",
+    "FiniteScalarQuantizer",
+    "GaussianMixture",
     "InstanceNormalization",
+    "MaskedConv2D",
     "MinibatchStandardDeviation",
     "MotionWalk",
     "PicturePool",

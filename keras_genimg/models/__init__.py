@@ -1,10 +1,13 @@
 """Models: one file a training algorithm."""
 
 from keras_genimg.models.cnn_classifier import CNNClassifier
+from keras_genimg.models.code_transformer import CodeTransformer
 from keras_genimg.models.conditional_gan import ConditionalGAN
+from keras_genimg.models.conditional_vae import ConditionalVAE
 from keras_genimg.models.cyclegan import CycleGAN
 from keras_genimg.models.gan import GAN
 from keras_genimg.models.pix2pix import Pix2Pix
+from keras_genimg.models.pixel_cnn import PixelCNN
 from keras_genimg.models.sequence_gan import SequenceGAN
 from keras_genimg.models.super_resolution_gan import SuperResolutionGAN
 from keras_genimg.models.vae import VAE
@@ -14,10 +17,13 @@ from keras_genimg.models.wgan_gp import WGANGP
 
 __all__ = [
     "CNNClassifier",
+    "CodeTransformer",
     "ConditionalGAN",
+    "ConditionalVAE",
     "CycleGAN",
     "GAN",
     "Pix2Pix",
+    "PixelCNN",
     "SequenceGAN",
     "SuperResolutionGAN",
     "VAE",

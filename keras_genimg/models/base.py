@@ -70,6 +70,8 @@ class ImageModel(keras.Model):
     n_critic = 1
     # Names of the two batches of pictures that `fit` takes, where it takes two.
     pair = None
+    # How many codes there are, where `fit` takes grids of integer codes instead of pictures.
+    num_codes = None
 
     def __init__(self, image_shape, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -95,6 +97,11 @@ class ImageModel(keras.Model):
     def pair_shape(self):
         """Shape of one of the second pictures, in a model that has a `pair`."""
         return self.image_shape
+
+    @property
+    def generates_by_label(self):
+        """Whether `generate` needs labels."""
+        return self.needs_labels
 
     # ------------------------------------------------------------------ training
 
@@ -224,7 +231,8 @@ class ImageModel(keras.Model):
         Args:
             x: pictures as a NumPy array or tensor `(N, height, width, channels)`
                 of floats in [-1, 1], or a `tf.data.Dataset` of batches: of
-                pictures, or of `(pictures, labels)`.
+                pictures, or of `(pictures, labels)`. Integer codes in place of pictures for a
+                model that has `num_codes`.
             y: integer labels `(N,)`, with an array of pictures.
             *args, callbacks, validation_data, **kwargs: as Keras has them.
 
@@ -331,11 +339,11 @@ class ImageModel(keras.Model):
         seed = check_seed(seed)
         # All at once: no batch size in the numbers.
         latents = self.draw_latents(num_images, seed, **latents)
-        if labels is not None and not self.needs_labels:
+        if labels is not None and not self.generates_by_label:
             raise InputError(
                 f"{type(self).__name__} generates without labels. Received: {len(labels)} labels."
             )
-        if self.needs_labels:
+        if self.generates_by_label:
             labels = check_labels(labels, self.num_classes, num_images)
         decode = self._compiled("images_from_latents")
 
@@ -385,13 +393,21 @@ class ImageModel(keras.Model):
         check_images(self, images, shape)
         return images.astype("float32", copy=False)
 
-    def _run_in_batches(self, method, array, batch_size):
-        """A method's outputs for all of an array, joined."""
+    def checked_labels(self, labels, count):
+        """`[]`, or `[int32 (count,)]` of a conditional model; raises `InputError` if they do not fit."""
+        if self.needs_labels:
+            return [check_labels(labels, self.num_classes, count)]
+        if labels is not None:
+            raise InputError(f"{type(self).__name__} has no classes. Received: {len(labels)} labels.")
+        return []
+
+    def _run_in_batches(self, method, array, batch_size, *others):
+        """A method's outputs for all of an array, and of others of its length, joined."""
         function = self._compiled(method)
-        array = np.asarray(array)
+        arrays = [np.asarray(each) for each in (array, *others)]
         outputs = [
-            function(tf.constant(array[start : start + batch_size]))
-            for start in range(0, len(array), batch_size)
+            function(*(tf.constant(each[start : start + batch_size]) for each in arrays))
+            for start in range(0, len(arrays[0]), batch_size)
         ]
         return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
@@ -493,7 +509,7 @@ class ImageModel(keras.Model):
             return {"images": self.images_from_latents(latents, labels)}
 
         def serving_default(num_images, seed):
-            if self.needs_labels:  # the classes in turn: 0, 1, ...
+            if self.generates_by_label:  # the classes in turn: 0, 1, ...
                 made = generate_by_label(tf.range(num_images) % self.num_classes, seed)
             else:
                 made = generate(num_images, seed)
@@ -503,7 +519,7 @@ class ImageModel(keras.Model):
         by_label = (generate_by_label, [self.labels_spec(), seed])
         return {
             "serving_default": (serving_default, [count, seed]),
-            "generate": by_label if self.needs_labels else (generate, [count, seed]),
+            "generate": by_label if self.generates_by_label else (generate, [count, seed]),
         }
 
     def get_config(self):

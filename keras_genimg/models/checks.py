@@ -135,9 +135,10 @@ def check_element(model, images, labels):
     if not model.needs_labels:
         return
     if labels is None:
+        data = "images" if model.num_codes is None else "codes"
         raise InputError(
-            f"{name} is trained on (images, labels), labels being integers of shape (batch,). "
-            "Received: images alone."
+            f"{name} is trained on ({data}, labels), labels being integers of shape (batch,). "
+            f"Received: {data} alone."
         )
     shape = _known_shape(labels)
     if shape is not None and len(shape) != 1:
@@ -148,11 +149,18 @@ def check_element(model, images, labels):
 
 def _check_type_and_shape(model, images, wanted):
     name = type(model).__name__
+    of_codes = model.num_codes is not None
     if not hasattr(images, "dtype"):
+        data = "codes" if of_codes else "images"
         raise InputError(
-            f"{name} takes images, or (images, labels). Received: {type(images).__name__}."
+            f"{name} takes {data}, or ({data}, labels). Received: {type(images).__name__}."
         )
-    if not tf.as_dtype(images.dtype).is_floating:
+    if of_codes and not tf.as_dtype(images.dtype).is_integer:
+        raise InputError(
+            f"{name} takes codes, integers from 0 to {model.num_codes - 1}. "
+            f"Received: {tf.as_dtype(images.dtype).name}."
+        )
+    if not of_codes and not tf.as_dtype(images.dtype).is_floating:
         raise InputError(
             f"{name} takes floating-point images in [-1, 1]; images / 127.5 - 1 makes them of "
             f"8-bit pictures. Received: {tf.as_dtype(images.dtype).name}."
@@ -162,6 +170,11 @@ def _check_type_and_shape(model, images, wanted):
         len(shape) != 1 + len(wanted)
         or any(made not in (None, size) for made, size in zip(shape[1:], wanted))
     ):
+        if of_codes:
+            raise InputError(
+                f"{name} was made for codes of shape {('batch', *wanted)}. "
+                f"Received: {('batch', *shape[1:])}."
+            )
         raise InputError(
             f"{name} was made for images of shape {('batch', *wanted)}; "
             f"load(..., image_size=, channels=) converts. Received: {('batch', *shape[1:])}."
@@ -169,12 +182,22 @@ def _check_type_and_shape(model, images, wanted):
 
 
 def check_images(model, images, shape=None):
-    """Checks an array of pictures by type, shape (the model's `image_shape`) and values."""
+    """Checks an array of pictures, or of codes where the model takes codes.
+
+    Looks at the type, the shape (the model's `image_shape` by default) and the values.
+    """
     name = type(model).__name__
     _check_type_and_shape(model, images, shape or model.image_shape)
     if images.size == 0:
         raise InputError(f"{name} needs at least one picture. Received: none.")
     low, high = float(images.min()), float(images.max())
+    if model.num_codes is not None:
+        if low < 0 or high >= model.num_codes:
+            raise InputError(
+                f"{name} takes codes, integers from 0 to {model.num_codes - 1}. "
+                f"Received: {low:g} to {high:g}."
+            )
+        return
     if not (low >= -1.001 and high <= 1.001):  # bfloat16 and resizing round a little
         raise InputError(
             f"{name} takes images in [-1, 1]. Received: values from {low:g} to {high:g}."

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.errors import InputError
-from keras_genimg.layers import Sampling
+from keras_genimg.layers import GaussianMixture, Sampling
 from keras_genimg.losses import (
     bernoulli_log_likelihood,
     discretized_logistic_log_likelihood,
@@ -66,6 +66,8 @@ class VAE(ImageModel):
             early (lambda in Eq. 15 of Kingma et al., 2016).
         importance_samples: int. Draws of z a picture (k); more than one trains on the
             bound L_k of Burda et al. (2016), which is nearer to log p(x).
+        prior: `GaussianMixture` that `generate` draws z from, usually set by `fit_prior`; None
+            for N(0, I). No bound or likelihood goes by it.
         seed: int, optional. Makes the noise of training repeatable.
 
     Logs: `loss`, `reconstruction_loss` (-log p(x|z)), `kl_loss` and `elbo`, in
@@ -98,6 +100,7 @@ class VAE(ImageModel):
         kl_warmup_steps=0,
         free_bits=0.0,
         importance_samples=1,
+        prior=None,
         seed=None,
         **kwargs,
     ):
@@ -123,17 +126,23 @@ class VAE(ImageModel):
             )
         self.networks = networks
         self.likelihood = likelihood
-        build_encoder, build_decoder = NETWORKS[networks]
+        build_encoder, build_decoder = self.default_networks(networks)
         self.encoder = adopt_network(
             "encoder",
             encoder or build_encoder(image_shape, latent_dim),
-            image_shape,
+            self.taken(image_shape),
             [(latent_dim,), (latent_dim,)],
         )
         self.decoder = adopt_network(
-            "decoder", decoder or build_decoder(image_shape, latent_dim), (latent_dim,), [image_shape]
+            "decoder",
+            decoder or build_decoder(image_shape, latent_dim),
+            self.taken((latent_dim,)),
+            [image_shape],
         )
         self._own_networks = [encoder is not None, decoder is not None]
+        self.prior = None
+        if prior is not None:
+            self.prior = adopt_network("prior", prior, (latent_dim,), None)
         self.sampling = Sampling(seed=seed, dtype="float32")
         # Logarithm of the standard deviation (Gaussian) or of the scale s (logistic).
         self.log_scale = self.add_weight(
@@ -145,19 +154,30 @@ class VAE(ImageModel):
         )
         self.built = True
 
+    def default_networks(self, name):
+        """The functions `(image_shape, latent_dim)` that make the default networks."""
+        return NETWORKS[name]
+
+    def taken(self, shape):
+        """What a network takes, for `adopt_network`: inputs of a shape, with labels if there are."""
+        if not self.needs_labels:
+            return shape
+        return [keras.KerasTensor((None, *shape)), keras.KerasTensor((None,), "int32")]
+
     def train_step(self, data):
         """One step of Algorithm 1 of Kingma and Welling (2014), with L = 1 draw of z.
 
         With k = `importance_samples` draws it is the step of section 3 of Burda et al. (2016).
         """
-        images, _, batch = self.unpack(data)  # (B, h, w, c)
+        images, labels, batch = self.unpack(data)  # (B, h, w, c)
         with tf.GradientTape() as tape:
             # 1. q(z|x), and z ~ q(z|x) by the reparameterisation trick.
-            z_mean, z_log_var = self.encoder(images, training=True)  # (B, latent_dim) each
+            given = self.given(images, labels)
+            z_mean, z_log_var = self.encoder(given, training=True)  # (B, latent_dim) each
             z = self.draw(z_mean, z_log_var)  # (k, B, latent_dim)
 
             # 2. The two terms of the bound (Eq. 10), in nats a picture.
-            log_likelihoods = self.log_likelihoods(images, z, training=True)  # (k, B)
+            log_likelihoods = self.log_likelihoods(images, z, labels, training=True)  # (k, B)
             reconstruction_loss = -tf.reduce_mean(log_likelihoods)
             kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
 
@@ -180,10 +200,10 @@ class VAE(ImageModel):
 
     def test_step(self, data):
         """The bound on pictures that were not trained on."""
-        images, _, batch = self.unpack(data)
-        z_mean, z_log_var = self.encoder(images, training=False)
+        images, labels, batch = self.unpack(data)
+        z_mean, z_log_var = self.encoder(self.given(images, labels), training=False)
         z = self.draw(z_mean, z_log_var)
-        log_likelihoods = self.log_likelihoods(images, z)
+        log_likelihoods = self.log_likelihoods(images, z, labels)
         reconstruction_loss = -tf.reduce_mean(log_likelihoods)
         kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
         if self.importance_samples == 1:
@@ -195,24 +215,32 @@ class VAE(ImageModel):
             loss = -elbo
         return self._log_terms(batch, loss, reconstruction_loss, kl_loss, elbo)
 
+    def given(self, inputs, labels):
+        """What a network takes: `inputs` alone, or with the labels of a conditional model."""
+        return [inputs, labels] if self.needs_labels else inputs
+
     def draw(self, z_mean, z_log_var):
         """k draws of z ~ N(z_mean, exp(z_log_var)): `(k, batch, latent_dim)`."""
         k = self.importance_samples
         means, log_vars = (tf.repeat(each[:, None], k, axis=1) for each in (z_mean, z_log_var))
         return tf.transpose(self.sampling(means, log_vars), (1, 0, 2))  # (B, k, d) -> (k, B, d)
 
-    def log_likelihoods(self, images, z, training=False):
+    def log_likelihoods(self, images, z, labels=None, training=False):
         """log p(x|z) of pictures under several z each.
 
         Args:
             images: float tensor `(batch, h, w, c)`.
             z: float tensor `(k, batch, latent_dim)`; k must be known.
+            labels: int32 tensor `(batch,)`, of a conditional model: log p(x|z, label).
 
         Returns:
             float tensor `(k, batch)`, nats.
         """
         k = z.shape[0]
-        outputs = self.decoder(tf.reshape(z, (-1, self.latent_dim)), training=training)  # (k*B, ...)
+        if self.needs_labels:
+            labels = tf.tile(labels, (k,))  # (B,) -> (k*B,)
+        latents = tf.reshape(z, (-1, self.latent_dim))  # (k, B, d) -> (k*B, d)
+        outputs = self.decoder(self.given(latents, labels), training=training)  # (k*B, ...)
         repeated = tf.tile(images, (k, 1, 1, 1))  # (B, h, w, c) -> (k*B, h, w, c)
         return tf.reshape(self.log_likelihood_of(repeated, outputs), (k, -1))  # (k*B,) -> (k, B)
 
@@ -225,7 +253,9 @@ class VAE(ImageModel):
         means /= tf.cast(batch.global_size, means.dtype)
         return tf.reduce_sum(tf.maximum(means, self.free_bits))
 
-    def log_likelihood(self, images, num_samples=5000, *, seed=0, batch_size=64, block_size=100):
+    def log_likelihood(
+        self, images, num_samples=5000, *, labels=None, seed=0, batch_size=64, block_size=100
+    ):
         """Estimates log p(x) by importance sampling from q(z|x).
 
         It is the bound L_k with k = num_samples, which lies below log p(x) and comes the nearer
@@ -236,6 +266,7 @@ class VAE(ImageModel):
             images: float array `(n, height, width, channels)` in [-1, 1]: with the Bernoulli
                 likelihood -1 or 1, or it is no likelihood.
             num_samples: int. Draws of z a picture.
+            labels: integers `(n,)`, of a conditional model, for log p(x|label).
             seed: int. Of the draws.
             batch_size: int. Pictures at once.
             block_size: int. Draws at once, so that memory holds batch_size x block_size pictures.
@@ -245,41 +276,42 @@ class VAE(ImageModel):
             NumPy float64 array `(n,)`, nats.
 
         Raises:
-            InputError: pictures of another shape, type or range, numbers that are not positive.
+            InputError: pictures of another shape, type or range, numbers that are not positive,
+                labels that do not fit.
 
         Reference: Burda et al. (2016), section 5, https://arxiv.org/abs/1509.00519
         """
-        images = self.checked_images(images)
+        given = [self.checked_images(images), *self.checked_labels(labels, len(images))]
         for name, value in (("num_samples", num_samples), ("batch_size", batch_size),
                             ("block_size", block_size)):
             check_count(name, value)
         seed, block_size = check_seed(seed), min(block_size, num_samples)
         blocks = -(-num_samples // block_size)
         weights_of = tf.function(
-            lambda part, place: self._log_weights(part, place, block_size),
+            lambda place, *part: self._log_weights(place, block_size, *part),
             reduce_retracing=True, autograph=False,
         )
         estimates = []
-        for start in range(0, len(images), batch_size):
-            part = tf.constant(images[start : start + batch_size])
+        for start in range(0, len(given[0]), batch_size):
+            part = [tf.constant(each[start : start + batch_size]) for each in given]
             best, total = -np.inf, 0.0  # the sum of the weights is total * exp(best)
             for block in range(blocks):
                 place = tf.constant([seed, start * blocks + block], tf.int64)
                 wanted = num_samples - block * block_size  # of the last block perhaps not all
-                log_weights = weights_of(part, place).numpy().astype("float64")[:wanted]
+                log_weights = weights_of(place, *part).numpy().astype("float64")[:wanted]
                 highest = np.maximum(best, log_weights.max(axis=0))
                 total = total * np.exp(best - highest) + np.exp(log_weights - highest).sum(axis=0)
                 best = highest
             estimates.append(best + np.log(total) - np.log(num_samples))
         return np.concatenate(estimates)
 
-    def _log_weights(self, images, seed, number):
+    def _log_weights(self, seed, number, images, labels=None):
         """log p(x, z) - log q(z|x) for `number` draws of z: `(number, batch)`."""
-        z_mean, z_log_var = self.encoder(images, training=False)
+        z_mean, z_log_var = self.encoder(self.given(images, labels), training=False)
         shape = tf.shape(images)[0], self.latent_dim
         noise = distribution.random_normal(distribution.whole_batch(number), shape, seed)
         z = z_mean + tf.exp(0.5 * z_log_var) * noise  # (number, B, latent_dim)
-        return self.log_likelihoods(images, z) + log_ratio(z, z_mean, z_log_var)
+        return self.log_likelihoods(images, z, labels) + log_ratio(z, z_mean, z_log_var)
 
     def log_likelihood_of(self, images, outputs):
         """log p(x|z) of images under the decoder's outputs: `(batch,)`, nats."""
@@ -314,45 +346,94 @@ class VAE(ImageModel):
             return 2.0 * tf.sigmoid(outputs) - 1.0
         return tf.clip_by_value(outputs, -1.0, 1.0)
 
-    def call(self, images, training=False):
+    def call(self, images, labels=None, training=False):
         """Images through the mean code and back, without a draw."""
-        return self.images_from_latents(self.encoder(images, training=training)[0])
+        z_mean, _ = self.encoder(self.given(images, labels), training=training)
+        return self.images_from_latents(z_mean, labels)
 
-    def encode(self, images, *, batch_size=256):
-        """Means of q(z|x): images `(n, h, w, c)` -> float32 `(n, latent_dim)`."""
-        return self._run_in_batches("_encode", self.checked_images(images), batch_size)
+    def encode(self, images, *, labels=None, batch_size=256):
+        """Means of q(z|x): images `(n, h, w, c)` -> float32 `(n, latent_dim)`.
 
-    def decode(self, latents, *, batch_size=256):
+        A conditional model takes the pictures' labels `(n,)` too, here and below.
+        """
+        return self._run("_encode", self.checked_images(images), labels, batch_size)
+
+    def decode(self, latents, *, labels=None, batch_size=256):
         """Means of p(x|z): latents `(n, latent_dim)` -> float32 images in [-1, 1]."""
         latents = check_latents(self, latents, (self.latent_dim,))
-        return self._run_in_batches("images_from_latents", latents, batch_size)
+        return self._run("images_from_latents", latents, labels, batch_size)
 
-    def reconstruct(self, images, *, batch_size=256):
+    def reconstruct(self, images, *, labels=None, batch_size=256):
         """Images to their codes' means and back: float32 images in [-1, 1]."""
-        return self._run_in_batches("call", self.checked_images(images), batch_size)
+        return self._run("call", self.checked_images(images), labels, batch_size)
 
-    def _encode(self, images):
-        return self.encoder(images, training=False)[0]
+    def _run(self, method, inputs, labels, batch_size):
+        labels = self.checked_labels(labels, len(inputs))
+        return self._run_in_batches(method, inputs, batch_size, *labels)
+
+    def _encode(self, images, labels=None):
+        return self.encoder(self.given(images, labels), training=False)[0]
+
+    def fit_prior(self, images, num_components=10, *, labels=None, seed=0):
+        """Fits a mixture of Gaussians to the codes of pictures, which `generate` then draws from.
+
+        Codes of a trained model do not fill N(0, I): where it draws and no code is, the decoder
+        has learned nothing.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1]: pictures that the
+                model was trained on. Their codes are drawn from q(z|x).
+            num_components: int.
+            labels: integers `(n,)`, of a conditional model.
+            seed: int. Of the draws and of the start of the fit.
+
+        Returns:
+            list of floats: the mean log p(z) before each round of the fit, nats.
+
+        Raises:
+            InputError: pictures or labels that do not fit, or too few of them.
+
+        Reference: Ghosh et al. (2020), section 4, https://arxiv.org/abs/1903.12436
+        """
+        z_mean, z_log_var = self._run("_posterior", self.checked_images(images), labels, 256)
+        noise = np.random.default_rng(check_seed(seed)).normal(size=z_mean.shape)
+        mixture = GaussianMixture(num_components, self.latent_dim)
+        history = mixture.fit(z_mean + np.exp(0.5 * z_log_var) * noise, seed=seed)
+        self.prior = mixture
+        self.__dict__.pop("_compiled_methods", None)  # they may have been traced with another one
+        return history
+
+    def _posterior(self, images, labels=None):
+        return self.encoder(self.given(images, labels), training=False)
 
     def draw_latents(self, num_images, seed):
+        if self.prior is not None:
+            return self.prior.sample(num_images, latent_seed(seed))
         batch = distribution.whole_batch(num_images)
         return distribution.random_normal(batch, (self.latent_dim,), latent_seed(seed))
 
-    def images_from_latents(self, latents):
-        return self.means_of(self.decoder(latents, training=False))
+    def images_from_latents(self, latents, labels=None):
+        return self.means_of(self.decoder(self.given(latents, labels), training=False))
 
     def signatures(self):
         latents = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
+        labels = [self.labels_spec()] if self.needs_labels else []
 
-        def encode(images):
-            z_mean, z_log_var = self.encoder(images, training=False)
+        def encode(images, labels=None):
+            z_mean, z_log_var = self.encoder(self.given(images, labels), training=False)
             return {"z_mean": z_mean, "z_log_var": z_log_var}
+
+        def decode(latents, labels=None):
+            return {"images": self.images_from_latents(latents, labels)}
+
+        def reconstruct(images, labels=None):
+            return {"images": self.call(images, labels)}
 
         return {
             **super().signatures(),
-            "encode": (encode, [self.images_spec()]),
-            "decode": (lambda latents: {"images": self.images_from_latents(latents)}, [latents]),
-            "reconstruct": (lambda images: {"images": self.call(images)}, [self.images_spec()]),
+            "encode": (encode, [self.images_spec(), *labels]),
+            "decode": (decode, [latents, *labels]),
+            "reconstruct": (reconstruct, [self.images_spec(), *labels]),
         }
 
     def deterministic_signature(self):
@@ -372,4 +453,5 @@ class VAE(ImageModel):
             "kl_warmup_steps": self.kl_warmup_steps,
             "free_bits": self.free_bits,
             "importance_samples": self.importance_samples,
+            "prior": None if self.prior is None else serialize(self.prior),
         }

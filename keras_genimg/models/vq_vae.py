@@ -1,14 +1,16 @@
 """VQ-VAE: pictures as grids of codes (van den Oord et al., 2017)."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.errors import InputError
-from keras_genimg.layers import VectorQuantizer
+from keras_genimg.layers import FiniteScalarQuantizer, VectorQuantizer
 from keras_genimg.metrics import CodesUsed
 from keras_genimg.models.base import ImageModel
-from keras_genimg.models.checks import adopt_network, check_latents, check_number
+from keras_genimg.models.checks import adopt_network, check_latents, check_number, first_two
+from keras_genimg.models.pixel_cnn import PixelCNN
 from keras_genimg.networks import check_image_shape, vq_decoder, vq_encoder
 from keras_genimg.optimizers import Adam
 
@@ -21,7 +23,8 @@ class VQVAE(ImageModel):
 
     The encoder turns a picture into a grid of vectors z_e(x), each is replaced by
     the nearest of K learned ones, and the decoder makes the picture of those. It
-    learns to reconstruct; to generate, it needs a prior over the codes.
+    learns to reconstruct; to generate, it needs a prior over the codes, which
+    `fit_prior` fits afterwards.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
@@ -33,11 +36,18 @@ class VQVAE(ImageModel):
             averages (appendix A.1); None learns the codebook by gradient.
         dead_code_threshold: float, or None for never. A code used less than this
             many times a batch, on a moving average, is replaced.
+        gradient: how gradients pass the codebook, `"straight_through"` or `"rotation"`
+            (Fifty et al., 2024).
+        levels: sequence of ints, such as `(8, 5, 5, 5)`. A `FiniteScalarQuantizer` takes the
+            codebook's place (Mentzer et al., 2023): num_embeddings is then the product of the
+            levels and embedding_dim their number, and the arguments above but
+            `image_shape` count for nothing.
         data_variance: float. Variance of the pictures' values, by which the
             squared error is divided, so that the two terms keep their balance
             on any data.
         encoder: `keras.Model` of one's own, images to `(batch, h, w, D)`.
         decoder: `keras.Model` of one's own, `(batch, h, w, D)` to images.
+        prior: `PixelCNN` or `CodeTransformer` over the codes, usually set by `fit_prior`.
         seed: int, optional. Makes the codebook's start and replacements repeatable.
 
     Logs: `loss`, `reconstruction_loss` (squared error / data_variance), `vq_loss`,
@@ -65,24 +75,33 @@ class VQVAE(ImageModel):
         commitment_cost=0.25,
         ema_decay=0.99,
         dead_code_threshold=0.1,
+        gradient="straight_through",
+        levels=None,
         data_variance=1.0,
         encoder=None,
         decoder=None,
+        prior=None,
         seed=None,
         **kwargs,
     ):
         own_networks = encoder is not None and decoder is not None
         image_shape = check_image_shape(image_shape, default_networks=not own_networks)
         super().__init__(image_shape, seed=seed, **kwargs)
-        self.quantizer = VectorQuantizer(
-            num_embeddings,
-            embedding_dim,
-            commitment_cost=commitment_cost,
-            ema_decay=ema_decay,
-            dead_code_threshold=dead_code_threshold,
-            seed=seed,
-            dtype="float32",
-        )
+        # What the arguments say: with levels the quantizer is another one, without a codebook.
+        self._codebook = {
+            "num_embeddings": num_embeddings,
+            "embedding_dim": embedding_dim,
+            "commitment_cost": commitment_cost,
+            "ema_decay": ema_decay,
+            "dead_code_threshold": dead_code_threshold,
+            "gradient": gradient,
+        }
+        self._levels = levels
+        if levels is None:
+            self.quantizer = VectorQuantizer(**self._codebook, seed=seed, dtype="float32")
+        else:
+            self.quantizer = FiniteScalarQuantizer(levels, dtype="float32")
+        embedding_dim = self.quantizer.embedding_dim
         self.data_variance = check_number("data_variance", data_variance, low=1e-12)
         self.encoder, code_shape = self._adopt_encoder(encoder)
         self.code_shape = code_shape
@@ -93,7 +112,10 @@ class VQVAE(ImageModel):
             [image_shape],
         )
         self._own_networks = [encoder is not None, decoder is not None]
-        self.codes_used = CodesUsed(num_embeddings)
+        self.codes_used = CodesUsed(self.quantizer.num_embeddings)
+        self.prior = None
+        if prior is not None:
+            self._hold_prior(prior)
         self.built = True
 
     def _adopt_encoder(self, encoder):
@@ -101,7 +123,7 @@ class VQVAE(ImageModel):
         dim = self.quantizer.embedding_dim
         encoder = adopt_network(
             "encoder",
-            encoder or vq_encoder(self.image_shape, dim),
+            encoder or vq_encoder(self.image_shape, dim, normalized=self._levels is not None),
             self.image_shape,
             [("height", "width", dim)],
         )
@@ -193,11 +215,112 @@ class VQVAE(ImageModel):
     def _clipped(outputs):
         return tf.clip_by_value(outputs, -1.0, 1.0)
 
+    def start_codebook(self, images, *, iterations=10, batch_size=256):
+        """Starts the codebook by k-means on what the encoder makes of pictures, before `fit`.
+
+        Under several workers all call it with the same pictures.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1]; some hundreds are enough.
+            iterations: int. Rounds of k-means.
+            batch_size: int.
+
+        Raises:
+            InputError: pictures that do not fit or are too few; a model with `levels`, which has
+                no codebook.
+        """
+        if self._levels is not None:
+            raise InputError(f"A model with levels={tuple(self._levels)} has no codebook to start.")
+        vectors = self._run_in_batches("_vectors", self.checked_images(images), batch_size)
+        self.quantizer.start_from(vectors.reshape(-1, vectors.shape[-1]), iterations)
+
+    def _vectors(self, images):
+        return self.encoder(images, training=False)
+
+    # ------------------------------------------------------- a prior, and pictures of it
+
+    def fit_prior(self, images, labels=None, prior=None, *, batch_size=64, **fit):
+        """Fits a model of the codes of pictures; with it, `generate` makes new ones.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1], or a
+                `tf.data.Dataset` of batches of them, or of `(images, labels)`, that ends.
+            labels: integers `(n,)`, for a conditional prior.
+            prior: `PixelCNN` or `CodeTransformer` of this model's codes, compiled or not; by
+                default the one that it holds, or else a `PixelCNN`. It is held from then on.
+            batch_size: int. Grids of codes a step of training.
+            **fit: as `fit` of the prior takes them: `epochs`, `callbacks`, `verbose`, ...
+
+        Returns:
+            `keras.callbacks.History` of the prior.
+
+        Raises:
+            InputError: pictures or labels that do not fit, a prior of other codes.
+        """
+        if prior is None and self.prior is None:
+            prior = PixelCNN(
+                code_shape=tuple(self.code_shape), num_embeddings=self.quantizer.num_embeddings,
+                seed=self.seed,
+            )
+        if prior is not None:
+            self._hold_prior(prior)
+        codes = self._codes_of(images, labels)
+        self.prior.trainable = True
+        try:
+            if not self.prior.compiled:
+                self.prior.compile()
+            return self.prior.fit(*codes, batch_size=batch_size, **fit)
+        finally:
+            self.prior.trainable = False  # no optimizer of this model may move it
+
+    def _codes_of(self, images, labels):
+        """`[codes]`, or `[codes, labels]` where the prior is conditional."""
+        wants_labels = self.prior.needs_labels
+        if not isinstance(images, tf.data.Dataset):
+            return [self.encode(images), *([labels] if wants_labels else [])]
+        parts = []
+        for element in images:
+            batch, batch_labels = first_two(element)
+            if wants_labels and batch_labels is None:
+                raise InputError(
+                    "A conditional prior is fitted to (images, labels). Received: images alone."
+                )
+            codes = self.encode(batch)
+            parts.append((codes, np.asarray(batch_labels)) if wants_labels else (codes,))
+        return [np.concatenate(part) for part in zip(*parts)]
+
+    def _hold_prior(self, prior):
+        if isinstance(prior, dict):  # from the configuration of a saved model
+            prior = keras.saving.deserialize_keras_object(prior)
+        wanted = (tuple(self.code_shape), self.quantizer.num_embeddings)
+        if not isinstance(prior, ImageModel) or prior.num_codes is None:
+            raise InputError(
+                "prior must be a model of codes, such as PixelCNN(code_shape=, num_embeddings=). "
+                f"Received: {prior!r}."
+            )
+        if (tuple(prior.code_shape), prior.num_codes) != wanted:
+            raise InputError(
+                f"prior must be of codes of shape {wanted[0]}, {wanted[1]} of them. Received: one of "
+                f"{tuple(prior.code_shape)}, {prior.num_codes} of them."
+            )
+        prior.trainable = False
+        self.prior, self.num_classes = prior, prior.num_classes
+        self.__dict__.pop("_compiled_methods", None)  # they may have been traced with another one
+
+    @property
+    def generates_by_label(self):
+        return self.prior is not None and self.prior.needs_labels
+
     def draw_latents(self, num_images, seed):
-        raise InputError(
-            "VQVAE reconstructs but does not generate yet: pictures of its own need a prior over "
-            "the codes, which this version cannot fit; use reconstruct(images) or decode(codes)."
-        )
+        if self.prior is None:
+            raise InputError(
+                f"{type(self).__name__} reconstructs but does not generate before it has a prior over "
+                "its codes: call fit_prior(images) first, or use reconstruct(images) or decode(codes)."
+            )
+        return self.prior.draw_latents(num_images, seed)
+
+    def images_from_latents(self, latents, labels=None):
+        return self._decode(self.prior.codes_from_latents(latents, labels))
 
     def signatures(self):
         codes = tf.TensorSpec((None, *self.code_shape), tf.int32, name="latents")
@@ -208,6 +331,7 @@ class VQVAE(ImageModel):
             "encode": (lambda images: {"codes": self._encode(images)}, [images]),
             "decode": (lambda latents: {"images": self._decode(latents)}, [codes]),
             "reconstruct": reconstruct,
+            **({} if self.prior is None else super().signatures()),
         }
 
     def deterministic_signature(self):
@@ -217,15 +341,12 @@ class VQVAE(ImageModel):
     def get_config(self):
         own_encoder, own_decoder = self._own_networks
         serialize = keras.saving.serialize_keras_object
-        quantizer = self.quantizer
         return {
             **super().get_config(),
-            "num_embeddings": quantizer.num_embeddings,
-            "embedding_dim": quantizer.embedding_dim,
-            "commitment_cost": quantizer.commitment_cost,
-            "ema_decay": quantizer.ema_decay,
-            "dead_code_threshold": quantizer.dead_code_threshold,
+            **self._codebook,
+            "levels": None if self._levels is None else list(self._levels),
             "data_variance": self.data_variance,
             "encoder": serialize(self.encoder) if own_encoder else None,
             "decoder": serialize(self.decoder) if own_decoder else None,
+            "prior": None if self.prior is None else serialize(self.prior),
         }

@@ -1,6 +1,8 @@
 """Functions that build the networks of the models, as functional `keras.Model`s."""
 
 from keras_genimg.networks.autoencoder import conv_decoder, conv_encoder, vq_decoder, vq_encoder
+from keras_genimg.networks.code_transformer import CausalTransformer
+from keras_genimg.networks.conditional_autoencoder import conditional_decoder, conditional_encoder
 from keras_genimg.networks.conditional_dcgan import (
     check_conditioning,
     conditional_dcgan_discriminator,
@@ -10,20 +12,26 @@ from keras_genimg.networks.dcgan import dcgan_discriminator, dcgan_generator
 from keras_genimg.networks.dcgan5 import dcgan5_discriminator, dcgan5_generator
 from keras_genimg.networks.mlp import mlp_decoder, mlp_discriminator, mlp_encoder, mlp_generator
 from keras_genimg.networks.patchgan import patchgan_discriminator
+from keras_genimg.networks.pixel_cnn import GatedPixelCNN
 from keras_genimg.networks.resnet import resnet_discriminator, resnet_generator
-from keras_genimg.networks.shapes import check_count, check_image_shape
+from keras_genimg.networks.shapes import check_code_shape, check_count, check_image_shape
 from keras_genimg.networks.super_resolution import check_scale, super_resolution_generator
 from keras_genimg.networks.translation import residual_translator
 from keras_genimg.networks.unet import unet
 from keras_genimg.networks.video import video_discriminator
 
 __all__ = [
+    "CausalTransformer",
+    "GatedPixelCNN",
+    "check_code_shape",
     "check_conditioning",
     "check_count",
     "check_image_shape",
     "check_scale",
     "conditional_dcgan_discriminator",
     "conditional_dcgan_generator",
+    "conditional_decoder",
+    "conditional_encoder",
     "conv_decoder",
     "conv_encoder",
     "dcgan5_discriminator",

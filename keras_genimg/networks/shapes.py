@@ -2,7 +2,7 @@
 
 from keras_genimg.errors import InputError
 
-__all__ = ["check_count", "check_image_shape", "check_same_size", "halvings"]
+__all__ = ["check_code_shape", "check_count", "check_image_shape", "check_same_size", "halvings"]
 
 SMALLEST, LARGEST, STEP = 16, 256, 4
 
@@ -96,3 +96,14 @@ def halvings(image_shape, smallest=7, levels=None):
 def strides_between(large, small):
     """The strides that take a grid of size `large` to `small`: each 1 or 2."""
     return tuple(2 if a != b else 1 for a, b in zip(large, small))
+
+
+def check_code_shape(code_shape):
+    """(height, width, 1) of the shape of a grid of codes."""
+    try:
+        return check_image_shape((*code_shape, 1), default_networks=False)
+    except (InputError, TypeError):
+        raise InputError(
+            "code_shape must be (height, width), two positive integers. "
+            f"Received: code_shape={code_shape!r}."
+        ) from None

@@ -41,7 +41,7 @@ def generate(
     as_grid = format == "png" and ending == "png"
     if output is None:
         output = os.path.join(folder, "generated" + ("" if format == "png" else f".{format}"))
-    if labels is None and model.needs_labels:
+    if labels is None and model.generates_by_label:
         labels = np.arange(model.num_classes)
     if labels is not None:
         labels = np.resize(labels, max(count, 0))

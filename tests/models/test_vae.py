@@ -422,3 +422,24 @@ def test_log_likelihood_refuses():
         vae.log_likelihood(smooth_pictures(2), 0)
     with pytest.raises(InputError, match="floating-point"):
         vae.log_likelihood(np.zeros((2, *SHAPE), "uint8"))
+
+
+def test_a_mixture_prior_draws_codes_like_those_of_the_pictures(tmp_path):
+    keras.utils.set_random_seed(0)
+    vae, images = VAE(SHAPE, latent_dim=2, networks="mlp", seed=3), smooth_pictures(40)
+    vae.compile()
+    before = vae.generate(4, seed=1)
+    # An encoder whose codes are far from N(0, I).
+    vae.encoder.get_layer("z_mean").bias.assign([6.0, -3.0])
+    vae.encoder.get_layer("z_log_var").bias.assign([-6.0, -6.0])
+    history = vae.fit_prior(images, num_components=2)
+    assert history[-1] >= history[0]
+    z = vae.draw_latents(500, 1).numpy()
+    np.testing.assert_allclose(z.mean(0), vae.encode(images).mean(0), atol=0.2)
+    made = vae.generate(4, seed=1)
+    assert np.abs(made - before).max() > 1e-3
+    np.testing.assert_allclose(made, vae.decode(vae.draw_latents(4, 1)), atol=1e-5)
+    vae.save(tmp_path / "vae.keras")
+    again = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(again.generate(4, seed=1), made)
+    vae.fit(images, batch_size=20, verbose=0)  # and it can go on

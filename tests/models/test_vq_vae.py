@@ -246,3 +246,42 @@ def test_what_does_not_fit(arguments, words):
     with pytest.raises(InputError) as caught:
         small(**arguments)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_levels_take_the_place_of_the_codebook():
+    keras.utils.set_random_seed(0)
+    model = VQVAE(SHAPE, levels=(4, 3, 3), seed=3)
+    model.compile(learning_rate=5e-3)
+    images = smooth_pictures(16)
+    history = fit(model, images, batch_size=8, epochs=30)
+    assert set(history) == LOGS and history["vq_loss"] == [0.0] * 30
+    assert history["reconstruction_loss"][-1] < 0.7 * history["reconstruction_loss"][0]
+    codes = model.encode(images)
+    assert codes.min() >= 0 and codes.max() < 36 and len(np.unique(codes)) > 3
+    np.testing.assert_allclose(model.decode(codes), model.reconstruct(images), atol=1e-5)
+    again = VQVAE.from_config(model.get_config())
+    assert again.quantizer.levels == (4, 3, 3)
+
+
+def test_the_rotation_gradient_reaches_the_encoder():
+    images, moved = smooth_pictures(8), []
+    for gradient in ("straight_through", "rotation"):
+        keras.utils.set_random_seed(0)
+        model = small(gradient=gradient, commitment_cost=0.0)
+        spread_codebook(model, images)
+        model.compile(keras.optimizers.SGD(RATE))
+        fit(model, images)
+        moved.append(model.encoder.get_weights())
+    assert max(np.abs(a - b).max() for a, b in zip(*moved)) > 1e-6
+
+
+def test_k_means_starts_the_codebook_where_the_encoder_s_vectors_are():
+    keras.utils.set_random_seed(0)
+    model, images = small(ema_decay=0.9), smooth_pictures(32)
+    vectors = model.encoder(images)
+    before = float(model.quantizer(vectors)[2])
+    model.start_codebook(images)
+    assert float(model.quantizer(vectors)[2]) < 0.3 * before
+    assert len(np.unique(model.encode(images))) == CODES
+    with pytest.raises(InputError, match="has no codebook to start"):
+        VQVAE(SHAPE, levels=(3, 3)).start_codebook(images)

@@ -1,0 +1,96 @@
+"""Seconds of sampling from a PixelCNN with kept rows, beside computing all again for each code.
+
+Prints one line a way and their ratio, and whether both made the same codes: see README.md in this
+folder.
+
+    python benchmarks/sampling.py
+    python benchmarks/sampling.py --size 32 --codes 128 --batch-size 4
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_genimg
+
+
+def naive_sampler(model):
+    """A function of latents that computes the logits of all positions for each code."""
+    height, width, _ = model.network.shape
+
+    @tf.function
+    def next_code(codes, noise, row, column):
+        logits = model(codes)[:, row, column]  # (B, h, w, K) -> (B, K)
+        return tf.argmax(logits + noise[:, column, 0], axis=-1, output_type=tf.int32)
+
+    noise_of_row = tf.function(model.gumbel_noise)
+
+    def sample(latents):
+        codes = np.zeros((len(latents), height, width), "int32")
+        for row in range(height):
+            noise = noise_of_row(latents, tf.constant(row))
+            for column in range(width):
+                place = tf.constant(row), tf.constant(column)
+                codes[:, row, column] = next_code(tf.constant(codes), noise, *place)
+        return codes
+
+    return sample
+
+
+def timed(sample, latents):
+    start = time.perf_counter()
+    codes = np.asarray(sample(latents))
+    return codes, time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=16, help="codes a side (16)")
+    parser.add_argument("--codes", type=int, default=512, help="in the codebook (512)")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3, help="of each way, in turns")
+    parser.add_argument("--filters", type=int, default=48)
+    parser.add_argument("--layers", type=int, default=5)
+    options = parser.parse_args()
+
+    keras.utils.set_random_seed(0)
+    model = keras_genimg.PixelCNN(
+        code_shape=(options.size, options.size), num_embeddings=options.codes,
+        filters=options.filters, layers=options.layers,
+    )  # fmt: skip
+    # Far from even distributions, as a model that has learned has them.
+    for index, weight in enumerate(model.trainable_variables):
+        weight.assign_add(0.1 * tf.random.stateless_normal(weight.shape, (index, 0)))
+
+    samplers = {
+        "kept rows": tf.function(model.codes_from_latents, autograph=False),
+        "all again": naive_sampler(model),
+    }
+    seconds = {name: [] for name in samplers}
+    for sample in samplers.values():  # traces, and warms up
+        sample(model.draw_latents(options.batch_size, 99))
+    same = []
+    for turn in range(options.rounds):
+        latents = model.draw_latents(options.batch_size, turn)
+        made = {}
+        for name, sample in samplers.items():
+            made[name], took = timed(sample, latents)
+            seconds[name].append(took)
+        same.append((made["kept rows"] == made["all again"]).all())
+    positions = options.size**2
+    for name, values in seconds.items():
+        print(f"{name:12}{np.median(values):9.3f} s{1e3 * np.median(values) / positions:9.3f} ms a position")
+    ratios = np.array(seconds["all again"]) / np.array(seconds["kept rows"])
+    print(f"ratio       {np.median(ratios):9.1f} (from {ratios.min():.1f} to {ratios.max():.1f})")
+    print(f"equal codes {sum(same)} of {len(same)} batches of {options.batch_size}")
+    raise SystemExit(0 if all(same) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""A transformer over a grid of codes: logits in one pass, samples from cached keys and values."""
+
+import keras
+import tensorflow as tf
+
+from keras_genimg.layers import CausalSelfAttention, Dropout
+
+__all__ = ["CausalTransformer"]
+
+
+class TransformerBlock(keras.layers.Layer):
+    """x + attention(norm(x)), then x + mlp(norm(x)), as GPT-2 has it.
+
+    Args:
+        width: int. Features of a position.
+        num_heads: int.
+        dropout: float. Rate at the end of both parts.
+        seed: int or None. Of the dropout.
+    """
+
+    def __init__(self, width, num_heads, dropout, seed, **kwargs):
+        super().__init__(**kwargs)
+        self.norms = [keras.layers.LayerNormalization(epsilon=1e-5) for _ in range(2)]
+        self.attention = CausalSelfAttention(num_heads)
+        self.expand = keras.layers.Dense(4 * width, activation="gelu")
+        self.contract = keras.layers.Dense(width)
+        self.dropouts = [Dropout(dropout, None if seed is None else seed + i) for i in range(2)]
+
+    def build(self, input_shape):
+        for layer in (*self.norms, self.attention, self.expand):
+            layer.build(input_shape)
+        self.contract.build((*input_shape[:-1], 4 * input_shape[-1]))
+        self.built = True
+
+    def call(self, x, training=False):
+        attended = self.attention(self.norms[0](x))  # (B, T, width)
+        x = x + self.dropouts[0](attended, training=training)
+        return x + self.dropouts[1](self.mlp(x), training=training)
+
+    def step(self, x, keys, values, position):
+        """One position `(B, 1, width)`, as `CausalSelfAttention.step`."""
+        attended, keys, values = self.attention.step(self.norms[0](x), keys, values, position)
+        x = x + attended
+        return x + self.mlp(x), keys, values
+
+    def mlp(self, x):
+        return self.contract(self.expand(self.norms[1](x)))
+
+
+@keras.saving.register_keras_serializable(package="keras_genimg")
+class CausalTransformer(keras.layers.Layer):
+    """p(code | the codes before it) at every position of a grid, in raster order.
+
+    Position i is given the code at i - 1 (the first one a start, or the class), the vector of
+    its row and that of its column.
+
+    Args:
+        shape: tuple (height, width, 1) of the grid.
+        levels: int. How many codes there are (K).
+        features: int. Width of the blocks.
+        num_layers: int. Blocks.
+        num_heads: int. A divisor of `features`.
+        num_classes: int, or None without classes.
+        dropout: float. Rate in each block and after the embedding.
+        seed: int or None. Of the dropout.
+
+    Call arguments:
+        values: int tensor `(B, height, width, 1)` in [0, levels).
+        labels: int tensor `(B,)`, where there are classes.
+
+    Returns:
+        float32 logits `(B, height, width, 1, levels)`.
+
+    Example:
+    >>> network = CausalTransformer((7, 7, 1), levels=128)
+    >>> network(keras.ops.zeros((2, 7, 7, 1), "int32")).shape
+    (2, 7, 7, 1, 128)
+
+    Reference: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners",
+        section 2.3; over the codes of pictures: Esser et al. (2021), section 3.2,
+        https://arxiv.org/abs/2012.09841
+    """
+
+    def __init__(
+        self,
+        shape,
+        levels,
+        features=128,
+        num_layers=4,
+        num_heads=4,
+        num_classes=None,
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.shape, self.levels = tuple(shape), levels
+        self.features, self.num_heads = features, num_heads
+        self.length = shape[0] * shape[1]
+        normal = keras.initializers.RandomNormal  # GPT-2 starts from N(0, 0.02^2); a fresh one each
+        self.embedding = keras.layers.Embedding(levels, features, normal(stddev=0.02))
+        # What stands before the first code: one start for all, or one a class.
+        self.start = keras.layers.Embedding(num_classes or 1, features, normal(stddev=0.02))
+        self.rows, self.columns = (
+            keras.layers.Embedding(size, features, normal(stddev=0.02)) for size in shape[:2]
+        )
+        self.dropout = Dropout(dropout, seed)
+        self.blocks = [
+            TransformerBlock(
+                features, num_heads, dropout, None if seed is None else seed + 1 + 2 * index
+            )
+            for index in range(num_layers)
+        ]
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
+        self.head = keras.layers.Dense(levels, dtype="float32")
+
+        for layer in (self.embedding, self.start, self.rows, self.columns):
+            layer.build()
+        for layer in (*self.blocks, self.norm, self.head):
+            layer.build((None, self.length, features))
+        self.built = True
+
+    def call(self, values, labels=None, training=False):
+        codes = tf.reshape(values, (-1, self.length))  # (B, h, w, 1) -> (B, h*w)
+        before = self.embedding(codes[:, :-1])  # (B, h*w - 1, features)
+        x = tf.concat([self._start(tf.shape(codes)[0], labels), before], axis=1) + self._places()
+        x = self.dropout(x, training=training)
+        for block in self.blocks:
+            x = block(x, training=training)
+        logits = self.head(self.norm(x))  # (B, h*w, levels)
+        return tf.reshape(logits, (-1, *self.shape, self.levels))
+
+    def _start(self, count, labels):
+        """`(B, 1, features)`: what the first position is given."""
+        return self.start(tf.zeros((count,), tf.int32) if labels is None else labels)[:, None]
+
+    def _places(self):
+        """`(h*w, features)`: the vector of each row and of each column, added up."""
+        height, width, _ = self.shape
+        places = self.rows(tf.range(height))[:, None] + self.columns(tf.range(width))
+        return tf.reshape(places, (self.length, self.features))
+
+    def sample(self, noise_of_row, count, labels=None):
+        """Draws each code given those before it; keys and values are kept, nothing is done twice.
+
+        The largest of logits + noise is taken, which with Gumbel noise is a draw.
+
+        Args:
+            noise_of_row: function from an int32 scalar, the row, to float32 `(count, width,
+                1, levels)`.
+            count: int or int32 scalar.
+            labels: int tensor `(count,)`, where there are classes.
+
+        Returns:
+            int32 tensor `(count, height, width, 1)`.
+        """
+        height, width, _ = self.shape
+        places = self._places()
+        size = (count, self.num_heads, self.length, self.features // self.num_heads)
+        empty = tf.zeros(size, self.compute_dtype)
+
+        def position(column, row, x, cache, noise, made):
+            """Draws one code, of what stands before it, `(B, 1, features)`."""
+            number = row * width + column
+            x, kept = x + places[number], []
+            for block, (keys, values) in zip(self.blocks, cache):
+                x, keys, values = block.step(x, keys, values, number)
+                kept.append((keys, values))
+            logits = self.head(self.norm(x))[:, 0] + noise[:, column, 0]  # (B, levels)
+            code = tf.argmax(logits, axis=-1, output_type=tf.int32)  # (B,)
+            made = made.write(number, code)
+            return column + 1, row, self.embedding(code)[:, None], kept, noise, made
+
+        def draw_row(row, x, cache, made):
+            state = (0, row, x, cache, noise_of_row(row), made)
+            *_, x, cache, _, made = tf.while_loop(
+                lambda column, *_: column < width, position, state, parallel_iterations=1
+            )
+            return row + 1, x, cache, made
+
+        made = tf.TensorArray(tf.int32, self.length, element_shape=(None,))
+        cache = [(empty, empty) for _ in self.blocks]
+        made = tf.while_loop(
+            lambda row, *_: row < height,
+            draw_row,
+            (0, self._start(count, labels), cache, made),
+            parallel_iterations=1,
+        )[-1]
+        return tf.reshape(tf.transpose(made.stack()), (-1, *self.shape))  # (h*w, B) -> (B, h, w, 1)

@@ -1,0 +1,118 @@
+"""A prior over the codes of a VQ model: fitted, held, saved, served."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from cases import SHAPE, smooth_pictures
+
+from keras_genimg import VQVAE, CodeTransformer, PixelCNN
+from keras_genimg.errors import InputError
+
+CODES = 8
+PRIORS = {
+    "pixel_cnn": lambda **more: PixelCNN(
+        code_shape=(4, 4), num_embeddings=CODES, filters=8, layers=2, seed=1, **more
+    ),
+    "code_transformer": lambda **more: CodeTransformer(
+        (4, 4), CODES, features=16, layers=1, num_heads=2, seed=1, **more
+    ),
+}
+
+
+def vq_vae():
+    keras.utils.set_random_seed(0)
+    model = VQVAE(SHAPE, CODES, 4, seed=3)
+    model.compile(learning_rate=1e-3)
+    images = smooth_pictures(32)
+    # Dark pictures and bright ones; some of their vectors as the codebook, so that several are in use.
+    images = np.concatenate([images, -images])
+    vectors = model.encoder(images).numpy().reshape(-1, 4)
+    rows = vectors[np.random.default_rng(0).choice(len(vectors), CODES, replace=False)]
+    model.quantizer.embeddings.assign(rows)
+    model.quantizer.embedding_sums.assign(rows)
+    model.fit(images, batch_size=16, epochs=3, verbose=0)
+    assert len(np.unique(model.encode(images))) > 3
+    return model
+
+
+@pytest.mark.parametrize("kind", PRIORS)
+def test_it_learns_the_codes_and_leaves_the_model_alone(kind):
+    model, images = vq_vae(), smooth_pictures(32)
+    before, codes = model.get_weights(), model.encode(images)
+    with pytest.raises(InputError, match="does not generate before it has a prior"):
+        model.generate(2)
+    prior = PRIORS[kind]()
+    prior.compile(learning_rate=1e-2)
+    first = -prior.log_likelihood(codes).mean()
+    history = model.fit_prior(images, prior=prior, batch_size=16, epochs=8, verbose=0).history
+    assert len(history["nll"]) == 8 and -prior.log_likelihood(codes).mean() < 0.9 * first
+    assert model.prior is prior and not prior.trainable_variables
+    for mine, other in zip(model.get_weights(), before):  # its own come first
+        np.testing.assert_array_equal(mine, other)
+    # It is no part of what the model trains; both can go on.
+    prior_weights = prior.get_weights()
+    model.fit(images, batch_size=16, verbose=0)
+    for mine, other in zip(prior.get_weights(), prior_weights):
+        np.testing.assert_array_equal(mine, other)
+    model.fit_prior(images, batch_size=16, verbose=0)
+    assert model.prior is prior
+    assert any((a != b).any() for a, b in zip(prior.get_weights(), prior_weights))
+
+
+@pytest.mark.parametrize("kind", PRIORS)
+def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
+    model, images = vq_vae(), smooth_pictures(32)
+    model.fit_prior(images, prior=PRIORS[kind](), batch_size=16, epochs=2, verbose=0)
+    made = model.generate(5, seed=1)
+    expected = model.decode(model.prior.generate_codes(5, seed=1))
+    np.testing.assert_allclose(made, expected, atol=1e-5)
+    np.testing.assert_allclose(model.generate(5, seed=1, batch_size=2), made, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.generate(5, seed=1), made, atol=1e-5)
+
+    model.export(tmp_path / "served")
+    signatures = tf.saved_model.load(tmp_path / "served").signatures
+    assert set(signatures) == {"serving_default", "generate", "encode", "decode", "reconstruct"}
+    served = signatures["serving_default"](
+        num_images=tf.constant(5), seed=tf.constant(1, tf.int64)
+    )["images"]
+    assert np.abs(served - (made + 1) * 127.5).max() <= 1
+
+
+@pytest.mark.parametrize("kind", PRIORS)
+def test_a_conditional_prior_makes_the_class_that_is_asked_for(kind):
+    """Two classes of pictures, of which the codes of one never occur in the other."""
+    model = vq_vae()
+    images, labels = smooth_pictures(32), np.arange(32) % 2
+    images[labels == 1] *= -1
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    prior = PRIORS[kind](num_classes=2)
+    prior.compile(learning_rate=1e-2)
+    model.fit_prior(data, prior=prior, batch_size=16, epochs=30, verbose=0)
+    made = model.generate(12, labels=np.arange(12) % 2, seed=1)
+    real = [model.reconstruct(images)[labels == k].mean() for k in (0, 1)]
+    means = [made[np.arange(12) % 2 == k].mean() for k in (0, 1)]
+    assert abs(means[0] - real[0]) < 0.5 * abs(real[1] - real[0])
+    assert abs(means[1] - real[1]) < 0.5 * abs(real[1] - real[0])
+    with pytest.raises(InputError, match="labels"):
+        model.generate(3)
+    with pytest.raises(InputError, match="A conditional prior is fitted to"):
+        model.fit_prior(data.map(lambda x, y: x), verbose=0)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: PixelCNN(code_shape=(3, 4), num_embeddings=CODES), "prior must be of codes of shape (4, 4)"),
+        (lambda: PixelCNN(code_shape=(4, 4), num_embeddings=9), "Received: one of (4, 4), 9 of them."),
+        (lambda: PixelCNN(SHAPE, 2), "prior must be a model of codes"),
+        (lambda: "pixel_cnn", "prior must be a model of codes"),
+    ],
+    ids=range(4),
+)
+def test_a_prior_that_does_not_fit(make, words):
+    with pytest.raises(InputError) as caught:
+        VQVAE(SHAPE, CODES, 4, prior=make())
+    assert words in str(caught.value)
