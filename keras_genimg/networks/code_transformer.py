@@ -8,6 +8,11 @@ from keras_genimg.layers import CausalSelfAttention, Dropout
 __all__ = ["CausalTransformer"]
 
 
+def gelu(x):
+    """GPT-2's form of GELU, by tanh (ONNX has no counterpart of the other)."""
+    return keras.activations.gelu(x, approximate=True)
+
+
 class TransformerBlock(keras.layers.Layer):
     """x + attention(norm(x)), then x + mlp(norm(x)), as GPT-2 has it.
 
@@ -22,7 +27,7 @@ class TransformerBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-5) for _ in range(2)]
         self.attention = CausalSelfAttention(num_heads)
-        self.expand = keras.layers.Dense(4 * width, activation="gelu")
+        self.expand = keras.layers.Dense(4 * width, activation=gelu)
         self.contract = keras.layers.Dense(width)
         self.dropouts = [Dropout(dropout, None if seed is None else seed + i) for i in range(2)]
 
