@@ -104,7 +104,9 @@ MODELS = {
 # Of plain SGD, where 0.01 is too much: rounding would grow with every step. CycleGAN's absolute
 # errors have gradients of one size however small they are, and its normalisation divides the
 # flat parts of pictures by next to nothing. PixelCNN's loss is a sum over pixels.
-SGD_RATES = {"vae": 1e-4, "conditional_vae": 1e-4, "cyclegan": 2e-5, "pixel_cnn": 1e-3}
+SGD_RATES = {
+    "vae": 1e-4, "conditional_vae": 1e-4, "cyclegan": 2e-5, "pixel_cnn": 1e-3, "sequence_gan": 2e-3,
+}
 
 
 def compile_with_sgd(model, rate=0.01):
