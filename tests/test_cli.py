@@ -69,7 +69,8 @@ def test_list_names_every_model(capsys):
 
     assert main(["list"]) == 0
     listed = {line.split()[1] for line in capsys.readouterr().out.splitlines()}
-    assert listed == set(keras_genimg.models.__all__)
+    # CodeTransformer is trained on the codes of another model, by `VQVAE.fit_prior`.
+    assert listed == set(keras_genimg.models.__all__) - {"CodeTransformer"}
 
 
 @pytest.mark.parametrize("model", ["gan", "conditional_gan", "vae", "vq_vae", "cnn_classifier"])
