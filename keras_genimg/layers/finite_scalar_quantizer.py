@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
+from keras_genimg.layers.quantizer import Quantizer
 
 __all__ = ["FiniteScalarQuantizer"]
 
@@ -14,7 +15,7 @@ EPSILON = 1e-3  # keeps the outermost levels within reach of the tanh
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
-class FiniteScalarQuantizer(keras.layers.Layer):
+class FiniteScalarQuantizer(Quantizer):
     """Rounds each channel to one of a few levels; every combination is a code.
 
     A channel with L levels is bounded by a shifted tanh, f(z) = (L - 1) / 2 * tanh(z + s) - o,
@@ -90,17 +91,6 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         """Vectors of the codes: int `(B, h, w)` -> float32 `(B, h, w, len(levels))`."""
         digits = indices[..., None] // self._basis % np.array(self.levels, "int32")
         return (tf.cast(digits, tf.float32) - self._half_width) / self._half_width
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape), tuple(input_shape[:-1]), ()
-
-    def compute_output_spec(self, inputs, training=False):
-        quantized, indices, loss = self.compute_output_shape(inputs.shape)
-        return (
-            keras.KerasTensor(quantized, dtype=self.compute_dtype),
-            keras.KerasTensor(indices, dtype="int32"),
-            keras.KerasTensor(loss, dtype="float32"),
-        )
 
     def get_config(self):
         return {**super().get_config(), "levels": list(self.levels)}

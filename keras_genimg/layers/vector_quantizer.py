@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_genimg.distribution import global_batch, sum_over_replicas
 from keras_genimg.errors import InputError
+from keras_genimg.layers.quantizer import Quantizer
 
 __all__ = ["VectorQuantizer"]
 
@@ -48,7 +49,7 @@ def _is_number(value):
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
-class VectorQuantizer(keras.layers.Layer):
+class VectorQuantizer(Quantizer):
     """Replaces each vector by the nearest of a learned set (VQ-VAE).
 
     For z_e(x) `(B, h, w, D)`: the index k = argmin_j ||z_e - e_j||, the vector
@@ -296,17 +297,6 @@ class VectorQuantizer(keras.layers.Layer):
         mine = (local >= 0) & (local < batch.size)
         drawn = tf.gather(flat, tf.where(mine, local, 0))
         return sum_over_replicas(drawn * tf.cast(mine, flat.dtype)[:, None])
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape), tuple(input_shape[:-1]), ()
-
-    def compute_output_spec(self, inputs, training=False):
-        quantized, indices, loss = self.compute_output_shape(inputs.shape)
-        return (
-            keras.KerasTensor(quantized, dtype=self.compute_dtype),
-            keras.KerasTensor(indices, dtype="int32"),
-            keras.KerasTensor(loss, dtype="float32"),
-        )
 
     def get_config(self):
         return {

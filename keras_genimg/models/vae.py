@@ -172,8 +172,9 @@ class VAE(ImageModel):
         images, labels, batch = self.unpack(data)  # (B, h, w, c)
         with tf.GradientTape() as tape:
             # 1. q(z|x), and z ~ q(z|x) by the reparameterisation trick.
-            given = self.given(images, labels)
-            z_mean, z_log_var = self.encoder(given, training=True)  # (B, latent_dim) each
+            z_mean, z_log_var = self.encoder(  # (B, latent_dim) each
+                self.given(images, labels), training=True
+            )
             z = self.draw(z_mean, z_log_var)  # (k, B, latent_dim)
 
             # 2. The two terms of the bound (Eq. 10), in nats a picture.
@@ -307,7 +308,7 @@ class VAE(ImageModel):
 
     def _log_weights(self, seed, number, images, labels=None):
         """log p(x, z) - log q(z|x) for `number` draws of z: `(number, batch)`."""
-        z_mean, z_log_var = self.encoder(self.given(images, labels), training=False)
+        z_mean, z_log_var = self._posterior(images, labels)
         shape = tf.shape(images)[0], self.latent_dim
         noise = distribution.random_normal(distribution.whole_batch(number), shape, seed)
         z = z_mean + tf.exp(0.5 * z_log_var) * noise  # (number, B, latent_dim)
@@ -372,7 +373,7 @@ class VAE(ImageModel):
         return self._run_in_batches(method, inputs, batch_size, *labels)
 
     def _encode(self, images, labels=None):
-        return self.encoder(self.given(images, labels), training=False)[0]
+        return self._posterior(images, labels)[0]
 
     def fit_prior(self, images, num_components=10, *, labels=None, seed=0):
         """Fits a mixture of Gaussians to the codes of pictures, which `generate` then draws from.
@@ -400,7 +401,6 @@ class VAE(ImageModel):
         mixture = GaussianMixture(num_components, self.latent_dim)
         history = mixture.fit(z_mean + np.exp(0.5 * z_log_var) * noise, seed=seed)
         self.prior = mixture
-        self.__dict__.pop("_compiled_methods", None)  # they may have been traced with another one
         return history
 
     def _posterior(self, images, labels=None):
@@ -420,7 +420,7 @@ class VAE(ImageModel):
         labels = [self.labels_spec()] if self.needs_labels else []
 
         def encode(images, labels=None):
-            z_mean, z_log_var = self.encoder(self.given(images, labels), training=False)
+            z_mean, z_log_var = self._posterior(images, labels)
             return {"z_mean": z_mean, "z_log_var": z_log_var}
 
         def decode(latents, labels=None):

@@ -105,18 +105,14 @@ class WGAN(AdversarialModel):
         # Algorithm 1: RMSprop, 5e-5; a momentum makes the critic unstable (section 4). Our own
         # smaller networks come further with higher rates, the generator's above the critic's,
         # whose weights cross all of [-c, c] in a hundred steps as it is.
-        paper = 5e-5
-        rates = {
-            "generator_optimizer": paper if any(self.own_networks) else 1e-3,
-            "discriminator_optimizer": paper if any(self.own_networks) else 2e-4,
-        }
+        rates = (5e-5, 5e-5) if any(self.own_networks) else (1e-3, 2e-4)
+        if learning_rate is not None:
+            rates = learning_rate, learning_rate
         # Gradients through a clipped critic are as small as 1e-6: Keras's epsilon, 1e-7 under the
         # root, would stop them.
         return {
-            name: keras.optimizers.RMSprop(
-                rate if learning_rate is None else learning_rate, epsilon=1e-14
-            )
-            for name, rate in rates.items()
+            name: keras.optimizers.RMSprop(rate, epsilon=1e-14)
+            for name, rate in zip(("generator_optimizer", "discriminator_optimizer"), rates)
         }
 
     def train_step(self, data):

@@ -165,7 +165,7 @@ def test_generate_says_that_a_prior_is_wanted():
     for call in (lambda: small().generate(4), lambda: small().generate(4, seed=1, batch_size=2)):
         with pytest.raises(InputError) as caught:
             call()
-        assert "need a prior over the codes" in str(caught.value)
+        assert "before it has a prior over its codes" in str(caught.value)
         assert "reconstruct(images)" in str(caught.value) and len(str(caught.value)) <= 400
     assert "generate" not in small().signatures()
 
