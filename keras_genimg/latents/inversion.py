@@ -136,7 +136,7 @@ def _search(model, starts, images, mask, *labels, num_steps, learning_rate, prio
 
     for _ in range(num_steps):
         step()
-    made, errors, losses = tf.function(look, autograph=False)(tf.convert_to_tensor(latents))
+    made, errors, losses = look(tf.convert_to_tensor(latents))
     best = np.argmin(tf.reshape(losses, (count, number)), axis=0)  # (n,)
     rows = best * number + np.arange(number)
     return Inversion(*(np.asarray(array)[rows] for array in (latents, made, errors)))
