@@ -1,4 +1,4 @@
-"""What the benchmarks of training have in common."""
+"""What the benchmarks have in common."""
 
 import csv
 import time
@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 import keras_genimg as kg
+from keras_genimg.layers import FiniteScalarQuantizer, VectorQuantizer
 from keras_genimg.metrics import FrechetDistance, as_stored, update_metrics
 
 
@@ -73,6 +74,13 @@ def distance(metric, images):
 def samples(model, count, **arguments):
     """`count` pictures of seed 0, as PNG files hold them."""
     return as_stored(model.generate(count, seed=0, verbose=0, **arguments))
+
+
+def codebook_sizes(model, num_grids):
+    """How many codes there are in each of the grids that `model.encode` gives."""
+    kinds = (VectorQuantizer, FiniteScalarQuantizer)
+    sizes = [layer.num_embeddings for layer in model.layers if isinstance(layer, kinds)]
+    return sizes * num_grids if len(sizes) == 1 else sizes
 
 
 def train(model, batches, steps):

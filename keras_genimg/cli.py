@@ -8,12 +8,14 @@ import argparse
 import ast
 import difflib
 import errno
+import json
 import os
 import sys
 import tempfile
 
 from keras_genimg.backend import check_backend
 from keras_genimg.errors import InputError
+from keras_genimg.recipes import read_recipe, recipe_names
 from keras_genimg.version import __version__
 
 __all__ = ["main"]
@@ -30,7 +32,9 @@ MODELS = {
     "sequence_gan": ("SequenceGAN", "GAN of image sequences (MoCoGAN)", "Tulyakov et al., 2018"),
     "super_resolution_gan": ("SuperResolutionGAN", "low resolution to high", "Ledig et al., 2017"),
     "vae": ("VAE", "variational autoencoder", "Kingma and Welling, 2014"),
+    "vq_gan": ("VQGAN", "VQ-VAE against a discriminator", "Esser et al., 2021"),
     "vq_vae": ("VQVAE", "vector-quantised autoencoder", "van den Oord et al., 2017"),
+    "vq_vae2": ("VQVAE2", "VQ-VAE with two levels of codes", "Razavi et al., 2019"),
     "wgan": ("WGAN", "Wasserstein GAN, weights clipped", "Arjovsky et al., 2017"),
     "wgan_gp": ("WGANGP", "Wasserstein GAN with gradient penalty", "Gulrajani et al., 2017"),
 }
@@ -96,10 +100,15 @@ def _parser():
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a model into a run folder")
-    train.add_argument("model", metavar="MODEL", help="a name from keras-genimg list")
+    train.add_argument("model", metavar="MODEL", nargs="?", help="a name from keras-genimg list; "
+                       "with --recipe not needed")
+    train.add_argument("--recipe", metavar="NAME", help="settings that reproduce a published "
+                       "number, from keras-genimg list; other options go before them")
     train.add_argument("--data", metavar="NAME", help="glyphs (built in, the default), a "
                        "tensorflow-datasets set (mnist, fashion_mnist, cifar10), or a folder")
     train.add_argument("--data-dir", metavar="DIR", help="where prepared data sets are")
+    train.add_argument("--binarize", metavar="KIND", help="make pixels black or white: dynamic, at "
+                       "random by their brightness and anew each pass, or threshold")
     train.add_argument("--damage", metavar="KIND", help="what pix2pix learns to undo: mask (the "
                        "default), noise, or grey")
     train.add_argument("--data-b", metavar="NAME", help="the second set of cyclegan, resized "
@@ -110,7 +119,8 @@ def _parser():
     train.add_argument("--epochs", type=int, metavar="N", help="passes over the data (15)")
     train.add_argument("--steps-per-epoch", type=int, metavar="N", help="end each pass early")
     train.add_argument("--seed", type=int, metavar="N", help="of weights, noise and order (0)")
-    train.add_argument("--output", metavar="RUN", help="the run folder (runs/MODEL)")
+    train.add_argument("--output", metavar="RUN", help="the run folder (runs/MODEL, or runs/NAME "
+                       "of the recipe)")
     train.add_argument("--evaluate-every", type=int, metavar="N", help="measure 10000 samples "
                        "every N epochs and keep the best model as RUN/best.keras")
     train.add_argument("--features", metavar="NAME", help="what --evaluate-every measures in: "
@@ -124,6 +134,18 @@ def _parser():
     train.add_argument("--set", action="append", default=[], metavar="ARGUMENT=VALUE",
                        help="any argument of the model or of its compile()")
     train.set_defaults(run=_train)
+
+    prior = commands.add_parser("prior", help="fit a prior to the codes of a run, to generate")
+    prior.add_argument("run_folder", metavar="RUN")
+    prior.add_argument("--kind", default="pixel_cnn", choices=("pixel_cnn", "code_transformer"))
+    prior.add_argument("--epochs", type=int, default=15, metavar="N", help="passes over the codes (15)")
+    prior.add_argument("--batch-size", type=int, default=64, metavar="N", help="grids a step (64)")
+    prior.add_argument("--by-class", action="store_true", help="tell it the class")
+    prior.add_argument("--seed", type=int, default=0, metavar="N")
+    prior.add_argument("--policy", choices=("float32", "mixed_bfloat16"), help="as train has it")
+    prior.add_argument("--set", action="append", default=[], metavar="ARGUMENT=VALUE",
+                       help="any argument of the prior, or its learning_rate")
+    prior.set_defaults(run=_prior)
 
     generate = commands.add_parser("generate", help="make pictures with a trained model")
     generate.add_argument("run_folder", metavar="RUN")
@@ -170,11 +192,15 @@ def _parser():
     evaluate.add_argument("--split", default="test", metavar="NAME")
     evaluate.add_argument("--metrics", nargs="+", metavar="NAME", help="of samples: "
                           "frechet_distance kernel_distance inception_score "
-                          "precision_recall_density_coverage (default: the model's own losses)")
+                          "precision_recall_density_coverage; of models that have one: "
+                          "log_likelihood (default: the model's own losses)")
+    evaluate.add_argument("--importance-samples", type=int, metavar="N", help="draws a picture by "
+                          "which log_likelihood of a VAE is estimated (5000)")
     evaluate.add_argument("--features", metavar="NAME", help="what they are taken in: fashion_mnist"
                           ", mnist, glyphs, cifar10, inception_v3 (default: by the data)")
     evaluate.add_argument("--count", type=int, metavar="N",
-                          help="samples to make (10000); for losses, pictures to use (all)")
+                          help="samples to make (10000); for losses and log_likelihood, "
+                          "pictures to use (all)")
     evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (0)")
     evaluate.set_defaults(run=_evaluate)
 
@@ -186,28 +212,24 @@ def _parser():
     export.add_argument("--output", metavar="PATH")
     export.set_defaults(run=_export)
 
-    commands.add_parser("list", help="name the models").set_defaults(run=_list)
+    commands.add_parser("list", help="name the models and recipes").set_defaults(run=_list)
     return parser
 
 
 def _train(options):
-    if options.model not in MODELS:
-        near = difflib.get_close_matches(options.model, MODELS)
-        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise InputError(
-            f"MODEL must be one of {', '.join(MODELS)}. Received: {options.model!r}{hint}."
-        )
+    recipe = None if options.recipe is None else read_recipe(options.recipe)
+    model = _model(options.model, options.recipe, recipe)
     for name in ("image_size", "batch_size", "epochs", "steps_per_epoch", "evaluate_every"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be positive. Received: {value}.")
+        _check_positive(name, getattr(options, name))
     settings = _settings(options.set)
     _import_runs().train(
-        options.model,
-        MODELS[options.model][0],
+        model,
+        MODELS[model][0],
         {
+            "recipe": options.recipe,
             "data": options.data,
             "data_dir": options.data_dir,
+            "binarize": options.binarize,
             "damage": options.damage,
             "data_b": options.data_b,
             "image_size": options.image_size,
@@ -222,10 +244,32 @@ def _train(options):
             "features": options.features,
             "set": settings or None,
         },
-        folder=options.output or os.path.join("runs", options.model),
+        folder=options.output or os.path.join("runs", options.recipe or model),
         resume=options.resume,
         overwrite=options.overwrite,
+        recipe=recipe and recipe["settings"],
     )
+
+
+def _model(name, recipe_name, recipe):
+    """The name of the model to train, that of the recipe or the one that is given."""
+    if recipe is None and name is None:
+        raise InputError("train takes MODEL, a name from keras-genimg list, or --recipe NAME.")
+    if name is not None and name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise InputError(f"MODEL must be one of {', '.join(MODELS)}. Received: {name!r}{hint}.")
+    if recipe is not None and name not in (None, recipe["model"]):
+        raise InputError(
+            f"The recipe {recipe_name} trains {recipe['model']}, and MODEL need not be given. "
+            f"Received: {name}."
+        )
+    return name or recipe["model"]
+
+
+def _check_positive(name, value):
+    if value is not None and value < 1:
+        raise InputError(f"--{name.replace('_', '-')} must be positive. Received: {value}.")
 
 
 def _settings(pairs):
@@ -235,12 +279,19 @@ def _settings(pairs):
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise InputError(f"--set takes ARGUMENT=VALUE. Received: {pair!r}.")
-        try:
-            settings[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            settings[name] = {"true": True, "false": False, "none": None, "null": None,
-                              "nan": float("nan"), "inf": float("inf")}.get(text.lower(), text)
+        settings[name] = _value(text)
     return settings
+
+
+def _value(text):
+    """A value as Python or JSON writes it; what is neither is text."""
+    for read in (ast.literal_eval, json.loads):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            pass
+    return {"true": True, "false": False, "none": None, "null": None,
+            "nan": float("nan"), "inf": float("inf")}.get(text.lower(), text)
 
 
 def _labels(text):
@@ -253,6 +304,15 @@ def _labels(text):
         raise InputError(
             f"--labels takes integers with commas between. Received: {text!r}."
         ) from None
+
+
+def _prior(options):
+    for name in ("epochs", "batch_size"):
+        _check_positive(name, getattr(options, name))
+    _import_runs().prior(
+        options.run_folder, options.kind, options.epochs, options.batch_size, options.by_class,
+        _settings(options.set), options.policy, options.seed,
+    )
 
 
 def _generate(options):
@@ -278,9 +338,13 @@ def _invert(options):
 
 
 def _evaluate(options):
+    if options.importance_samples is not None and options.importance_samples < 1:
+        raise InputError(
+            f"--importance-samples must be positive. Received: {options.importance_samples}."
+        )
     _import_runs().evaluate(
         options.run_folder, options.data, options.data_dir, options.split, options.count,
-        options.metrics, options.features, options.seed,
+        options.metrics, options.features, options.seed, options.importance_samples,
     )
 
 
@@ -293,6 +357,9 @@ def _export(options):
 def _list(options):
     for name, (class_name, what, paper) in MODELS.items():
         print(f"{name:<22}{class_name:<20}{what} ({paper})")
+    print("\nRecipes, for keras-genimg train --recipe NAME:")
+    for name in recipe_names():
+        print(f"{name:<22}{read_recipe(name)['about']}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.data.passes import Passes
+from keras_genimg.data.draws import map_with_draws
 from keras_genimg.errors import InputError
 
 __all__ = ["check_damage", "damage", "damaged_pairs", "damaged_shape"]
@@ -68,38 +68,15 @@ def damaged_pairs(dataset, kind, seed, first_batch=0):
     >>> [part.shape for part in next(iter(pairs))]
     [TensorShape([64, 32, 32, 3]), TensorShape([64, 32, 32, 3])]
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed must be an integer. Received: seed={seed!r}.")
-    total = int(dataset.cardinality())
-    if total == tf.data.UNKNOWN_CARDINALITY:
-        raise InputError(
-            "damaged_pairs takes a dataset that knows how many batches it has; "
-            "dataset.apply(tf.data.experimental.assert_cardinality(n)) tells it. "
-            "Received: one of unknown length."
-        )
     spec = dataset.element_spec
     spec = spec[0] if isinstance(spec, tuple) else spec
     check_damage(kind, spec.shape[1:])
 
-    def take_damage(number, indexed):
-        index, element = indexed
+    def take_damage(element, draw):
         images = element[0] if isinstance(element, tuple) else element
-        of_pass = tf.stack([tf.constant(seed, tf.int64), number])
-        draw = tf.random.experimental.stateless_fold_in(of_pass, index)
         return damage(images, kind, draw), images
 
-    passes = Passes(0, 1)
-    number = passes.numbers() if total >= 0 else tf.data.Dataset.from_tensors(tf.zeros((), tf.int64))
-    numbers = number.flat_map(lambda n: tf.data.Dataset.from_tensors(n).repeat())
-    pairs = tf.data.Dataset.zip(numbers, dataset.enumerate(start=first_batch))
-    pairs = pairs.map(take_damage, tf.data.AUTOTUNE, deterministic=True)
-    pairs = pairs.prefetch(tf.data.AUTOTUNE)
-    if total >= 0:
-        pairs = passes.count(pairs, total)
-    pairs = pairs.apply(tf.data.experimental.assert_cardinality(total))
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return pairs.with_options(options)
+    return map_with_draws(dataset, take_damage, seed, first_batch, name="damaged_pairs")
 
 
 def check_damage(kind, image_shape):

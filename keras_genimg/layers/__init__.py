@@ -3,6 +3,7 @@
 from keras_genimg.layers.attention import CausalSelfAttention
 from keras_genimg.layers.batch_normalization import BatchNormalization
 from keras_genimg.layers.bicubic_resize import BicubicResize
+from keras_genimg.layers.centering import Centering
 from keras_genimg.layers.conditional_batch_normalization import ConditionalBatchNormalization
 from keras_genimg.layers.dropout import Dropout
 from keras_genimg.layers.finite_scalar_quantizer import FiniteScalarQuantizer
@@ -20,6 +21,7 @@ __all__ = [
     "BatchNormalization",
     "BicubicResize",
     "CausalSelfAttention",
+    "Centering",
     "ConditionalBatchNormalization",
     "Dropout",
     "FiniteScalarQuantizer",

@@ -20,12 +20,12 @@ from keras_genimg.models.checks import (
     check_element,
     check_images,
     check_labels,
-    check_number,
     check_seed,
     first_two,
 )
 from keras_genimg.models.logs import LogMeans, StopOnNonFiniteLogs
 from keras_genimg.models.optimizers import prepare_optimizers
+from keras_genimg.models.options import check_learning_rate
 from keras_genimg.networks import check_count
 from keras_genimg.optimizers import Adam
 
@@ -118,7 +118,8 @@ class ImageModel(keras.Model):
 
         Args:
             optimizer: Keras optimizer, its name, or None for the paper's.
-            learning_rate: float, optional. Rate of the paper's optimizer.
+            learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or its
+                serialised dict, optional. Rate of the paper's optimizer.
             run_eagerly: bool. Runs steps line by line, for debugging.
             steps_per_execution: int. Steps in one call of TensorFlow; more than
                 one spares small models the overhead of Python.
@@ -144,7 +145,7 @@ class ImageModel(keras.Model):
         check_count("steps_per_execution", self._execution["steps_per_execution"])
         super().compile(optimizer=None, **self._execution)
         if learning_rate is not None:
-            check_number("learning_rate", learning_rate)
+            learning_rate = check_learning_rate(learning_rate)
         with self.distribute_strategy.scope():
             prepared = prepare_optimizers(
                 optimizers,

@@ -12,12 +12,14 @@ from keras_genimg.errors import InputError
 __all__ = [
     "adopt_network",
     "check_array",
+    "check_condition",
     "check_element",
     "check_images",
     "check_labels",
     "check_latents",
     "check_number",
     "check_seed",
+    "first_reason",
     "first_two",
 ]
 
@@ -77,7 +79,7 @@ def adopt_network(role, network, input_shape, output_shapes):
         outputs = network(inputs)
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{role} must take inputs of shape {takes}. It answered: {_first_reason(error)}"
+            f"{role} must take inputs of shape {takes}. It answered: {first_reason(error)}"
         ) from error
     if output_shapes is None:
         return network
@@ -98,7 +100,7 @@ def _fits(made, wanted):
     )
 
 
-def _first_reason(error):
+def first_reason(error):
     """The sentence inside what Keras wraps around a layer's error, without its colours."""
     lines = re.sub("\x1b\\[[0-9;]*m", "", str(error)).split("\n")
     lines = [line.strip() for line in lines if line.strip()]
@@ -234,6 +236,24 @@ def check_labels(labels, num_classes, num_images):
         raise InputError(
             "There must be one label a picture. "
             f"Received: {len(array)} labels for {num_images} pictures."
+        )
+    return array.astype("int32")
+
+
+def check_condition(model, condition, count):
+    """Returns the condition of `count` grids as int32 `(count, *condition_shape)`, else raises."""
+    try:
+        array = np.asarray(condition)
+    except ValueError:  # rows of unequal length
+        array = np.zeros((), object)
+    wanted, highest = (count, *model.condition_shape), model.condition_embeddings - 1
+    fits = np.issubdtype(array.dtype, np.integer) and array.shape == wanted
+    if not fits or array.min() < 0 or array.max() > highest:
+        values = f" from {array.min()} to {array.max()}" if fits else ""
+        found = "None" if condition is None else f"{array.dtype} of shape {array.shape}{values}"
+        raise InputError(
+            f"condition must be codes, integers from 0 to {highest} of shape {wanted}. "
+            f"Received: {found}."
         )
     return array.astype("int32")
 

@@ -4,7 +4,8 @@ import keras
 
 from keras_genimg.errors import InputError
 from keras_genimg.models.base import ImageModel
-from keras_genimg.models.checks import adopt_network, check_number
+from keras_genimg.models.checks import adopt_network
+from keras_genimg.models.options import check_learning_rate
 from keras_genimg.optimizers import Adam
 from keras_genimg.placement import device_of, run_on, scope
 
@@ -69,9 +70,10 @@ class TwoPlayerModel(ImageModel):
         Args:
             generator_optimizer: Keras optimizer, its name, or None for the paper's.
             discriminator_optimizer: likewise.
-            learning_rate: float, optional. Rate of the paper's optimizers; a pair (rate
-                of the generator, rate of the discriminator) for two time scales
-                (Heusel et al., 2017, https://arxiv.org/abs/1706.08500).
+            learning_rate: float or schedule, as `ImageModel.compile` has it, optional. Rate of
+                the paper's optimizers; a pair (rate of the generator, rate of the
+                discriminator) for two time scales (Heusel et al., 2017,
+                https://arxiv.org/abs/1706.08500).
             **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, as
                 `ImageModel.compile` has them.
         """
@@ -86,7 +88,7 @@ class TwoPlayerModel(ImageModel):
                     f"default optimizers. Received: learning_rate={learning_rate!r}."
                 )
             for name, rate in zip(optimizers, learning_rate):
-                optimizers[name] = self.default_optimizers(check_number("learning_rate", rate))[name]
+                optimizers[name] = self.default_optimizers(check_learning_rate(rate))[name]
             learning_rate = None
         self._compile(optimizers, learning_rate, **kwargs)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.errors import InputError
-from keras_genimg.layers import GaussianMixture, Sampling
+from keras_genimg.layers import Centering, GaussianMixture, Sampling
 from keras_genimg.losses import (
     bernoulli_log_likelihood,
     discretized_logistic_log_likelihood,
@@ -18,6 +18,7 @@ from keras_genimg.losses import (
 )
 from keras_genimg.models.base import ImageModel, latent_seed
 from keras_genimg.models.checks import adopt_network, check_latents, check_number, check_seed
+from keras_genimg.models.options import build_network, check_network_options
 from keras_genimg.networks import (
     check_count,
     check_image_shape,
@@ -25,12 +26,18 @@ from keras_genimg.networks import (
     conv_encoder,
     mlp_decoder,
     mlp_encoder,
+    residual_decoder,
+    residual_encoder,
 )
 
 __all__ = ["VAE"]
 
 LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
-NETWORKS = {"conv": (conv_encoder, conv_decoder), "mlp": (mlp_encoder, mlp_decoder)}
+NETWORKS = {
+    "conv": (conv_encoder, conv_decoder),
+    "mlp": (mlp_encoder, mlp_decoder),
+    "residual": (residual_encoder, residual_decoder),
+}
 
 
 def log_ratio(z, z_mean, z_log_var):
@@ -51,7 +58,11 @@ class VAE(ImageModel):
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         latent_dim: int. Length of z.
-        networks: the default networks, `"conv"` or `"mlp"`.
+        networks: the default networks, `"conv"`, `"mlp"` or `"residual"` (slower, and likelier).
+        network_options: dict, keyword arguments of the functions that make them: of `"conv"`
+            `filters`, `widest` and `kernel_size`; of `"mlp"` `activation` and `units`, the widths
+            of the encoder, which the decoder has in reverse; of `"residual"` `filters`, `widest`,
+            `blocks` and `units`.
         encoder: `keras.Model` of one's own, images to `[z_mean, z_log_var]`.
         decoder: `keras.Model` of one's own, `(batch, latent_dim)` to one
             unbounded value a pixel (a logit or a mean).
@@ -93,6 +104,7 @@ class VAE(ImageModel):
         latent_dim=32,
         *,
         networks="conv",
+        network_options=None,
         encoder=None,
         decoder=None,
         beta=1.0,
@@ -126,16 +138,22 @@ class VAE(ImageModel):
             )
         self.networks = networks
         self.likelihood = likelihood
-        build_encoder, build_decoder = self.default_networks(networks)
+        self.network_options = check_network_options(
+            network_options, NETWORKS[networks], default_networks=not own_networks
+        )
+        options = self.network_options
+        make_encoder, make_decoder = self.default_networks(networks)
         self.encoder = adopt_network(
             "encoder",
-            encoder or build_encoder(image_shape, latent_dim),
+            encoder or build_network(make_encoder, image_shape, latent_dim, **options),
             self.taken(image_shape),
             [(latent_dim,), (latent_dim,)],
         )
+        if isinstance(options.get("units"), (list, tuple)):
+            options = {**options, "units": options["units"][::-1]}
         self.decoder = adopt_network(
             "decoder",
-            decoder or build_decoder(image_shape, latent_dim),
+            decoder or build_network(make_decoder, image_shape, latent_dim, **options),
             self.taken((latent_dim,)),
             [image_shape],
         )
@@ -155,7 +173,7 @@ class VAE(ImageModel):
         self.built = True
 
     def default_networks(self, name):
-        """The functions `(image_shape, latent_dim)` that make the default networks."""
+        """The functions `(image_shape, latent_dim, **network_options)` of the default networks."""
         return NETWORKS[name]
 
     def taken(self, shape):
@@ -255,7 +273,7 @@ class VAE(ImageModel):
         return tf.reduce_sum(tf.maximum(means, self.free_bits))
 
     def log_likelihood(
-        self, images, num_samples=5000, *, labels=None, seed=0, batch_size=64, block_size=100
+        self, images, num_samples=5000, *, labels=None, seed=0, batch_size=16, block_size=100
     ):
         """Estimates log p(x) by importance sampling from q(z|x).
 
@@ -288,10 +306,7 @@ class VAE(ImageModel):
             check_count(name, value)
         seed, block_size = check_seed(seed), min(block_size, num_samples)
         blocks = -(-num_samples // block_size)
-        weights_of = tf.function(
-            lambda place, *part: self._log_weights(place, block_size, *part),
-            reduce_retracing=True, autograph=False,
-        )
+        weights_of = self._compiled("_log_weights")
         estimates = []
         for start in range(0, len(given[0]), batch_size):
             part = [tf.constant(each[start : start + batch_size]) for each in given]
@@ -299,7 +314,8 @@ class VAE(ImageModel):
             for block in range(blocks):
                 place = tf.constant([seed, start * blocks + block], tf.int64)
                 wanted = num_samples - block * block_size  # of the last block perhaps not all
-                log_weights = weights_of(place, *part).numpy().astype("float64")[:wanted]
+                log_weights = weights_of(place, block_size, *part)[:wanted]
+                log_weights = log_weights.numpy().astype("float64")
                 highest = np.maximum(best, log_weights.max(axis=0))
                 total = total * np.exp(best - highest) + np.exp(log_weights - highest).sum(axis=0)
                 best = highest
@@ -375,6 +391,39 @@ class VAE(ImageModel):
     def _encode(self, images, labels=None):
         return self._posterior(images, labels)[0]
 
+    def start_at_mean(self, images):
+        """Centres what the dense networks see and starts them at the mean picture, before `fit`.
+
+        The encoder's input is centred for good, and the decoder's last bias starts at what makes
+        the mean picture, as in the program of Burda et al. (2016): the rest of the networks then
+        learns what sets pictures apart, in a fraction of the steps. `keras-genimg train` does
+        it. Under several workers all call it with the same pictures.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1]; a thousand are enough.
+
+        Raises:
+            InputError: pictures that do not fit; other networks than those of `networks="mlp"`.
+        """
+        mean = self.checked_images(images).mean(axis=0)
+        if self.networks != "mlp" or any(self._own_networks):
+            raise InputError(
+                'start_at_mean is for the default networks of networks="mlp". '
+                f"Received: networks={self.networks!r}, or networks of one's own."
+            )
+        if self.likelihood == "bernoulli":  # logits, of no pixel surer than 1 in 1,000
+            share = np.clip((mean + 1) / 2, 1e-3, 1 - 1e-3)
+            outputs = np.log(share / (1 - share))
+        else:
+            outputs = mean
+        for layer in self._flatten_layers():
+            if isinstance(layer, Centering):  # of a conditional encoder it sees the class too
+                centre = np.zeros(layer.mean.shape, "float32")
+                centre[..., : mean.shape[-1]] = mean
+                layer.mean.assign(centre)
+            elif layer.name == "pixels":
+                layer.bias.assign(outputs.reshape(-1))
+
     def fit_prior(self, images, num_components=10, *, labels=None, seed=0):
         """Fits a mixture of Gaussians to the codes of pictures, which `generate` then draws from.
 
@@ -446,6 +495,7 @@ class VAE(ImageModel):
             **super().get_config(),
             "latent_dim": self.latent_dim,
             "networks": self.networks,
+            "network_options": dict(self.network_options) or None,
             "encoder": serialize(self.encoder) if own_encoder else None,
             "decoder": serialize(self.decoder) if own_decoder else None,
             "beta": self.beta,

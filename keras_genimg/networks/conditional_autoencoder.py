@@ -6,7 +6,7 @@ from keras import layers, ops
 __all__ = ["conditional_decoder", "conditional_encoder"]
 
 
-def conditional_encoder(build, image_shape, latent_dim, num_classes, name="encoder"):
+def conditional_encoder(build, image_shape, latent_dim, num_classes, name="encoder", **options):
     """An encoder that sees the class as further channels, one a class, of which one is 1.
 
     Args:
@@ -15,6 +15,7 @@ def conditional_encoder(build, image_shape, latent_dim, num_classes, name="encod
         latent_dim: int. Length of z.
         num_classes: int.
         name: string.
+        **options: keyword arguments of `build`.
 
     Returns:
         `keras.Model` from `[images, labels]`, `(batch, height, width, channels)` and int
@@ -30,11 +31,11 @@ def conditional_encoder(build, image_shape, latent_dim, num_classes, name="encod
     images, labels = keras.Input(image_shape), keras.Input((), dtype="int32")
     classes = ops.one_hot(labels, num_classes)[:, None, None]  # (B, 1, 1, K)
     planes = classes * ops.ones_like(images[..., :1])  # (B, h, w, K)
-    network = build((height, width, channels + num_classes), latent_dim)
+    network = build((height, width, channels + num_classes), latent_dim, **options)
     return keras.Model([images, labels], network(layers.Concatenate()([images, planes])), name=name)
 
 
-def conditional_decoder(build, image_shape, latent_dim, num_classes, name="decoder"):
+def conditional_decoder(build, image_shape, latent_dim, num_classes, name="decoder", **options):
     """A decoder that is given z and, beside it, 1 in the place of the class.
 
     Args:
@@ -43,6 +44,7 @@ def conditional_decoder(build, image_shape, latent_dim, num_classes, name="decod
         latent_dim: int. Length of z.
         num_classes: int.
         name: string.
+        **options: keyword arguments of `build`.
 
     Returns:
         `keras.Model` from `[z, labels]`, `(batch, latent_dim)` and int `(batch,)`, to what
@@ -55,5 +57,5 @@ def conditional_decoder(build, image_shape, latent_dim, num_classes, name="decod
     """
     latents, labels = keras.Input((latent_dim,)), keras.Input((), dtype="int32")
     classes = ops.one_hot(labels, num_classes)  # (B, K)
-    network = build(image_shape, latent_dim + num_classes)
+    network = build(image_shape, latent_dim + num_classes, **options)
     return keras.Model([latents, labels], network(layers.Concatenate()([latents, classes])), name=name)

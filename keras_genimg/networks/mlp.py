@@ -5,6 +5,8 @@ import math
 import keras
 from keras import layers
 
+from keras_genimg.layers import Centering
+
 __all__ = ["mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator"]
 
 
@@ -12,7 +14,6 @@ def _hidden(x, units, activation):
     for width in units:
         x = layers.Dense(width, activation=activation)(x)
     return x
-
 
 
 def mlp_generator(image_shape, latent_dim, units=(128, 128, 1024, 1024), name="generator"):
@@ -80,7 +81,7 @@ def mlp_encoder(image_shape, latent_dim, units=(512, 256), activation="relu", na
     Reference: Kingma and Welling (2014), appendix C.2, https://arxiv.org/abs/1312.6114
     """
     images = keras.Input(image_shape)
-    x = layers.Flatten()(images)  # (B, h, w, c) -> (B, h*w*c)
+    x = layers.Flatten()(Centering()(images))  # (B, h, w, c) -> (B, h*w*c)
     x = _hidden(x, units, activation)
     z_mean = layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
     z_log_var = layers.Dense(latent_dim, dtype="float32", name="z_log_var")(x)
@@ -105,6 +106,6 @@ def mlp_decoder(image_shape, latent_dim, units=(256, 512), activation="relu", na
     """
     latents = keras.Input((latent_dim,))
     x = _hidden(latents, units, activation)
-    x = layers.Dense(math.prod(image_shape), dtype="float32")(x)
+    x = layers.Dense(math.prod(image_shape), dtype="float32", name="pixels")(x)
     outputs = layers.Reshape(image_shape, dtype="float32")(x)  # (B, h*w*c) -> (B, h, w, c)
     return keras.Model(latents, outputs, name=name)

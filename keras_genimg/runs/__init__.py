@@ -6,7 +6,17 @@ A run folder holds `run.json`, `logs.csv`, `samples.png`, `losses.png`,
 
 from keras_genimg.runs.folder import load_run
 from keras_genimg.runs.latents import interpolate, invert
+from keras_genimg.runs.prior import prior
 from keras_genimg.runs.training import train
 from keras_genimg.runs.using import evaluate, export, generate
 
-__all__ = ["evaluate", "export", "generate", "interpolate", "invert", "load_run", "train"]
+__all__ = [
+    "evaluate",
+    "export",
+    "generate",
+    "interpolate",
+    "invert",
+    "load_run",
+    "prior",
+    "train",
+]

@@ -13,12 +13,13 @@ import numpy as np
 import keras_genimg.models as models
 from keras_genimg import plotting
 from keras_genimg.callbacks import EvaluateSamples, ImageGrid, Resume, latest_checkpoint
-from keras_genimg.data import data_info, load
+from keras_genimg.data import binarized, data_info, load
 from keras_genimg.distribution import get_strategy, is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.metrics import features_for
 from keras_genimg.models.base import dtype_policy
+from keras_genimg.runs.binary import check_binary, in_black_and_white
 from keras_genimg.runs.folder import (
     check_run,
     cut_logs,
@@ -29,13 +30,15 @@ from keras_genimg.runs.folder import (
 )
 from keras_genimg.runs.pairs import check_pair, damaged, in_pairs, pair_arguments
 
-__all__ = ["train"]
+__all__ = ["constructor_arguments", "train"]
 
 DEFAULTS = {
+    "recipe": None,
     "data": "glyphs",
     "data_dir": None,
     "image_size": None,
     "channels": None,
+    "binarize": None,
     "damage": None,
     "data_b": None,
     "batch_size": 64,
@@ -59,7 +62,7 @@ SAMPLES = 10_000  # of an evaluation, as many as the test splits of the small se
 FREE_WHEN_RESUMED = ("epochs", "strategy", "data_dir")
 
 
-def train(name, class_name, given, folder, resume=False, overwrite=False):
+def train(name, class_name, given, folder, resume=False, overwrite=False, recipe=None):
     """Trains a model into a run folder and prints where things are.
 
     Args:
@@ -69,13 +72,14 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
         folder: path of the run folder.
         resume: bool. Goes on with the run that is there.
         overwrite: bool. Replaces the run that is there.
+        recipe: dict, optional. Settings of a recipe, which go behind those that are given.
 
     Raises:
         InputError: a folder that exists and neither `resume` nor `overwrite`;
             settings that differ from those of the run to resume; settings that
             the data or the model refuses.
     """
-    settings = _settings(name, given, folder, resume, overwrite)
+    settings = _settings(name, given, recipe or {}, folder, resume, overwrite)
     strategy = get_strategy(settings["strategy"])
     chief = is_chief(strategy)
 
@@ -105,6 +109,8 @@ def train(name, class_name, given, folder, resume=False, overwrite=False):
         num_frames=getattr(model, "num_frames", None),
         **source,
     )
+    if settings["binarize"]:
+        data = binarized(data, settings["binarize"], settings["seed"], first_pass * full_pass)
     data = in_pairs(
         data, settings, info.image_shape, batch_size, first_epoch * steps, first_pass * full_pass
     )
@@ -170,7 +176,7 @@ class RunProgress(keras.callbacks.Callback):
         write_json(self.path, self.record)
 
 
-def _settings(name, given, folder, resume, overwrite):
+def _settings(name, given, recipe, folder, resume, overwrite):
     """Complete settings, after a look at what is in the folder."""
     given = {key: value for key, value in given.items() if value is not None}
     exists = os.path.lexists(folder)
@@ -187,12 +193,15 @@ def _settings(name, given, folder, resume, overwrite):
                 f"{folder} exists; --resume goes on with it, --overwrite replaces it, "
                 "--output RUN names another folder."
             )
-        return {**DEFAULTS, **DEFAULTS_OF.get(name, {}), **given}
+        settings = {**DEFAULTS, **DEFAULTS_OF.get(name, {}), **recipe, **given}
+        return {**settings, "set": {**recipe.get("set", {}), **given.get("set", {})}}
     check_run(folder)
     record = read_record(folder)
     if record["model"] != name:
         raise InputError(f"{folder} holds a run of {record['model']}. Received: {name}.")
     before = {**DEFAULTS, **record["settings"]}
+    if "set" in given:  # beside what the run, or its recipe, has set
+        given["set"] = {**before["set"], **given["set"]}
     changed = [
         f"{key}={given[key]!r} (was {before[key]!r})"
         for key in given
@@ -210,7 +219,8 @@ def _make_model(class_name, settings, info):
     """The model, from what the data says and what --set says."""
     model_class = getattr(models, class_name)
     check_pair(model_class, settings)
-    of_model = _parameters(model_class.__init__)
+    check_binary(model_class, settings)
+    of_model = constructor_arguments(model_class)
     of_compile = _parameters(model_class.compile) | {
         "run_eagerly", "steps_per_execution", "jit_compile"
     }
@@ -234,6 +244,8 @@ def _make_model(class_name, settings, info):
     arguments.update({key: value for key, value in settings["set"].items() if key in of_model})
     model = model_class(**arguments)
     model.compile(**{k: v for k, v in settings["set"].items() if k in of_compile - of_model})
+    if hasattr(model, "start_at_mean") and model.networks == "mlp":
+        model.start_at_mean(_some_pictures(settings, "train", 1000))
     return model
 
 
@@ -242,18 +254,31 @@ def _parameters(function):
     return {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {"self"}
 
 
+def constructor_arguments(model_class):
+    """Names of a class's arguments, and of those that it hands on to its base class."""
+    names = set()
+    for each in model_class.__mro__:
+        if not each.__module__.startswith("keras_genimg."):
+            break
+        if "__init__" in vars(each):
+            names |= _parameters(each.__init__)
+            kinds = {p.kind for p in inspect.signature(each.__init__).parameters.values()}
+            if inspect.Parameter.VAR_KEYWORD not in kinds:
+                break
+    return names
+
+
 def _data_variance(settings):
     """Variance of the values of the first 1,000 training pictures or so."""
     first = _some_pictures(settings, "train", 1000)
     return round(float(np.var(first)), 4)
 
 
-def _some_pictures(settings, split, count, with_labels=False):
+def _some_pictures(settings, split, count):
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
     count = min(count, data_info(settings["data"], split, **source).num_images)
-    data = load(settings["data"], split, batch_size=count, with_labels=with_labels, **source)
-    element = next(iter(data))
-    return tuple(e.numpy() for e in element) if with_labels else element.numpy()
+    data = load(settings["data"], split, batch_size=count, **source)
+    return next(iter(in_black_and_white(data, settings))).numpy()
 
 
 def _held_out(settings, count):

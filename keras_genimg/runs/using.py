@@ -12,7 +12,9 @@ from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.metrics import features_for
+from keras_genimg.runs.binary import in_black_and_white
 from keras_genimg.runs.folder import load_run, read_record, write_json
+from keras_genimg.runs.likelihood import measure_likelihood
 from keras_genimg.runs.pairs import evaluation_pairs
 from keras_genimg.version import __version__
 
@@ -91,9 +93,12 @@ def _write_pictures(folder, model, count, seed, notes, **given):
 
 
 def evaluate(
-    folder, data, data_dir=None, split="test", count=None, metrics=None, features=None, seed=0
+    folder, data, data_dir=None, split="test", count=None, metrics=None, features=None, seed=0,
+    num_samples=None,
 ):
     """Measures a run's model on a data set, prints a table and writes metrics.json.
+
+    Pictures of a run that was trained on black and white ones are made so too, by one draw.
 
     Args:
         folder: path of the run folder.
@@ -101,24 +106,45 @@ def evaluate(
         data_dir: path, optional. Where prepared data sets are.
         split: string.
         count: int, optional. Samples made for `metrics`, 10,000 by default; they are compared
-            with all pictures of the split. Without `metrics` the pictures of the split that
-            the model's own losses are taken on, by default all.
-        metrics: list of names, see `keras_genimg.metrics.get_metrics`; by default the model's
-            own losses.
+            with all pictures of the split. For `"log_likelihood"`, and without `metrics`, the
+            pictures of the split that are looked at, by default all.
+        metrics: list of names, see `keras_genimg.metrics.get_metrics`, and `"log_likelihood"`; by
+            default the model's own losses.
         features: string, optional. What the metrics are taken in.
-        seed: int. Of the samples.
+        seed: int. Of the samples and of the binarisation.
+        num_samples: int, optional. Importance samples a picture for `"log_likelihood"`.
+
+    Raises:
+        InputError: metrics that the model has not, or no finished epoch.
     """
     model = load_run(folder)
     height, width, channels = model.image_shape
     settings = {"image_size": (height, width), "channels": channels, "data_dir": data_dir,
                 "num_frames": getattr(model, "num_frames", None)}
-    results = {"data": data, "split": split}
-    if metrics:
+    trained = {**read_record(folder)["settings"], "data_dir": data_dir}
+
+    def pictures(batch_size, **options):
+        images = load(data, split, batch_size=batch_size, **options, **settings)
+        return in_black_and_white(images, trained, seed)
+
+    results, values = {"data": data, "split": split}, {}
+    of_samples = [name for name in metrics or () if name != "log_likelihood"]
+    if num_samples is not None and "log_likelihood" not in (metrics or ()):
+        raise InputError(
+            "--importance-samples goes with --metrics log_likelihood. "
+            f"Received: --importance-samples {num_samples} without it."
+        )
+    if len(of_samples) < len(metrics or ()):
+        images = pictures(500, with_labels=model.needs_labels, num_images=count)
+        values, how = measure_likelihood(model, images, num_samples, seed)
+        results["log_likelihood"] = {**how, "binarize": trained.get("binarize"), "seed": seed}
+        print(", ".join(f"{name} {value}" for name, value in results["log_likelihood"].items()))
+    if of_samples:
         features = features or features_for(data, model.image_shape)
         count = 10_000 if count is None else count
         callback = EvaluateSamples(
-            load(data, split, batch_size=500, **settings),
-            metrics,
+            pictures(500),
+            of_samples,
             features=features,
             num_images=count,
             seed=seed,
@@ -126,16 +152,15 @@ def evaluate(
         )
         callback.set_model(model)
         callback.on_train_begin()
-        values = callback.evaluate()
+        values.update(callback.evaluate())
         real = data_info(data, split, **settings).num_images
         results.update(count=count, real_count=real, features=features, seed=seed)
         print(f"{count} samples, seed {seed}, against the {real} pictures of {data}/{split}")
-    else:
+    if not metrics:
         if not model.compiled:
             model.compile()
-        trained = {**read_record(folder)["settings"], "data_dir": data_dir}
-        images = load(data, split, batch_size=100, with_labels=model.needs_labels,
-                      num_images=count, drop_remainder=bool(trained.get("data_b")), **settings)
+        images = pictures(100, with_labels=model.needs_labels, num_images=count,
+                          drop_remainder=bool(trained.get("data_b")))
         images = evaluation_pairs(images, trained, split, model.image_shape, 100, count, seed)
         values = model.evaluate(images, verbose=0, return_dict=True)
         results["count"] = count or data_info(data, split, **settings).num_images

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from cases import SHAPE, smooth_pictures, train
 
-from keras_genimg import VAE, distribution
+from keras_genimg import VAE, ConditionalVAE, distribution
 from keras_genimg.errors import InputError
 from keras_genimg.losses import importance_weighted_bound
 
@@ -241,7 +241,7 @@ def test_networks_of_ones_own(kind, tmp_path):
             "Received: a network that makes ('batch', 5).",
         ),
         ({"likelihood": "laplace"}, "likelihood must be one of bernoulli, gaussian, discretized_"),
-        ({"networks": "dcgan"}, "networks must be one of conv, mlp. Received: 'dcgan'."),
+        ({"networks": "dcgan"}, "networks must be one of conv, mlp, residual. Received: 'dcgan'."),
         ({"beta": float("inf")}, "beta must be a finite number of at least 0. Received: beta=inf."),
         ({"beta": -1.0}, "beta must be a finite number of at least 0. Received: beta=-1.0."),
         ({"kl_warmup_steps": -1}, "kl_warmup_steps must be an integer of at least 0."),
@@ -443,3 +443,31 @@ def test_a_mixture_prior_draws_codes_like_those_of_the_pictures(tmp_path):
     again = keras.saving.load_model(tmp_path / "vae.keras")
     np.testing.assert_array_equal(again.generate(4, seed=1), made)
     vae.fit(images, batch_size=20, verbose=0)  # and it can go on
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_it_starts_at_the_mean_picture(likelihood, conditional):
+    options = {"latent_dim": 2, "networks": "mlp", "likelihood": likelihood, "seed": 0}
+    if conditional:
+        model = ConditionalVAE((16, 16, 1), num_classes=3, **options)
+    else:
+        model = VAE((16, 16, 1), **options)
+    pictures = smooth_pictures(50)
+    mean = pictures.mean(axis=0)
+    model.start_at_mean(pictures)
+    for layer in model.decoder._flatten_layers():
+        if layer.name == "pixels":  # without what comes before, the mean picture is left
+            layer.kernel.assign(np.zeros(layer.kernel.shape))
+    labels = {"labels": [0, 1, 2]} if conditional else {}
+    lowest = -0.998 if likelihood == "bernoulli" else -1.0  # of no pixel surer than 1 in 1,000
+    expected = np.broadcast_to(np.clip(mean, lowest, -lowest), (3, 16, 16, 1))
+    np.testing.assert_allclose(model.generate(3, seed=0, **labels), expected, atol=1e-5)
+    [centering] = [layer for layer in model.encoder._flatten_layers() if hasattr(layer, "mean")]
+    np.testing.assert_allclose(centering.mean[..., :1], mean, atol=1e-6)
+    assert not np.any(centering.mean[..., 1:])
+
+
+def test_other_networks_do_not_start_at_the_mean_picture():
+    with pytest.raises(InputError, match='start_at_mean is for the default networks of networks="mlp"'):
+        VAE((16, 16, 1), 2).start_at_mean(smooth_pictures(4))

@@ -1,0 +1,103 @@
+"""Encoders and decoders of residual blocks, for VAEs that go by their likelihood."""
+
+from keras import Input, Model, layers
+
+from keras_genimg.networks.dcgan import upsample
+from keras_genimg.networks.shapes import halvings, strides_between
+
+__all__ = ["residual_decoder", "residual_encoder"]
+
+
+def _blocks(x, blocks):
+    """x + conv(ELU(conv(ELU(x)))), several times."""
+    width = x.shape[-1]
+    for _ in range(blocks):
+        y = layers.Activation("elu")(x)
+        y = layers.Conv2D(width, 3, padding="same", activation="elu")(y)
+        y = layers.Conv2D(width, 3, padding="same")(y)
+        x = layers.Add()([x, y])
+    return x
+
+
+def residual_encoder(
+    image_shape, latent_dim, filters=32, widest=64, blocks=1, units=450, name="encoder"
+):
+    """Picture to the mean and log variance of a Gaussian over z, by residual blocks with ELU.
+
+    Each grid is half as large as the one before, down to 7x7 or so; blocks work on the halved
+    grids alone, since most of the time would go into those of full size.
+
+    Args:
+        image_shape: (height, width, channels).
+        latent_dim: int. Length of z.
+        filters: int. Filters on the first halved grid; they double with each halving, up to
+            `widest`.
+        widest: int. Most filters in a layer.
+        blocks: int. Residual blocks on each grid.
+        units: int. Width of the dense layer before z.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to the list
+        `[z_mean, z_log_var]`, each float32 `(batch, latent_dim)`.
+
+    Example:
+    >>> [output.shape for output in residual_encoder((28, 28, 1), 32).outputs]
+    [(None, 32), (None, 32)]
+
+    Reference: Kingma et al. (2016), appendix C.1, https://arxiv.org/abs/1606.04934, whose blocks
+        work on the grid of full size too
+    """
+    sizes = halvings(image_shape)
+    images = Input(image_shape)
+    x = images
+    for level, (large, small) in enumerate(zip(sizes, sizes[1:])):
+        width = min(filters * 2**level, widest)
+        x = layers.Conv2D(width, 4, strides_between(large, small), padding="same")(x)
+        x = _blocks(x, blocks)
+        x = layers.Activation("elu")(x)
+    x = layers.Flatten()(x)  # (B, h, w, c) -> (B, h*w*c)
+    x = layers.Dense(units, activation="elu")(x)
+    z_mean = layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
+    z_log_var = layers.Dense(latent_dim, dtype="float32", name="z_log_var")(x)
+    return Model(images, [z_mean, z_log_var], name=name)
+
+
+def residual_decoder(
+    image_shape, latent_dim, filters=32, widest=64, blocks=1, units=450, name="decoder"
+):
+    """z to one unbounded value a pixel: the layers of `residual_encoder` in reverse.
+
+    Args:
+        image_shape: (height, width, channels).
+        latent_dim: int. Length of z.
+        filters: int. Filters on the last grid before the picture; they double with each
+            halving, up to `widest`.
+        widest: int. Most filters in a layer.
+        blocks: int. Residual blocks on each grid.
+        units: int. Width of the dense layer after z.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, latent_dim)` to float32 `(batch, height, width, channels)`.
+
+    Example:
+    >>> residual_decoder((28, 28, 1), 32).output_shape
+    (None, 28, 28, 1)
+
+    Reference: as `residual_encoder`
+    """
+    sizes = halvings(image_shape)
+    widths = [min(filters * 2**level, widest) for level in range(len(sizes) - 1)]
+    latents = Input((latent_dim,))
+    x = layers.Dense(units, activation="elu")(latents)
+    x = layers.Dense(sizes[-1][0] * sizes[-1][1] * widths[-1])(x)
+    x = layers.Reshape((*sizes[-1], widths[-1]))(x)  # (B, h*w*c) -> (B, h, w, c)
+    for level in range(len(widths) - 1, 0, -1):
+        x = _blocks(x, blocks)
+        x = layers.Activation("elu")(x)
+        x = upsample(x, sizes[level + 1], sizes[level], widths[level - 1], 4)
+    x = _blocks(x, blocks)
+    x = layers.Activation("elu", dtype="float32")(x)
+    outputs = upsample(x, sizes[1], sizes[0], image_shape[2], 4, dtype="float32")
+    return Model(latents, outputs, name=name)

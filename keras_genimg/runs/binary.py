@@ -1,0 +1,58 @@
+"""Black and white pictures for runs that are trained on such."""
+
+import tensorflow as tf
+
+from keras_genimg.data import binarize, check_binarize
+from keras_genimg.errors import InputError
+
+__all__ = ["check_binary", "in_black_and_white"]
+
+
+def check_binary(model_class, settings):
+    """Raises `InputError` where `--binarize` is of no known kind, or for a model of pairs."""
+    kind = settings["binarize"]
+    if kind is None:
+        return
+    check_binarize(kind)
+    if model_class.pair:
+        raise InputError(
+            "--binarize is for models that are trained on one set of pictures, "
+            f"{model_class.__name__} is not. Received: --binarize {kind}."
+        )
+
+
+def in_black_and_white(dataset, settings, seed=0):
+    """Pictures to measure a run on, binarised as those that it is trained on.
+
+    What picture number i becomes depends on the seed and i alone: one fixed draw of the set,
+    whatever the batch size, in each pass over it.
+
+    Args:
+        dataset: `tf.data.Dataset` of batches of images, or of images and labels, in the stored
+            order.
+        settings: dict, of the run. Without `binarize` the dataset is given back as it is.
+        seed: int.
+    """
+    kind = settings.get("binarize")
+    if kind is None:
+        return dataset
+
+    def number(start, element):
+        size = tf.shape(tf.nest.flatten(element)[0], tf.int64)[0]
+        return start + size, (start, element)
+
+    def draw(start, element):
+        images = element[0] if isinstance(element, tuple) else element
+
+        def draw_one(numbered):
+            of_picture = tf.stack([tf.constant(seed, tf.int64), numbered[0]])
+            return binarize(numbered[1][None], kind, of_picture)[0]
+
+        numbers = start + tf.range(tf.shape(images, tf.int64)[0])
+        made = tf.map_fn(draw_one, (numbers, images), fn_output_signature=images.dtype)
+        made = tf.ensure_shape(made, images.shape)
+        return (made, *element[1:]) if isinstance(element, tuple) else made
+
+    numbered = dataset.scan(tf.zeros((), tf.int64), number)
+    made = numbered.map(draw, tf.data.AUTOTUNE, deterministic=True)
+    return made.apply(tf.data.experimental.assert_cardinality(int(dataset.cardinality())))

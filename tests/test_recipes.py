@@ -1,0 +1,253 @@
+"""Recipes are complete, their models can be made, and the command line trains by them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_genimg
+from keras_genimg.cli import MODELS, main
+from keras_genimg.data import DataInfo, load
+from keras_genimg.errors import InputError
+from keras_genimg.recipes import read_recipe, recipe_names
+from keras_genimg.runs import likelihood, training, using
+from keras_genimg.runs.binary import in_black_and_white
+from keras_genimg.runs.likelihood import measure_likelihood
+
+SETS = {"mnist": DataInfo((28, 28, 1), 60_000, 10), "cifar10": DataInfo((32, 32, 3), 50_000, 10)}
+SMALL = ["--data", "glyphs", "--image-size", "16", "--batch-size", "8", "--steps-per-epoch", "2"]
+
+
+def refused(capfd, *arguments):
+    assert main([str(argument) for argument in arguments]) == 2
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("keras-genimg: error: "), lines
+    return lines[0]
+
+
+def record_of(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_says_what_it_reproduces_and_its_model_can_be_made(name, monkeypatch):
+    recipe = read_recipe(name)
+    assert recipe["about"].endswith(".") and recipe["differs"] and recipe["measure"]
+    for published in recipe["published"]:
+        assert set(published) == {"value", "what", "source"} and published["value"] > 0
+    settings = {**training.DEFAULTS, **recipe["settings"]}
+    info = SETS[settings["data"]]
+    black = -np.ones((2, *info.image_shape), "float32")  # so that no set need be there
+    monkeypatch.setattr(training, "_some_pictures", lambda *_: black)
+    model = training._make_model(MODELS[recipe["model"]][0], settings, info)
+    # A rate that falls to the end of training has fallen by then, and not before.
+    steps = settings["epochs"] * (settings["steps_per_epoch"] or info.num_images // settings["batch_size"])
+    assert getattr(model.optimizer._learning_rate, "decay_steps", steps) == steps
+
+
+def test_the_variances_are_those_of_the_training_sets(real_data):
+    """Of their first pictures, that is: another scale would be off by far more."""
+    for name in ("vq_vae_mnist", "vq_vae_cifar10"):
+        settings = read_recipe(name)["settings"]
+        data = load(settings["data"], batch_size=2000, num_images=2000, data_dir=real_data)
+        variance = np.var(next(iter(data)).numpy(), dtype="float64")
+        assert settings["set"]["data_variance"] == pytest.approx(variance, rel=0.03)
+
+
+def test_a_recipe_trains_with_what_is_given_before_it_and_is_resumed(tmp_path, capfd, monkeypatch):
+    seen = []
+    fit = training.models.VAE.fit
+
+    def looking_fit(self, data, **arguments):
+        seen.append([images.numpy() for images in data.take(4)])
+        return fit(self, data, **arguments)
+
+    monkeypatch.setattr(training.models.VAE, "fit", looking_fit)
+    folder = tmp_path / "run"
+    command = ["train", "--recipe", "vae_mnist", "--output", str(folder)]
+    assert main([*command, *SMALL, "--set", "latent_dim=7", "--epochs", "1"]) == 0
+    record = record_of(folder)
+    settings = record["settings"]
+    assert (settings["recipe"], record["model"], record["class"]) == ("vae_mnist", "vae", "VAE")
+    assert settings["binarize"] == "dynamic" and settings["batch_size"] == 8 and settings["epochs"] == 1
+    recipe = read_recipe("vae_mnist")["settings"]
+    assert settings["set"] == {**recipe["set"], "latent_dim": 7}
+    assert record["compile"]["optimizer"]["config"]["learning_rate"]["class_name"] == "CosineDecay"
+
+    # Resumed, the run keeps what it was given, and the recipe cannot be another.
+    assert main([*command, "--resume", "--epochs", "2"]) == 0
+    assert record_of(folder)["settings"] == {**settings, "epochs": 2}
+    capfd.readouterr()
+    other = refused(capfd, "train", "--recipe", "iwae_5_mnist", "--output", folder, "--resume")
+    assert "recipe='iwae_5_mnist' (was 'vae_mnist')" in other
+
+    # The rate goes on where it was: 4 steps of the 480,000 are done, on the pictures, and by
+    # the draws, that the unbroken run would have been handed.
+    model = keras.saving.load_model(folder / "model.keras")
+    assert int(model.optimizer.iterations) == 4
+    assert model.optimizer._learning_rate.decay_steps == 480_000
+    whole, resumed = seen
+    assert set(np.unique(whole)) == {-1, 1}
+    np.testing.assert_array_equal(resumed[:2], whole[2:])
+
+
+def test_list_names_the_recipes(capsys):
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out.split("\n\n")[1]
+    for name in recipe_names():
+        assert f"\n{name} " in listed and read_recipe(name)["about"] in listed
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--recipe", "vae_mnits"], ["must be one of conv_vae_mnist, ", "did you mean vae_mnist"]),
+        (["gan", "--recipe", "vae_mnist"], ["vae_mnist trains vae", "Received: gan."]),
+        ([], ["train takes MODEL", "--recipe NAME"]),
+        (["vae", "--binarize", "static"], ["must be one of dynamic, threshold. Received: 'static'."]),
+        (["pix2pix", "--binarize", "dynamic"], ["Pix2Pix is not. Received: --binarize dynamic."]),
+        (["vae", "--set", 'learning_rate={"class_name": "Cosine", "config": {}}'], ["CosineDecay"]),
+        (["vae", "--set", 'network_options={"depth": 3}'], ["filters, kernel_size, widest"]),
+    ],
+    ids=range(7),
+)  # fmt: skip
+def test_refusals_write_nothing(arguments, words, tmp_path, capfd):
+    message = refused(capfd, "train", *arguments, "--output", tmp_path / "run")
+    for word in words:
+        assert word in message, message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_of_unknown_settings_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_genimg.recipes.reading.FOLDER", tmp_path)
+    content = {key: "" for key in ("about", "published", "differs", "measure", "model")}
+    (tmp_path / "mine.json").write_text(json.dumps({**content, "epoch": 3}))
+    with pytest.raises(InputError, match="Received: epoch in mine."):
+        read_recipe("mine")
+
+
+# ---------------------------------------------------------- black and white pictures
+
+
+def test_pictures_to_measure_are_one_draw_whatever_the_batches():
+    def drawn(batch_size, seed=0, kind="dynamic", **options):
+        data = load("glyphs", "test", batch_size=batch_size, image_size=16, num_images=10, **options)
+        made = in_black_and_white(data, {"binarize": kind}, seed)
+        assert int(made.cardinality()) == int(data.cardinality())
+        return made
+
+    def joined(dataset):
+        return np.concatenate([images.numpy() for images in dataset])
+
+    whole = joined(drawn(10))
+    dataset = drawn(4)
+    for _ in range(2):  # each pass alike
+        np.testing.assert_array_equal(joined(dataset), whole)
+    assert set(np.unique(whole)) == {-1, 1}
+    assert (joined(drawn(10, seed=1)) != whole).any()
+    for images, labels in drawn(10, with_labels=True):
+        np.testing.assert_array_equal(images, whole)
+        assert labels.dtype == tf.int32
+    grey = joined(drawn(10, kind=None))
+    np.testing.assert_array_equal(joined(drawn(10, kind="threshold")), np.where(grey >= 0, 1, -1))
+    certain = np.abs(grey) == 1
+    np.testing.assert_array_equal(whole[certain], grey[certain])
+
+
+def test_a_run_in_black_and_white(tmp_path, capfd, monkeypatch):
+    folder = tmp_path / "run"
+    command = ["train", "vae", *SMALL, "--epochs", "2", "--binarize", "dynamic", "--output", str(folder)]
+    networks = ["--set", "networks=mlp", "--set", 'network_options={"units": [9]}', "--set", "latent_dim=3"]
+    assert main([*command, *networks]) == 0
+    assert record_of(folder)["settings"]["binarize"] == "dynamic"
+    model = keras.saving.load_model(folder / "model.keras")
+    data = load("glyphs", "test", batch_size=20, image_size=16, num_images=20)
+    images = next(iter(in_black_and_white(data, {"binarize": "dynamic"}))).numpy()
+
+    def measured(*arguments):
+        capfd.readouterr()
+        assert main(["evaluate", str(folder), "--data", "glyphs", "--count", "20", *arguments]) == 0
+        return json.loads((folder / "metrics.json").read_text()), capfd.readouterr().out
+
+    # The losses are those of the same draw; reconstruction has noise of its own.
+    results, _ = measured()
+    z_mean, z_log_var = model.encoder(images)
+    kl = 0.5 * np.sum(z_mean**2 + np.exp(z_log_var) - 1 - z_log_var, axis=1)
+    assert results["metrics"]["kl_loss"] == pytest.approx(kl.mean(), rel=1e-4)
+
+    results, printed = measured("--metrics", "log_likelihood", "--importance-samples", "40")
+    expected = -model.log_likelihood(images, 40, seed=0)
+    assert results["metrics"]["nll"] == pytest.approx(expected.mean(), rel=1e-6)
+    error = expected.std(ddof=1) / 20**0.5
+    assert results["metrics"]["nll_standard_error"] == pytest.approx(error, rel=1e-6)
+    assert results["log_likelihood"] == {
+        "pictures": 20, "importance_samples": 40, "binarize": "dynamic", "seed": 0,
+    }  # fmt: skip
+    assert f"{expected.mean():.4f}" in printed
+
+    # Beside a metric of samples, whose real pictures are binarised too.
+    class Distance:
+        def __init__(self, real, metrics, **options):
+            seen.append((next(iter(real)).numpy(), metrics))
+
+        def set_model(self, model):
+            pass
+
+        def on_train_begin(self):
+            pass
+
+        def evaluate(self):
+            return {"distance": 2.0}
+
+    seen = []
+    monkeypatch.setattr(using, "EvaluateSamples", Distance)
+    both, _ = measured("--metrics", "distance", "log_likelihood", "--importance-samples", "40",
+                       "--features", "any")
+    assert both["metrics"] == {**results["metrics"], "distance": 2.0}
+    (real, names), = seen
+    assert names == ["distance"]
+    np.testing.assert_array_equal(real[:20], images)
+
+    message = refused(
+        capfd, "evaluate", folder, "--data", "glyphs", "--importance-samples", 3
+    )
+    assert "goes with --metrics log_likelihood" in message
+
+
+def batches(images, labels=None):
+    data = images if labels is None else (images, labels)
+    return tf.data.Dataset.from_tensor_slices(data).batch(4)
+
+
+def test_likelihood_of_models_that_know_it_and_of_others(pictures):
+    images = np.where(pictures[:9] >= 0, 1, -1).astype("float32")
+    pixel_cnn = keras_genimg.PixelCNN((16, 16, 1), 2, filters=4, layers=1)
+    values, how = measure_likelihood(pixel_cnn, batches(images))
+    nats = -pixel_cnn.log_likelihood(images)
+    assert values["nll"] == pytest.approx(nats.mean(), rel=1e-5) and how == {"pictures": 9}
+    error = nats.std(ddof=1) / 3
+    assert values["nll_standard_error"] == pytest.approx(error, rel=1e-4)
+    with pytest.raises(InputError, match="tells log p.x. without importance samples. Received: 3"):
+        measure_likelihood(pixel_cnn, batches(images), 3)
+
+    labels = np.arange(9) % 4
+    vae = keras_genimg.ConditionalVAE((16, 16, 1), 4, 3, networks="mlp")
+    values, how = measure_likelihood(vae, batches(images, labels), 20, seed=5)
+    expected = -vae.log_likelihood(images, 20, labels=labels, seed=5)
+    assert values["nll"] == pytest.approx(expected.mean(), rel=1e-6)
+    assert how == {"pictures": 9, "importance_samples": 20}
+    with pytest.raises(InputError, match="of black and white pictures"):
+        measure_likelihood(vae, batches(pictures[:9], labels), 20)
+    with pytest.raises(InputError, match="Received: a run of VQVAE."):
+        measure_likelihood(keras_genimg.VQVAE((16, 16, 1)), batches(images))
+
+
+def test_a_long_measurement_tells_how_far_it_is(pictures, capsys, monkeypatch):
+    monkeypatch.setattr(likelihood, "AT_ONCE", 4)
+    monkeypatch.setattr(likelihood, "PATIENCE", 0)
+    pixel_cnn = keras_genimg.PixelCNN((16, 16, 1), 2, filters=4, layers=1)
+    measure_likelihood(pixel_cnn, batches(pictures[:9]))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["4 of 9 pictures", "8 of 9 pictures"]
