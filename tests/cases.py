@@ -29,6 +29,18 @@ def small_vq_vae(**arguments):
     return keras_genimg.VQVAE(SHAPE, seed=3, **arguments)
 
 
+def small_vq_gan(**arguments):
+    # The discriminator comes in after two steps, so that tests see both sides of it.
+    arguments = {"num_embeddings": 16, "embedding_dim": 8, "adversarial_start_step": 2, **arguments}
+    return keras_genimg.VQGAN(SHAPE, seed=3, **{"dead_code_threshold": 0.5, **arguments})
+
+
+def small_vq_vae2(**arguments):
+    arguments = {"num_embeddings": 16, "embedding_dim": 8, "dead_code_threshold": 0.5, **arguments}
+    networks = {"filters": 32, "residual_filters": 8}
+    return keras_genimg.VQVAE2(SHAPE, network_options=networks, seed=3, **arguments)
+
+
 def small_classifier(**arguments):
     return keras_genimg.CNNClassifier(SHAPE, num_classes=4, dropout=0.3, seed=3, **arguments)
 
@@ -85,6 +97,8 @@ MODELS = {
     "vae": small_vae,
     "conditional_vae": small_conditional_vae,
     "vq_vae": small_vq_vae,
+    "vq_vae2": small_vq_vae2,
+    "vq_gan": small_vq_gan,
     "vq_vae_gradient": lambda: small_vq_vae(ema_decay=None),
     "cnn_classifier": small_classifier,
     "wgan": small_wgan,
@@ -103,6 +117,9 @@ MODELS = {
 
 # Other arguments, or another bound, of a class that is there already: slow tests pass them over.
 VARIANTS = ("conditional_gan_concatenation", "vq_vae_gradient", "pixel_cnn_of_codes", "conditional_vae")
+ONE_OF_A_CLASS = [name for name in MODELS if name not in VARIANTS]
+# A model for each rule of training, for what takes minutes and hangs on the rule alone.
+ONE_OF_A_RULE = ("gan", "vae", "vq_vae", "pix2pix", "code_transformer")
 
 # Of plain SGD, where 0.01 is too much: rounding would grow with every step. CycleGAN's absolute
 # errors have gradients of one size however small they are, and its normalisation divides the

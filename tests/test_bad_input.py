@@ -92,7 +92,7 @@ def test_pictures(name, kind, given, compiled):
         np.testing.assert_array_equal(weight, old)
 
 
-@pytest.mark.parametrize("name", ["gan", "vae", "vq_vae"])
+@pytest.mark.parametrize("name", ["gan", "vae", "vq_vae", "vq_vae2"])
 def test_validation_pictures(name, compiled):
     images = smooth_pictures(4)
     wrong = np.zeros((4, *SHAPE), "uint8")
@@ -106,7 +106,7 @@ def test_validation_pictures(name, compiled):
 @pytest.mark.parametrize("kind", WRONG_PICTURES)
 def test_pictures_of_autoencoders(kind, method, compiled):
     images, words = WRONG_PICTURES[kind]
-    for name in ("vae", "vq_vae"):
+    for name in ("vae", "vq_vae", "vq_vae2", "vq_gan"):
         assert_refused(lambda: getattr(compiled[name], method)(images), *words)
 
 

@@ -12,9 +12,10 @@ import pytest
 import tensorflow as tf
 from cases import (
     MODELS,
+    ONE_OF_A_CLASS,
+    ONE_OF_A_RULE,
     SGD_RATES,
     SHAPE,
-    VARIANTS,
     clips_of,
     codes_of,
     compile_with_sgd,
@@ -33,18 +34,17 @@ GANS = ("gan", "wgan", "wgan_gp")
 SEQUENCES = ("sequence_gan",)
 GENERATORS = (*GANS, "vae", *CONDITIONAL, *SEQUENCES, "pixel_cnn")
 CODE_PRIORS = ("pixel_cnn_of_codes", "code_transformer")  # conditional
-AUTOENCODERS = ("vae", "vq_vae", "vq_vae_gradient")
+AUTOENCODERS = ("vae", "vq_vae", "vq_vae_gradient", "vq_vae2", "vq_gan")
 TRANSLATORS = ("cyclegan", "pix2pix", "super_resolution_gan")
-NO_NOISE = ("vq_vae", "vq_vae_gradient", "super_resolution_gan")  # nothing random in a step
-# Where it takes minutes and hangs on the class alone.
-ONE_OF_A_CLASS = [name for name in MODELS if name not in VARIANTS]
-# XLA takes longest over these; "pix2pix" stands for the models of pairs, "gan" for the others.
-LONG_UNDER_XLA = ("cyclegan", "sequence_gan", "super_resolution_gan")
+# Nothing random in a step.
+NO_NOISE = ("vq_vae", "vq_vae_gradient", "vq_vae2", "vq_gan", "super_resolution_gan")
 METRICS = ("log_means", "codes_used")  # an epoch's running means are no state of training
 SIGNATURES = {
     "gan": {"serving_default", "generate", "discriminate"},
     "vae": {"serving_default", "generate", "encode", "decode", "reconstruct"},
     "vq_vae": {"serving_default", "encode", "decode", "reconstruct"},
+    "vq_gan": {"serving_default", "encode", "decode", "reconstruct", "discriminate"},
+    "vq_vae2": {"serving_default", "encode", "decode", "reconstruct"},
     "vq_vae_gradient": {"serving_default", "encode", "decode", "reconstruct"},
     "cnn_classifier": {"serving_default", "classify", "features"},
     "wgan": {"serving_default", "generate", "discriminate"},
@@ -325,7 +325,7 @@ def three_steps(name, **compiled):
     return np.array(losses), model
 
 
-@pytest.mark.parametrize("name", [name for name in ONE_OF_A_CLASS if name not in LONG_UNDER_XLA])
+@pytest.mark.parametrize("name", ONE_OF_A_RULE)
 def test_xla_and_eager_execution_give_the_same(name):
     plain, model = three_steps(name)
     compiled, _ = three_steps(name, jit_compile=True)
@@ -508,18 +508,19 @@ def test_what_does_not_generate_says_so(name, trained):
 def test_autoencoders(name, trained):
     model, images = trained[name], smooth_pictures(5, seed=4)
     codes = model.encode(images)
-    assert len(codes) == 5
-    if name == "vae":
-        assert codes.shape == (5, 4) and codes.dtype == np.float32
-    else:
-        assert codes.shape == (5, 4, 4) and codes.dtype == np.int32
-        assert codes.min() >= 0 and codes.max() < 16
+    shapes = {"vae": [(4,)], "vq_vae2": [(2, 2), (4, 4)]}.get(name, [(4, 4)])
+    for level, shape in zip(keras.tree.flatten(codes), shapes, strict=True):
+        assert level.shape == (5, *shape)
+        assert level.dtype == (np.float32 if name == "vae" else np.int32)
+        assert name == "vae" or (level.min() >= 0 and level.max() < 16)
     for made in (model.decode(codes), model.reconstruct(images)):
         assert made.shape == images.shape and made.dtype == np.float32
         assert np.abs(made).max() <= 1
     np.testing.assert_allclose(model.decode(codes), model.reconstruct(images), atol=1e-5)
     for method, given in ((model.encode, images), (model.decode, codes), (model.reconstruct, images)):
-        np.testing.assert_allclose(method(given, batch_size=2), method(given), atol=1e-5)
+        in_parts, at_once = (keras.tree.flatten(method(given, **b)) for b in ({"batch_size": 2}, {}))
+        for found, expected in zip(in_parts, at_once, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)
@@ -603,6 +604,10 @@ def deterministic(name, model):
     return {"images": images}, {"reconstructions": model.reconstruct(images)}
 
 
+def codes_of_levels(model, images):
+    return dict(zip(("top_codes", "bottom_codes"), model.encode(images)))
+
+
 @pytest.fixture(scope="module")
 def served(trained, tmp_path_factory):
     """What a process with TensorFlow alone makes of each SavedModel."""
@@ -612,7 +617,9 @@ def served(trained, tmp_path_factory):
         data = {"images": smooth_pictures(5, seed=4)}
         if name in SEQUENCES:
             data["images"] = clips_of(data["images"], model.num_frames)
-        if name in AUTOENCODERS:
+        if name == "vq_vae2":
+            data |= codes_of_levels(model, data["images"])
+        elif name in AUTOENCODERS:
             data["latents"] = model.encode(data["images"])
         if name == "conditional_vae":
             data["latents"] = model.encode(data["images"], labels=[3, 0, 0, 2, 1])
@@ -668,7 +675,7 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
     if name in TRANSLATORS:
         translations = model.translate(sources_of(model))
         expected |= {f"{key}/images": translations for key in ("translate", "serving_default")}
-    if name == "super_resolution_gan":
+    if name in ("super_resolution_gan", "vq_gan"):
         expected["discriminate/logits"] = model.discriminator(images)
     if name == "pix2pix":
         targets = fitting(images, model.image_shape)
@@ -678,10 +685,14 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
         expected["translate_back/images"] = model.translate(images, reverse=True)
     if name in AUTOENCODERS:
         codes = model.encode(images)
-        expected["encode/z_mean" if name == "vae" else "encode/codes"] = codes
+        if name == "vq_vae2":
+            levels = codes_of_levels(model, images)
+            expected |= {f"encode/{level}": array for level, array in levels.items()}
+        else:
+            expected["encode/z_mean" if name == "vae" else "encode/codes"] = codes
         expected["decode/images"] = model.decode(codes)
         expected["reconstruct/images"] = model.reconstruct(images)
-    if name.startswith("vq_vae"):
+    if name.startswith("vq_"):
         expected["serving_default/images"] = model.reconstruct(images)
     if name == "vae":
         expected["encode/z_log_var"] = model.encoder(images)[1]

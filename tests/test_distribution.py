@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import MODELS, VARIANTS, smooth_pictures, train
+from cases import MODELS, ONE_OF_A_CLASS, smooth_pictures, train
 
 from keras_genimg import InputError, distribution
 
@@ -80,7 +80,7 @@ def test_two_replicas_equal_one(name, one_replica, mirrored, pictures):
     assert_same(weights, history, *train(name, pictures, mirrored))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ONE_OF_A_CLASS)
 def test_two_workers_equal_one_replica(name, one_replica, two_workers):
     weights, history = one_replica[name]
     for arrays in two_workers:
@@ -109,7 +109,7 @@ def test_the_training_that_is_compared_moves_the_weights(name, one_replica, pict
     assert max(moved) > 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in VARIANTS])
+@pytest.mark.parametrize("name", ONE_OF_A_CLASS)
 def test_an_uneven_last_batch_is_exact_too(name, mirrored, pictures):
     # 22 pictures in batches of 16: the last batch gives the two replicas different shares.
     one = train(name, pictures[:27], batch_size=16, epochs=1)

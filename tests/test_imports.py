@@ -10,7 +10,7 @@ PACKAGE = pathlib.Path(keras_genimg.__file__).parent
 # Each level may import the ones above it in this list.
 LEVELS = [
     {"errors", "version"},
-    {"backend", "files", "optimizers"},
+    {"backend", "files", "optimizers", "recipes"},
     {"plotting", "distribution", "export", "placement"},
     {"losses", "layers", "data", "metrics"},
     {"networks"},

@@ -38,7 +38,7 @@ def test_the_options_it_names_exist(capsys):
 
     text = "\n".join(blocks("text") + blocks("bash"))
     helps = []
-    for command in ("train", "generate", "interpolate", "invert", "evaluate", "export"):
+    for command in ("train", "prior", "generate", "interpolate", "invert", "evaluate", "export"):
         try:
             _parser().parse_args([command, "--help"])
         except SystemExit:

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before anything else touches TensorFlow
 
-from cases import MODELS, smooth_pictures, train  # noqa: E402
+from cases import ONE_OF_A_CLASS, smooth_pictures, train  # noqa: E402
 
 from keras_genimg.callbacks import EvaluateSamples  # noqa: E402
 
 arrays = {}
-for name in MODELS:
+for name in ONE_OF_A_CLASS:
     weights, history = train(name, smooth_pictures(64), strategy)
     arrays.update({f"{name}/weight_{i:03d}": weight for i, weight in enumerate(weights)})
     arrays.update({f"{name}/log_{log}": np.array(values) for log, values in history.items()})

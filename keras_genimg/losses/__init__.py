@@ -25,7 +25,7 @@ from keras_genimg.losses.likelihood import (
     gaussian_log_likelihood,
     importance_weighted_bound,
 )
-from keras_genimg.losses.perceptual import content_loss
+from keras_genimg.losses.perceptual import content_loss, perceptual_loss
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
@@ -46,6 +46,7 @@ __all__ = [
     "minimax_generator_loss",
     "non_saturating_discriminator_loss",
     "non_saturating_generator_loss",
+    "perceptual_loss",
     "r1_penalty",
     "relativistic_average_discriminator_loss",
     "relativistic_average_generator_loss",

@@ -11,7 +11,9 @@ from keras_genimg.models.pixel_cnn import PixelCNN
 from keras_genimg.models.sequence_gan import SequenceGAN
 from keras_genimg.models.super_resolution_gan import SuperResolutionGAN
 from keras_genimg.models.vae import VAE
+from keras_genimg.models.vq_gan import VQGAN
 from keras_genimg.models.vq_vae import VQVAE
+from keras_genimg.models.vq_vae2 import VQVAE2
 from keras_genimg.models.wgan import WGAN
 from keras_genimg.models.wgan_gp import WGANGP
 
@@ -27,7 +29,9 @@ __all__ = [
     "SequenceGAN",
     "SuperResolutionGAN",
     "VAE",
+    "VQGAN",
     "VQVAE",
+    "VQVAE2",
     "WGAN",
     "WGANGP",
 ]

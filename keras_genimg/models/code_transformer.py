@@ -74,10 +74,10 @@ class CodeTransformer(AutoregressiveModel):
 
     def train_step(self, data):
         """One step on -log p(s) = -sum_i log p(s_i | s_<i) (Esser et al., Eq. 9)."""
-        values, labels, batch = self.unpack(data)  # (B, h, w, 1), (B,) or None
+        values, given, batch = self.unpack(data)  # (B, h, w, 1); {}, or labels (B,)
         with tf.GradientTape() as tape:
             # 1. p(s_i | s_<i) of all positions at once: none attends to what follows it.
-            logits = self.network(values, labels, training=True)  # (B, h, w, 1, K)
+            logits = self.network(values, **given, training=True)  # (B, h, w, 1, K)
 
             # 2. Descend the cross-entropy, in nats a grid.
             loss = tf.reduce_mean(self.nats(values, logits))

@@ -35,6 +35,12 @@ class PixelCNN(AutoregressiveModel):
             and one row more upwards.
         num_classes: int, optional. Makes it conditional: it is trained on `(images, labels)`
             or `(codes, labels)`, and generates by label.
+        condition_shape: tuple (height, width), optional, of a grid no larger than the codes'. Codes
+            of such a grid are then given to all positions of the codes, those that lie over a
+            position above all (section 2.3). It is trained on `(codes, condition)`, with classes
+            on `(codes, (labels, condition))`, and generates by condition.
+        condition_embeddings: int. The condition's codes are integers from 0 to
+            condition_embeddings - 1.
         dropout: float in [0, 1). Rate in each gated layer.
         seed: int, optional. Makes the dropout of training repeatable.
 
@@ -71,6 +77,8 @@ class PixelCNN(AutoregressiveModel):
         kernel_size=3,
         first_kernel_size=7,
         num_classes=None,
+        condition_shape=None,
+        condition_embeddings=None,
         dropout=0.0,
         seed=None,
         **kwargs,
@@ -93,6 +101,7 @@ class PixelCNN(AutoregressiveModel):
             () if of_codes else shape, num_levels, shape[:2] if of_codes else None, num_classes, seed,
             **kwargs,
         )
+        self._take_condition(condition_shape, condition_embeddings)
         self.filters = check_count("filters", filters)
         if filters % shape[2]:
             raise InputError(
@@ -118,8 +127,26 @@ class PixelCNN(AutoregressiveModel):
             num_classes,
             dropout,
             seed,
+            self.condition_shape,
+            self.condition_embeddings,
         )
         self.built = True
+
+    def _take_condition(self, shape, embeddings):
+        if shape is None and embeddings is None:
+            return
+        try:
+            shape = check_code_shape(shape)[:2]
+            fits = shape[0] <= self.code_shape[0] and shape[1] <= self.code_shape[1]
+        except (InputError, TypeError):  # a shape that is none; or pictures instead of codes
+            fits = False
+        if not fits:
+            raise InputError(
+                "condition_shape must be (height, width), in neither more than code_shape. "
+                f"Received: condition_shape={shape!r}, code_shape={self.code_shape!r}."
+            )
+        self.condition_shape = shape
+        self.condition_embeddings = check_count("condition_embeddings", embeddings)
 
     def default_optimizers(self, learning_rate=None):
         # Adam in place of the paper's RMSProp, whose rate it does not tell.
@@ -127,10 +154,10 @@ class PixelCNN(AutoregressiveModel):
 
     def train_step(self, data):
         """One step on -log p(x) = -sum_i log p(x_i | x_1, ..., x_(i-1)) (Eq. 1)."""
-        values, labels, batch = self.unpack(data)  # (B, h, w, c), (B,) or None
+        values, given, batch = self.unpack(data)  # (B, h, w, c); {}, or labels, a condition
         with tf.GradientTape() as tape:
             # 1. p(x_i | x_<i) of all positions at once: the masks hide x_i and what follows.
-            logits = self.network(values, labels, training=True)  # (B, h, w, c, levels)
+            logits = self.network(values, **given, training=True)  # (B, h, w, c, levels)
 
             # 2. Descend the cross-entropy, in nats a picture.
             loss = tf.reduce_mean(self.nats(values, logits))
@@ -149,5 +176,7 @@ class PixelCNN(AutoregressiveModel):
             "layers": self.num_layers,
             "kernel_size": self.kernel_size,
             "first_kernel_size": self.first_kernel_size,
+            "condition_shape": self.condition_shape and list(self.condition_shape),
+            "condition_embeddings": self.condition_embeddings,
             "dropout": self.dropout,
         }

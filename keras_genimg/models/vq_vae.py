@@ -1,7 +1,8 @@
 """VQ-VAE: pictures as grids of codes (van den Oord et al., 2017)."""
 
+import functools
+
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
@@ -9,12 +10,32 @@ from keras_genimg.errors import InputError
 from keras_genimg.layers import FiniteScalarQuantizer, VectorQuantizer
 from keras_genimg.metrics import CodesUsed
 from keras_genimg.models.base import ImageModel
-from keras_genimg.models.checks import adopt_network, check_latents, check_number, first_two
+from keras_genimg.models.checks import adopt_network, check_latents, check_number
+from keras_genimg.models.options import build_network, check_network_options
 from keras_genimg.models.pixel_cnn import PixelCNN
+from keras_genimg.models.priors import adopt_prior, codes_and_labels, fit_frozen, prior_wanted
 from keras_genimg.networks import check_image_shape, vq_decoder, vq_encoder
 from keras_genimg.optimizers import Adam
 
-__all__ = ["VQVAE"]
+__all__ = ["VQVAE", "code_usage"]
+
+
+def code_usage(indices, num_embeddings):
+    """How the codes of a batch are used.
+
+    Args:
+        indices: int32 tensor of any shape, this replica's part of the batch.
+        num_embeddings: int. Codes that there are (K).
+
+    Returns:
+        counts: float32 `(K,)`, uses of each code in the global batch.
+        perplexity: float32 scalar, of the global batch: counts add up, perplexities do not.
+    """
+    # tf.math.bincount does not compile under XLA.
+    one_hot = tf.one_hot(tf.reshape(indices, [-1]), num_embeddings)
+    counts = distribution.sum_over_replicas(tf.reduce_sum(one_hot, axis=0))  # (K,)
+    shares = counts / tf.reduce_sum(counts)
+    return counts, tf.exp(-tf.reduce_sum(tf.math.xlogy(shares, shares)))
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -45,6 +66,8 @@ class VQVAE(ImageModel):
         data_variance: float. Variance of the pictures' values, by which the
             squared error is divided, so that the two terms keep their balance
             on any data.
+        network_options: dict, keyword arguments of the functions that make the default networks:
+            `filters`, `residual_filters` and `blocks`.
         encoder: `keras.Model` of one's own, images to `(batch, h, w, D)`.
         decoder: `keras.Model` of one's own, `(batch, h, w, D)` to images.
         prior: `PixelCNN` or `CodeTransformer` over the codes, usually set by `fit_prior`.
@@ -78,6 +101,7 @@ class VQVAE(ImageModel):
         gradient="straight_through",
         levels=None,
         data_variance=1.0,
+        network_options=None,
         encoder=None,
         decoder=None,
         prior=None,
@@ -103,11 +127,15 @@ class VQVAE(ImageModel):
             self.quantizer = FiniteScalarQuantizer(levels, dtype="float32")
         embedding_dim = self.quantizer.embedding_dim
         self.data_variance = check_number("data_variance", data_variance, low=1e-12)
+        self.network_options = check_network_options(
+            network_options, (vq_encoder, vq_decoder), default_networks=not own_networks
+        )
         self.encoder, code_shape = self._adopt_encoder(encoder)
         self.code_shape = code_shape
         self.decoder = adopt_network(
             "decoder",
-            decoder or vq_decoder(image_shape, embedding_dim),
+            decoder
+            or build_network(vq_decoder, image_shape, embedding_dim, **self.network_options),
             (*code_shape, embedding_dim),
             [image_shape],
         )
@@ -121,9 +149,10 @@ class VQVAE(ImageModel):
     def _adopt_encoder(self, encoder):
         """The encoder, and the shape (h, w) of its grid."""
         dim = self.quantizer.embedding_dim
+        make = functools.partial(vq_encoder, normalized=self._levels is not None)
         encoder = adopt_network(
             "encoder",
-            encoder or vq_encoder(self.image_shape, dim, normalized=self._levels is not None),
+            encoder or build_network(make, self.image_shape, dim, **self.network_options),
             self.image_shape,
             [("height", "width", dim)],
         )
@@ -162,12 +191,7 @@ class VQVAE(ImageModel):
         return self._log_terms(batch, loss, reconstruction_loss, vq_loss, indices)
 
     def _log_terms(self, batch, loss, reconstruction_loss, vq_loss, indices):
-        # The perplexity is that of the global batch: counts add up, perplexities do not.
-        one_hot = tf.one_hot(tf.reshape(indices, [-1]), self.quantizer.num_embeddings)
-        counts = tf.reduce_sum(one_hot, axis=0)  # tf.math.bincount does not compile under XLA
-        counts = distribution.sum_over_replicas(counts)  # (K,)
-        shares = counts / tf.reduce_sum(counts)
-        perplexity = tf.exp(-tf.reduce_sum(tf.math.xlogy(shares, shares)))
+        counts, perplexity = code_usage(indices, self.quantizer.num_embeddings)
         self.codes_used.update_state(counts)
         logs = self.log(
             batch,
@@ -264,47 +288,14 @@ class VQVAE(ImageModel):
             )
         if prior is not None:
             self._hold_prior(prior)
-        codes = self._codes_of(images, labels)
-        self.prior.trainable = True
-        try:
-            if not self.prior.compiled:
-                self.prior.compile()
-            return self.prior.fit(*codes, batch_size=batch_size, **fit)
-        finally:
-            self.prior.trainable = False  # no optimizer of this model may move it
-
-    def _codes_of(self, images, labels):
-        """`[codes]`, or `[codes, labels]` where the prior is conditional."""
         wants_labels = self.prior.needs_labels
-        if not isinstance(images, tf.data.Dataset):
-            return [self.encode(images), *([labels] if wants_labels else [])]
-        parts = []
-        for element in images:
-            batch, batch_labels = first_two(element)
-            if wants_labels and batch_labels is None:
-                raise InputError(
-                    "A conditional prior is fitted to (images, labels). Received: images alone."
-                )
-            codes = self.encode(batch)
-            parts.append((codes, np.asarray(batch_labels)) if wants_labels else (codes,))
-        return [np.concatenate(part) for part in zip(*parts)]
+        codes, labels = codes_and_labels(self.encode, images, labels, wants_labels)
+        data = (codes, labels) if wants_labels else (codes,)
+        return fit_frozen(self.prior, *data, batch_size=batch_size, **fit)
 
     def _hold_prior(self, prior):
-        if isinstance(prior, dict):  # from the configuration of a saved model
-            prior = keras.saving.deserialize_keras_object(prior)
-        wanted = (tuple(self.code_shape), self.quantizer.num_embeddings)
-        if not isinstance(prior, ImageModel) or prior.num_codes is None:
-            raise InputError(
-                "prior must be a model of codes, such as PixelCNN(code_shape=, num_embeddings=). "
-                f"Received: {prior!r}."
-            )
-        if (tuple(prior.code_shape), prior.num_codes) != wanted:
-            raise InputError(
-                f"prior must be of codes of shape {wanted[0]}, {wanted[1]} of them. Received: one of "
-                f"{tuple(prior.code_shape)}, {prior.num_codes} of them."
-            )
-        prior.trainable = False
-        self.prior, self.num_classes = prior, prior.num_classes
+        self.prior = adopt_prior(prior, self.code_shape, self.quantizer.num_embeddings)
+        self.num_classes = self.prior.num_classes
         self.__dict__.pop("_compiled_methods", None)  # they may have been traced with another one
 
     @property
@@ -313,10 +304,7 @@ class VQVAE(ImageModel):
 
     def draw_latents(self, num_images, seed):
         if self.prior is None:
-            raise InputError(
-                f"{type(self).__name__} reconstructs but does not generate before it has a prior over "
-                "its codes: call fit_prior(images) first, or use reconstruct(images) or decode(codes)."
-            )
+            raise prior_wanted(self)
         return self.prior.draw_latents(num_images, seed)
 
     def images_from_latents(self, latents, labels=None):
@@ -346,6 +334,7 @@ class VQVAE(ImageModel):
             **self._codebook,
             "levels": None if self._levels is None else list(self._levels),
             "data_variance": self.data_variance,
+            "network_options": dict(self.network_options) or None,
             "encoder": serialize(self.encoder) if own_encoder else None,
             "decoder": serialize(self.decoder) if own_decoder else None,
             "prior": None if self.prior is None else serialize(self.prior),

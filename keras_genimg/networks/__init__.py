@@ -1,6 +1,14 @@
 """Functions that build the networks of the models, as functional `keras.Model`s."""
 
-from keras_genimg.networks.autoencoder import conv_decoder, conv_encoder, vq_decoder, vq_encoder
+from keras_genimg.networks.autoencoder import (
+    conv_decoder,
+    conv_encoder,
+    two_level_decoder,
+    two_level_encoder,
+    two_level_join,
+    vq_decoder,
+    vq_encoder,
+)
 from keras_genimg.networks.code_transformer import CausalTransformer
 from keras_genimg.networks.conditional_autoencoder import conditional_decoder, conditional_encoder
 from keras_genimg.networks.conditional_dcgan import (
@@ -13,6 +21,7 @@ from keras_genimg.networks.dcgan5 import dcgan5_discriminator, dcgan5_generator
 from keras_genimg.networks.mlp import mlp_decoder, mlp_discriminator, mlp_encoder, mlp_generator
 from keras_genimg.networks.patchgan import patchgan_discriminator
 from keras_genimg.networks.pixel_cnn import GatedPixelCNN
+from keras_genimg.networks.residual_autoencoder import residual_decoder, residual_encoder
 from keras_genimg.networks.resnet import resnet_discriminator, resnet_generator
 from keras_genimg.networks.shapes import check_code_shape, check_count, check_image_shape
 from keras_genimg.networks.super_resolution import check_scale, super_resolution_generator
@@ -43,10 +52,15 @@ __all__ = [
     "mlp_encoder",
     "mlp_generator",
     "patchgan_discriminator",
+    "residual_decoder",
+    "residual_encoder",
     "residual_translator",
     "resnet_discriminator",
     "resnet_generator",
     "super_resolution_generator",
+    "two_level_decoder",
+    "two_level_encoder",
+    "two_level_join",
     "unet",
     "video_discriminator",
     "vq_decoder",

@@ -1,4 +1,4 @@
-"""Convolutional encoders and decoders for VAE and VQ-VAE."""
+"""Convolutional encoders and decoders for VAE, VQ-VAE and VQ-VAE-2."""
 
 import keras
 from keras import layers
@@ -7,7 +7,15 @@ from keras_genimg.layers import BatchNormalization
 from keras_genimg.networks.dcgan import upsample
 from keras_genimg.networks.shapes import halvings, strides_between
 
-__all__ = ["conv_decoder", "conv_encoder", "vq_decoder", "vq_encoder"]
+__all__ = [
+    "conv_decoder",
+    "conv_encoder",
+    "two_level_decoder",
+    "two_level_encoder",
+    "two_level_join",
+    "vq_decoder",
+    "vq_encoder",
+]
 
 
 def conv_encoder(image_shape, latent_dim, filters=32, widest=128, kernel_size=4, name="encoder"):
@@ -86,6 +94,22 @@ def _residual_stack(x, filters, residual_filters, blocks):
     return layers.ReLU()(x)
 
 
+def _to_a_quarter(images, filters, residual_filters, blocks):
+    """Two 4x4 convolutions of stride 2, one of stride 1, residual blocks."""
+    x = layers.Conv2D(filters // 2, 4, 2, padding="same", activation="relu")(images)
+    x = layers.Conv2D(filters, 4, 2, padding="same", activation="relu")(x)
+    x = layers.Conv2D(filters, 3, padding="same")(x)
+    return _residual_stack(x, filters, residual_filters, blocks)
+
+
+def _from_a_quarter(x, channels, filters, residual_filters, blocks):
+    """The same in reverse: a picture of `channels`, float32."""
+    x = layers.Conv2D(filters, 3, padding="same")(x)
+    x = _residual_stack(x, filters, residual_filters, blocks)
+    x = layers.Conv2DTranspose(filters // 2, 4, 2, padding="same", activation="relu")(x)
+    return layers.Conv2DTranspose(channels, 4, 2, padding="same", dtype="float32")(x)
+
+
 def vq_encoder(
     image_shape,
     embedding_dim,
@@ -117,10 +141,7 @@ def vq_encoder(
     Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937
     """
     images = keras.Input(image_shape)
-    x = layers.Conv2D(filters // 2, 4, 2, padding="same", activation="relu")(images)
-    x = layers.Conv2D(filters, 4, 2, padding="same", activation="relu")(x)
-    x = layers.Conv2D(filters, 3, padding="same")(x)
-    x = _residual_stack(x, filters, residual_filters, blocks)
+    x = _to_a_quarter(images, filters, residual_filters, blocks)
     vectors = layers.Conv2D(embedding_dim, 1, use_bias=not normalized, dtype="float32")(x)
     if normalized:
         vectors = BatchNormalization(scale=False, center=False, momentum=0.9, dtype="float32")(vectors)
@@ -147,8 +168,87 @@ def vq_decoder(
     Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937
     """
     vectors = keras.Input((image_shape[0] // 4, image_shape[1] // 4, embedding_dim))
-    x = layers.Conv2D(filters, 3, padding="same")(vectors)
-    x = _residual_stack(x, filters, residual_filters, blocks)
-    x = layers.Conv2DTranspose(filters // 2, 4, 2, padding="same", activation="relu")(x)
-    images = layers.Conv2DTranspose(image_shape[2], 4, 2, padding="same", dtype="float32")(x)
+    images = _from_a_quarter(vectors, image_shape[2], filters, residual_filters, blocks)
     return keras.Model(vectors, images, name=name)
+
+
+def two_level_encoder(
+    image_shape, embedding_dim, filters=128, residual_filters=32, blocks=2, name="encoder"
+):
+    """Picture to vectors of a coarse grid, the top, and features of a fine one, the bottom.
+
+    The bottom is a quarter of the picture's height and width; a convolution of stride 2 and
+    residual blocks make the top of it, an eighth, rounded up.
+
+    Args:
+        image_shape: (height, width, channels), sides multiples of 4.
+        embedding_dim: int. Length of a vector (D).
+        filters: int. Filters of the hidden layers (half as many in the first of each level).
+        residual_filters: int. Filters inside a residual block.
+        blocks: int. Residual blocks of each level.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to the list of
+        `(batch, height / 8, width / 8, embedding_dim)` and
+        `(batch, height / 4, width / 4, filters)`.
+
+    Example:
+    >>> [output.shape for output in two_level_encoder((28, 28, 1), 16).outputs]
+    [(None, 4, 4, 16), (None, 7, 7, 128)]
+
+    Reference: Razavi et al. (2019), section 3.1 and appendix A, https://arxiv.org/abs/1906.00446
+    """
+    images = keras.Input(image_shape)
+    features = _to_a_quarter(images, filters, residual_filters, blocks)
+    x = layers.Conv2D(filters // 2, 4, 2, padding="same", activation="relu")(features)
+    x = layers.Conv2D(filters, 3, padding="same")(x)
+    x = _residual_stack(x, filters, residual_filters, blocks)
+    vectors = layers.Conv2D(embedding_dim, 1, dtype="float32")(x)
+    return keras.Model(images, [vectors, features], name=name)
+
+
+def two_level_join(
+    top_shape, features_shape, filters=128, residual_filters=32, blocks=2, name="join"
+):
+    """The bottom's features and what the top says, to the bottom's vectors.
+
+    Args:
+        top_shape: (height, width, D) of the top's vectors, half the bottom's, rounded up.
+        features_shape: (height, width, features) of the bottom.
+        filters, residual_filters, blocks: as for `two_level_encoder`.
+        name: string.
+
+    Returns:
+        `keras.Model` from `[(batch, *top_shape), (batch, *features_shape)]` to
+        `(batch, height, width, D)`, the height and width being the bottom's.
+    """
+    top, features = keras.Input(top_shape), keras.Input(features_shape)
+    x = layers.Conv2D(filters, 3, padding="same")(top)
+    x = _residual_stack(x, filters, residual_filters, blocks)
+    x = upsample(x, top_shape[:2], features_shape[:2], top_shape[2], 4)
+    x = layers.Concatenate()([x, features])
+    vectors = layers.Conv2D(top_shape[2], 1, dtype="float32")(x)
+    return keras.Model([top, features], vectors, name=name)
+
+
+def two_level_decoder(
+    image_shape, embedding_dim, filters=128, residual_filters=32, blocks=2, name="decoder"
+):
+    """Vectors of both grids to the picture: the top's, brought to the bottom's grid, beside those.
+
+    Args:
+        image_shape, embedding_dim, filters, residual_filters, blocks, name: as for
+            `two_level_encoder`.
+
+    Returns:
+        `keras.Model` from `[(batch, height / 8, width / 8, embedding_dim),
+        (batch, height / 4, width / 4, embedding_dim)]` to float32 `(batch, height, width,
+        channels)`, unbounded.
+    """
+    large = (image_shape[0] // 4, image_shape[1] // 4)
+    small = halvings(large, levels=1)[-1]
+    top, bottom = (keras.Input((*size, embedding_dim)) for size in (small, large))
+    x = layers.Concatenate()([upsample(top, small, large, embedding_dim, 4), bottom])
+    images = _from_a_quarter(x, image_shape[2], filters, residual_filters, blocks)
+    return keras.Model([top, bottom], images, name=name)

@@ -3,101 +3,10 @@
 import keras
 import tensorflow as tf
 
-from keras_genimg.layers import Dropout, MaskedConv2D
+from keras_genimg.layers import MaskedConv2D
+from keras_genimg.networks.gated_layers import ConditionStack, GatedLayer
 
 __all__ = ["GatedPixelCNN"]
-
-
-def gate(x):
-    """tanh(a) * sigmoid(b) of the halves a, b of the last axis (Eq. 2)."""
-    a, b = tf.split(x, 2, axis=-1)
-    return tf.tanh(a) * tf.sigmoid(b)
-
-
-class GatedLayer(keras.layers.Layer):
-    """One layer of both stacks (Figure 2 of the paper).
-
-    The vertical stack at a row knows all that is above the row, as wide as it reaches; the
-    horizontal one knows what is to the left, and is told by the vertical one. Together they see
-    everything before a position: no blind spot. The first layer hides the position itself and
-    has no residual connection.
-
-    Args:
-        filters: int. Features of each stack, a multiple of `channels`.
-        kernel_size: odd int of at least 3.
-        first: bool. Whether it is the layer on the data.
-        channels: int. Values of a position, each of which sees the earlier ones.
-        num_classes: int, or None without classes.
-        dropout: float. Rate of the horizontal features before they are mixed.
-        seed: int or None. Of the dropout.
-    """
-
-    def __init__(self, filters, kernel_size, first, channels, num_classes, dropout, seed, **kwargs):
-        super().__init__(**kwargs)
-        self.filters, self.reach, self.first = filters, kernel_size // 2, first
-        width = 2 * filters  # what a gate takes; the halves have the same groups of channels
-        self.vertical = keras.layers.Conv2D(width, (self.reach + 1, kernel_size))
-        self.link = keras.layers.Conv2D(width, 1, use_bias=False)
-        self.horizontal = MaskedConv2D(
-            width, (1, kernel_size), "A" if first else "B", groups=channels
-        )
-        self.mix = MaskedConv2D(filters, 1, "B", groups=channels)
-        self.classes = keras.layers.Embedding(num_classes, 2 * width) if num_classes else None
-        self.dropout = Dropout(dropout, seed=seed)
-
-    def build(self, input_shape):
-        grid = tuple(input_shape[:-1])
-        self.vertical.build((None, None, None, input_shape[-1]))  # of what `call` pads
-        self.link.build((*grid, 2 * self.filters))
-        self.horizontal.build(input_shape)
-        self.mix.build((*grid, self.filters))
-        if self.classes is not None:
-            self.classes.build()
-        self.built = True
-
-    def call(self, above, before, labels=None, training=False):
-        """Features of both stacks, `(B, h, w, F)` each -> `(B, h, w, filters)` each."""
-        above_bias, before_bias = self.class_biases(labels)
-        sides = [self.reach, self.reach]
-        padded = tf.pad(above, [[0, 0], [self.reach, 0], sides, [0, 0]])
-        told = self.vertical(padded) + above_bias  # (B, h, w, 2 * filters)
-        seen = self.horizontal(before) + self.link(told) + before_bias
-        mixed = self.mix(self.dropout(gate(seen), training=training))  # (B, h, w, filters)
-        return gate(told), mixed if self.first else mixed + before
-
-    def class_biases(self, labels):
-        """What a class adds inside the gates of the two stacks: `(B, 1, 1, 2 * filters)` each."""
-        if self.classes is None:
-            return 0.0, 0.0
-        return tf.split(self.classes(labels)[:, None, None], 2, axis=-1)
-
-    # The same numbers for one row, and for one position.
-
-    def row(self, rows, biases):
-        """Of the vertical stack: `(B, reach + 1, w, F)`, the row and those above it.
-
-        Returns:
-            `(B, 1, w, filters)`, its features; `(B, w, 2 * filters)`, what the horizontal stack
-            is told at each position.
-        """
-        above_bias, before_bias = biases
-        told = self.vertical(tf.pad(rows, [[0, 0], [0, 0], [self.reach] * 2, [0, 0]])) + above_bias
-        return gate(told), tf.squeeze(self.link(told) + before_bias, 1)
-
-    def position_weights(self):
-        """The horizontal stack's masked weights as matrices with their biases, for `position`."""
-        weights = []
-        for layer in (self.horizontal, self.mix):
-            kernel, bias = layer.masked_weights()
-            weights += [tf.reshape(kernel, (-1, kernel.shape[-1])), bias]  # (1, n, F, f) -> (n*F, f)
-        return weights
-
-    def position(self, window, told, weights):
-        """Of the horizontal stack: `(B, reach + 1, F)`, the position last -> `(B, filters)`."""
-        kernel, bias, mix_kernel, mix_bias = weights
-        flat = tf.reshape(window, (-1, kernel.shape[0]))  # (B, n, F) -> (B, n*F)
-        mixed = gate(flat @ kernel + bias + told) @ mix_kernel + mix_bias
-        return mixed if self.first else mixed + window[:, -1]
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -116,10 +25,14 @@ class GatedPixelCNN(keras.layers.Layer):
         num_classes: int, or None without classes.
         dropout: float. Rate in each layer.
         seed: int or None. Of the dropout.
+        condition_shape: tuple (height, width), or None. Of a coarser grid of codes, on which
+            every position hangs.
+        condition_embeddings: int. Codes of that grid.
 
     Call arguments:
         values: int tensor `(B, height, width, channels)` in [0, levels).
         labels: int tensor `(B,)`, where there are classes.
+        condition: int tensor `(B, *condition_shape)`, where there is a condition.
 
     Returns:
         float32 logits `(B, height, width, channels, levels)`.
@@ -130,8 +43,8 @@ class GatedPixelCNN(keras.layers.Layer):
     (2, 7, 7, 1, 128)
 
     Reference: van den Oord et al. (2016), "Conditional Image Generation with PixelCNN
-        Decoders", section 2, https://arxiv.org/abs/1606.05328; the order of channels:
-        "Pixel Recurrent Neural Networks", section 3.4, https://arxiv.org/abs/1601.06759
+        Decoders", section 2 (a condition: 2.3), https://arxiv.org/abs/1606.05328; the order of
+        channels: "Pixel Recurrent Neural Networks", section 3.4, https://arxiv.org/abs/1601.06759
     """
 
     def __init__(
@@ -146,6 +59,8 @@ class GatedPixelCNN(keras.layers.Layer):
         num_classes=None,
         dropout=0.0,
         seed=None,
+        condition_shape=None,
+        condition_embeddings=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -160,6 +75,7 @@ class GatedPixelCNN(keras.layers.Layer):
                 index == 0,
                 channels,
                 num_classes,
+                condition_shape is not None,
                 dropout,
                 None if seed is None else seed + index,  # else all layers would drop the same
             )
@@ -167,6 +83,11 @@ class GatedPixelCNN(keras.layers.Layer):
         ]
         self.hidden = MaskedConv2D(filters, 1, "B", groups=channels)
         self.last = MaskedConv2D(levels * channels, 1, "B", groups=channels, dtype="float32")
+        self.condition = None
+        if condition_shape is not None:
+            self.condition = ConditionStack(
+                self.shape[:2], condition_shape, condition_embeddings, filters
+            )
 
         grid = (None, *self.shape[:2])
         if embedded:
@@ -177,8 +98,8 @@ class GatedPixelCNN(keras.layers.Layer):
         self.last.build((*grid, filters))
         self.built = True
 
-    def call(self, values, labels=None, training=False):
-        return self.logits_of(self.embed(values), labels, training)
+    def call(self, values, labels=None, condition=None, training=False):
+        return self.logits_of(self.embed(values), labels, condition, training)
 
     def embed(self, values):
         """What the stacks take: int `(..., channels)` -> float `(..., features)`."""
@@ -187,12 +108,13 @@ class GatedPixelCNN(keras.layers.Layer):
         scaled = tf.cast(values, "float32") * (2.0 / (self.levels - 1)) - 1.0
         return tf.cast(scaled, self.compute_dtype)
 
-    def logits_of(self, data, labels=None, training=False):
+    def logits_of(self, data, labels=None, condition=None, training=False):
         """Logits of what `embed` makes: `(B, h, w, features)` -> `(B, h, w, channels, levels)`."""
         above = tf.pad(data, [[0, 0], [1, 0], [0, 0], [0, 0]])[:, :-1]  # each row sees the one above
         before = data
+        features = None if self.condition is None else self.condition(condition)
         for layer in self.stack:
-            above, before = layer(above, before, labels, training=training)
+            above, before = layer(above, before, labels, features, training=training)
         x = self.hidden(tf.nn.relu(before))
         logits = self.last(tf.nn.relu(x))  # (B, h, w, levels * channels), channels fastest
         height, width, channels = self.shape
@@ -201,7 +123,7 @@ class GatedPixelCNN(keras.layers.Layer):
         logits = tf.reshape(logits, (-1, height, width, self.levels, channels))
         return tf.transpose(logits, (0, 1, 2, 4, 3))  # -> (B, h, w, channels, levels)
 
-    def sample(self, noise_of_row, count, labels=None):
+    def sample(self, noise_of_row, count, labels=None, condition=None):
         """Draws x_i ~ p(x_i | what was drawn before), each position computed once.
 
         The vertical stack is computed row by row from the last rows of the layer below, and the
@@ -214,12 +136,14 @@ class GatedPixelCNN(keras.layers.Layer):
                 channels, levels)`.
             count: int or int32 scalar.
             labels: int tensor `(count,)`, where there are classes.
+            condition: int tensor `(count, *condition_shape)`, where there is a condition.
 
         Returns:
             int32 tensor `(count, height, width, channels)`.
         """
         height, width, channels = self.shape
-        biases = [layer.class_biases(labels) for layer in self.stack]
+        features = None if self.condition is None else self.condition(condition)
+        biases = [layer.biases(labels, features) for layer in self.stack]
         weights = [layer.position_weights() for layer in self.stack]
         head = self._head_weights()
 
@@ -244,13 +168,16 @@ class GatedPixelCNN(keras.layers.Layer):
             windows = [tf.ensure_shape(s[:, 1:], w.shape) for s, w in zip(seen, windows)]
             return column + 1, windows, noise, told, made.write(column, tf.stack(values, axis=-1))
 
+        def bias_of_row(number, bias):
+            return bias if self.condition is None else bias[:, number][:, None]  # (B, 1, w, 2f)
+
         def row(number, data, above, made):
             """Draws a row, from the data of the row above and rows of each layer above that."""
             x, rows, told = data, [], []
             for layer, kept, bias in zip(self.stack, above, biases):
                 window = tf.concat([kept, x], axis=1)  # (B, reach + 1, w, F)
                 rows.append(tf.ensure_shape(window[:, 1:], kept.shape))
-                x, of_row = layer.row(window, bias)
+                x, of_row = layer.row(window, [bias_of_row(number, part) for part in bias])
                 told.append(of_row)
             told = tf.transpose(tf.stack(told), (2, 0, 1, 3))  # (layers, B, w, 2f) -> (w, layers, B, 2f)
             windows = [zeros(layer.reach, kept.shape[-1]) for layer, kept in zip(self.stack, above)]

@@ -1,10 +1,11 @@
-"""The content loss, by hand and in a network's features."""
+"""The content loss and the perceptual loss, by hand and in a network's features."""
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from keras_genimg.losses import content_loss
+from keras_genimg.losses import content_loss, perceptual_loss
 
 RNG = np.random.default_rng(0)
 REAL, FAKE = RNG.uniform(-1, 1, (2, 3, 4, 5, 2)).astype("float32")
@@ -32,3 +33,33 @@ def test_features_of_low_precision_are_compared_in_float32():
     found = content_loss(REAL, FAKE, lambda images: keras.ops.cast(images, "bfloat16"))
     assert keras.backend.standardize_dtype(found.dtype) == "float32"
     assert float(found) == pytest.approx(np.mean((REAL - FAKE) ** 2), rel=2e-2)
+
+
+def test_features_of_length_1():
+    """Two places of two features: unit vectors at 90 degrees, and one direction twice."""
+    real = np.float32([[[[3.0, 0.0], [1.0, 1.0]]]])  # (1, 1, 2, 2)
+    fake = np.float32([[[[0.0, 0.1], [5.0, 5.0]]]])
+    assert float(perceptual_loss(real, fake, lambda images: images)) == pytest.approx((2 + 0) / 2)
+    # However large the features are; several maps add up.
+    both = perceptual_loss(real, fake, lambda images: [100.0 * images, -images[:, :, :1]])
+    assert float(both) == pytest.approx(1 + 2)
+
+
+def test_pictures_without_a_difference_and_places_without_a_feature():
+    def network(images):
+        return [keras.ops.relu(images), keras.ops.zeros_like(images)]
+
+    assert float(perceptual_loss(REAL, REAL, network)) == 0.0
+    given = tf.constant(FAKE)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        loss = perceptual_loss(REAL, given, network)
+    assert float(loss) > 0.1 and np.isfinite(tape.gradient(loss, given)).all()
+
+
+def test_perceptual_loss_is_twice_the_cosine_distance():
+    found = perceptual_loss(REAL, FAKE, lambda images: keras.ops.cast(images, "bfloat16"))
+    lengths = np.linalg.norm(REAL, axis=-1) * np.linalg.norm(FAKE, axis=-1)
+    cosine = np.sum(REAL * FAKE, -1) / lengths
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    assert float(found) == pytest.approx(np.mean(2 - 2 * cosine), rel=1e-2)

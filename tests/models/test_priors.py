@@ -71,6 +71,12 @@ def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(again.generate(5, seed=1), made, atol=1e-5)
+    # Training goes on: optimizers remember, and the model's own has nothing of the prior.
+    for mine, other in ((model, again), (model.prior, again.prior)):
+        assert len(mine.optimizer.variables) == len(other.optimizer.variables) > 2
+        for slot, found in zip(mine.optimizer.variables, other.optimizer.variables):
+            np.testing.assert_array_equal(slot, found)
+    assert len(again.trainable_variables) == len(model.trainable_variables)
 
     model.export(tmp_path / "served")
     signatures = tf.saved_model.load(tmp_path / "served").signatures
