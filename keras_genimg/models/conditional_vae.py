@@ -25,7 +25,8 @@ class ConditionalVAE(VAE):
         latent_dim: int. Length of z.
         encoder: `keras.Model` of one's own, `[images, labels]` to `[z_mean, z_log_var]`.
         decoder: `keras.Model` of one's own, `[z, labels]` to one unbounded value a pixel.
-        **kwargs: as `VAE` has them.
+        networks, network_options, beta, likelihood, kl_warmup_steps, free_bits,
+            importance_samples, prior, seed: as `VAE` has them.
 
     Raises:
         InputError: arguments that do not fit, told in one sentence.
@@ -42,9 +43,32 @@ class ConditionalVAE(VAE):
 
     needs_labels = True
 
-    def __init__(self, image_shape=(28, 28, 1), num_classes=10, latent_dim=32, **kwargs):
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        num_classes=10,
+        latent_dim=32,
+        *,
+        networks="conv",
+        network_options=None,
+        encoder=None,
+        decoder=None,
+        beta=1.0,
+        likelihood="bernoulli",
+        kl_warmup_steps=0,
+        free_bits=0.0,
+        importance_samples=1,
+        prior=None,
+        seed=None,
+        **kwargs,
+    ):
         self.num_classes = check_count("num_classes", num_classes, minimum=2)
-        super().__init__(image_shape, latent_dim, **kwargs)
+        super().__init__(
+            image_shape, latent_dim, networks=networks, network_options=network_options,
+            encoder=encoder, decoder=decoder, beta=beta, likelihood=likelihood,
+            kl_warmup_steps=kl_warmup_steps, free_bits=free_bits,
+            importance_samples=importance_samples, prior=prior, seed=seed, **kwargs,
+        )
 
     def default_networks(self, name):
         return [

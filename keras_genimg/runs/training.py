@@ -255,17 +255,8 @@ def _parameters(function):
 
 
 def constructor_arguments(model_class):
-    """Names of a class's arguments, and of those that it hands on to its base class."""
-    names = set()
-    for each in model_class.__mro__:
-        if not each.__module__.startswith("keras_genimg."):
-            break
-        if "__init__" in vars(each):
-            names |= _parameters(each.__init__)
-            kinds = {p.kind for p in inspect.signature(each.__init__).parameters.values()}
-            if inspect.Parameter.VAR_KEYWORD not in kinds:
-                break
-    return names
+    """Names of what a class is made with: a set."""
+    return _parameters(model_class.__init__)
 
 
 def _data_variance(settings):

@@ -1,5 +1,7 @@
 """ConditionalVAE: one step against a plain tape, and what the class tells."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 from cases import SHAPE, smooth_pictures
 from plain import assert_same_weights, copy_of, descend, moved
 
-from keras_genimg import ConditionalVAE, distribution
+from keras_genimg import VAE, ConditionalVAE, distribution
 from keras_genimg.errors import InputError
 from keras_genimg.losses import bernoulli_log_likelihood, gaussian_kl
 
@@ -115,3 +117,9 @@ def test_what_does_not_fit(call, words):
     with pytest.raises(InputError) as caught:
         call(vae, smooth_pictures(2))
     assert words in str(caught.value)
+
+
+def test_it_takes_all_that_a_vae_takes():
+    mine, others = (inspect.signature(each).parameters for each in (ConditionalVAE, VAE))
+    assert set(others) < set(mine)
+    assert all(mine[name].default == others[name].default for name in others)
