@@ -30,6 +30,7 @@ from keras_genimg.metrics import (
 )
 from keras_genimg.plotting import to_uint8
 from keras_genimg.runs import load_run
+from keras_genimg.runs.likelihood import in_memory
 
 
 OTHERS = {
@@ -44,12 +45,6 @@ def batches(name, split, model, count=None):
     height, width, channels = model.image_shape
     return load(name, split, batch_size=500, image_size=(height, width), channels=channels,
                 num_images=count, with_labels=model.generates_by_label)
-
-
-def in_memory(dataset):
-    """`[images]` or `[images, labels]` of a data set of batches."""
-    parts = [batch if isinstance(batch, tuple) else (batch,) for batch in dataset]
-    return [np.concatenate(part) for part in zip(*parts)]
 
 
 def stored_in(images, **options):

@@ -338,10 +338,7 @@ def _invert(options):
 
 
 def _evaluate(options):
-    if options.importance_samples is not None and options.importance_samples < 1:
-        raise InputError(
-            f"--importance-samples must be positive. Received: {options.importance_samples}."
-        )
+    _check_positive("importance_samples", options.importance_samples)
     _import_runs().evaluate(
         options.run_folder, options.data, options.data_dir, options.split, options.count,
         options.metrics, options.features, options.seed, options.importance_samples,

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_genimg.errors import InputError
 
-__all__ = ["measure_likelihood"]
+__all__ = ["in_memory", "measure_likelihood"]
 
 AT_ONCE = 512  # pictures between two looks at the clock; batches of 16 leave no rest
 PATIENCE = 20  # seconds without a word
@@ -43,7 +43,7 @@ def measure_likelihood(model, batches, num_samples=None, seed=0):
             f"{type(model).__name__} tells log p(x) without importance samples. "
             f"Received: {num_samples} of them."
         )
-    images, *labels = _arrays(batches)
+    images, *labels = in_memory(batches)
     if getattr(model, "likelihood", None) == "bernoulli" and np.any(np.abs(images) != 1):
         raise InputError(
             "The likelihood of a Bernoulli is that of black and white pictures, which "
@@ -73,7 +73,7 @@ def measure_likelihood(model, batches, num_samples=None, seed=0):
     return values, how
 
 
-def _arrays(batches):
+def in_memory(batches):
     """What a dataset of pictures, or of pictures and labels, holds: a list of NumPy arrays."""
     parts = [element if isinstance(element, tuple) else (element,) for element in batches]
     return [np.concatenate([each.numpy() for each in column]) for column in zip(*parts)]

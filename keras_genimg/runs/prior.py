@@ -14,6 +14,7 @@ from keras_genimg.files import replace_when_complete
 from keras_genimg.models.base import dtype_policy
 from keras_genimg.runs.binary import in_black_and_white
 from keras_genimg.runs.folder import load_run, read_record, write_json
+from keras_genimg.runs.likelihood import in_memory
 from keras_genimg.runs.training import constructor_arguments
 
 __all__ = ["prior"]
@@ -104,17 +105,13 @@ def _num_embeddings(model):
 
 
 def _pictures(settings, split, by_class):
-    """`(images,)` or `(images, labels)` of a split, or of the training split where it is missing."""
+    """`[images]` or `[images, labels]` of a split, or of the training split where it is missing."""
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
     try:
         batches = load(settings["data"], split, batch_size=500, with_labels=by_class, **source)
     except InputError:
         batches = load(settings["data"], "train", batch_size=500, with_labels=by_class, **source)
-    batches = in_black_and_white(batches, settings)
-    if not by_class:
-        return (np.concatenate([images.numpy() for images in batches]),)
-    parts = zip(*((images.numpy(), labels.numpy()) for images, labels in batches))
-    return tuple(np.concatenate(part) for part in parts)
+    return in_memory(in_black_and_white(batches, settings))
 
 
 def _measured(model, test_set, two_levels):
