@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_genimg.data.passes import Passes
+from keras_genimg.data.tuning import without_autotuning
 from keras_genimg.errors import InputError
 
 __all__ = ["map_with_draws"]
@@ -57,4 +58,4 @@ def map_with_draws(dataset, change, seed, first_batch=0, name="map_with_draws"):
     changed = changed.apply(tf.data.experimental.assert_cardinality(total))
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return changed.with_options(options)
+    return without_autotuning(changed.with_options(options))

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_genimg.data.datasets import open_set
 from keras_genimg.data.passes import Passes
+from keras_genimg.data.tuning import without_autotuning
 from keras_genimg.errors import InputError
 
 __all__ = ["data_info", "load"]
@@ -118,7 +119,7 @@ def load(
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options)
+    return without_autotuning(dataset.with_options(options))
 
 
 def data_info(

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution, export
+from keras_genimg.data.tuning import without_autotuning
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.models.checks import (
@@ -248,8 +249,11 @@ class ImageModel(keras.Model):
         if validation_data is not None:
             pair = validation_data if isinstance(validation_data, (tuple, list)) else (validation_data,)
             self._check_data(*pair[:2])
+            if isinstance(validation_data, tf.data.Dataset):
+                validation_data = without_autotuning(validation_data)
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # a dataset shuffles itself; Keras warns otherwise
+            x = without_autotuning(x)
         guard = StopOnNonFiniteLogs()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(guard)
@@ -264,6 +268,8 @@ class ImageModel(keras.Model):
         """As `keras.Model.evaluate`, on input checked as `fit` checks it."""
         if not kwargs.get("_use_cached_eval_dataset"):
             self._check_data(x, y)
+        if isinstance(x, tf.data.Dataset):
+            x = without_autotuning(x)
         return super().evaluate(x, y, *args, **kwargs)
 
     def _check_data(self, x, y=None):
