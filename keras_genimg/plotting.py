@@ -1,8 +1,9 @@
 """Pictures of pictures, and of how training went: grids, PNGs, GIFs, loss curves.
 
-NumPy, Pillow and Matplotlib only. Matplotlib is imported where it is used and
-drawn on a canvas of its own, so that nothing here touches the figures, the
-backend or the settings of the caller.
+NumPy, Pillow and Matplotlib only. Matplotlib is imported where it is used, and
+what is written to a file is drawn on a canvas of its own, which touches neither
+the figures, the backend nor the settings of the caller. Only `show_images`, and
+`plot_losses` without a path, draw where a notebook shows it.
 """
 
 import csv
@@ -15,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from keras_genimg.errors import InputError
 
-__all__ = ["image_grid", "plot_losses", "save_gif", "save_png", "to_uint8"]
+__all__ = ["image_grid", "plot_losses", "save_gif", "save_png", "show_images", "to_uint8"]
 
 BACKGROUND = 255
 COLORS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#db2777", "#4b5563")
@@ -105,6 +106,35 @@ def image_grid(images, columns=None, padding=2):
         left = padding + (i % columns) * cell_width
         grid[top : top + height, left : left + width] = image
     return grid
+
+
+def show_images(images, title=None, columns=None, scale=2, axes=None):
+    """Shows a grid of images in a notebook, or on axes of your own.
+
+    Args:
+        images: as `image_grid` takes them.
+        title: str, optional. A line above the grid.
+        columns: int, optional. Images a row, as in `image_grid`.
+        scale: int or float. Width of an image's pixel in those of the screen, for a new figure.
+        axes: Matplotlib `Axes` to draw on, optional; a new figure without.
+
+    Raises:
+        InputError: what `image_grid` refuses.
+
+    Example:
+        >>> show_images(model.generate(16, seed=0), "16 samples")
+    """
+    import matplotlib.pyplot as plt
+
+    grid = image_grid(images, columns)
+    if axes is None:
+        height, width = grid.shape[:2]
+        inches = (max(width * scale, 160) / 100, (height * scale + (30 if title else 0)) / 100)
+        axes = plt.figure(figsize=inches, dpi=100, layout="constrained").add_subplot()
+    axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, fontsize=10, loc="left")
 
 
 def _near_square(number):
@@ -254,7 +284,7 @@ def _panels(names):
     return [(group[0] if len(group) == 1 else title, group) for title, group in groups if group]
 
 
-def plot_losses(logs, path):
+def plot_losses(logs, path=None):
     """Draws what `fit` logged, epoch by epoch.
 
     Losses share a panel, scores share one, and every other name has its own, so
@@ -266,10 +296,11 @@ def plot_losses(logs, path):
         logs: dict from name to a list over epochs (`history.history`), or the
             path of a CSV file with a column `epoch`. NaN, None and missing cells
             are left out of the curves.
-        path: path of the picture to write, `.png`, `.svg` or `.pdf`.
+        path: path of the picture to write, `.png`, `.svg` or `.pdf`; None shows it
+            in a notebook.
 
     Returns:
-        The path.
+        The path, or None.
 
     Raises:
         InputError: nothing to draw, or a file without a column `epoch`.
@@ -305,9 +336,15 @@ def _draw(path, panels, curves):
 
     columns = min(3, len(panels)) if len(panels) != 4 else 2
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.1 * rows), dpi=110, layout="constrained")
+    settings = {"figsize": (4.6 * columns, 3.1 * rows), "layout": "constrained"}
+    if path is None:
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure(dpi=75, **settings)
+    else:
+        figure = Figure(dpi=110, **settings)
+        FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-    FigureCanvasAgg(figure)
     epochs = np.concatenate([x for x, _ in curves.values()])
     margin = 0.03 * np.ptp(epochs) or 0.5  # one epoch alone still gets an axis
     for i, (title, names) in enumerate(panels):
@@ -340,6 +377,7 @@ def _draw(path, panels, curves):
         axes.spines[["top", "right"]].set_visible(False)
         if len(drawn) > 1:
             axes.legend(fontsize=8, frameon=False)
-    _make_parent(path)
-    figure.savefig(path)
+    if path is not None:
+        _make_parent(path)
+        figure.savefig(path)
     return path

@@ -10,7 +10,14 @@ from PIL import Image
 
 from keras_genimg import plotting
 from keras_genimg.errors import InputError
-from keras_genimg.plotting import image_grid, plot_losses, save_gif, save_png, to_uint8
+from keras_genimg.plotting import (
+    image_grid,
+    plot_losses,
+    save_gif,
+    save_png,
+    show_images,
+    to_uint8,
+)
 
 
 def test_to_uint8_rounds_and_clips():
@@ -233,3 +240,37 @@ def test_no_heavy_import_and_no_global_matplotlib_state(tmp_path):
         "assert not {'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.fixture
+def pyplot():
+    """Matplotlib's own figures, on no screen and closed afterwards."""
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    plt.close("all")
+    yield plt
+    plt.close("all")
+
+
+def test_show_images_draws_the_grid_on_a_new_figure(pyplot):
+    images = np.linspace(-1, 1, 6 * 4 * 4, dtype="float32").reshape(6, 4, 4, 1)
+    show_images(images, "six", columns=3)
+    (axes,) = pyplot.gcf().axes
+    np.testing.assert_array_equal(
+        axes.images[0].get_array(), image_grid(images, columns=3)[..., 0]
+    )
+    assert axes.get_title(loc="left") == "six"
+
+
+def test_show_images_draws_on_given_axes(pyplot):
+    figure, (left, right) = pyplot.subplots(1, 2)
+    show_images(np.zeros((2, 4, 4, 3), "float32"), axes=right)
+    assert pyplot.get_fignums() == [figure.number]
+    assert len(right.images) == 1 and not left.images
+
+
+def test_plot_losses_without_a_path_shows_a_figure(pyplot):
+    assert plot_losses({"loss": [3.0, 2.0, 1.0]}) is None
+    (axes,) = pyplot.gcf().axes
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [3, 2, 1])

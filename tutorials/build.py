@@ -1,0 +1,130 @@
+"""Makes the executed notebooks of this folder from the scripts beside them.
+
+    python -m pip install '.[notebooks]'
+    python tutorials/build.py                      # all of them
+    python tutorials/build.py 01_gan_to_vq_vae     # one
+    python tutorials/build.py --text               # after a change of text: outputs stay
+    python tutorials/build.py --reduced            # in a minute each; writes nothing
+
+The scripts are the only files that are edited by hand. A notebook holds the same
+cells, what they printed and drew, and the seconds that they took.
+"""
+
+import argparse
+import pathlib
+import sys
+import tempfile
+import time
+
+import jupytext
+import nbformat
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+MAX_BYTES = 1_000_000
+
+
+def read_script(path):
+    """A notebook without outputs: the cells of a script in percent format."""
+    notebook = jupytext.read(path, fmt="py:percent")
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # not at random, so that a second build changes nothing
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def reduce(notebook):
+    """Puts a cell after the one tagged `parameters`, with the values of its `reduced`.
+
+    The script writes them as `# %% tags=["parameters"] reduced={"EPOCHS": 1}`: the sizes
+    at which the tests run it.
+    """
+    tagged = [i for i, cell in enumerate(notebook.cells) if "parameters" in tags(cell)]
+    if len(tagged) != 1:
+        raise ValueError(f"A tutorial has one cell tagged parameters. Received: {len(tagged)}.")
+    parameters = notebook.cells[tagged[0]]
+    values = parameters.metadata["reduced"]
+    for name in values:
+        if f"\n{name} = " not in f"\n{parameters.source}":
+            raise ValueError(f"reduced sets what the cell does not. Received: {name}.")
+    source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    notebook.cells.insert(tagged[0] + 1, nbformat.v4.new_code_cell(source, id="reduced"))
+    return notebook
+
+
+def tags(cell):
+    """The tags of a cell, a list of str."""
+    return cell.metadata.get("tags", [])
+
+
+def execute(notebook, name):
+    """Runs a notebook in an empty folder, in place. Returns the seconds it took."""
+    from nbclient import NotebookClient
+
+    with tempfile.TemporaryDirectory() as empty:
+        start = time.perf_counter()
+        NotebookClient(
+            notebook, timeout=None, record_timing=False, resources={"metadata": {"path": empty}}
+        ).execute()
+        seconds = time.perf_counter() - start
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                sys.stderr.write(f"{name}: {output.text}")
+        if cell.cell_type == "code":
+            cell.outputs = [
+                output
+                for output in cell.outputs
+                if not (output.output_type == "stream" and output.name == "stderr")
+            ]
+    return seconds
+
+
+def keep_outputs(notebook, path):
+    """Takes over outputs and seconds from the notebook at `path`, whose code must be the same."""
+    old = nbformat.read(path, as_version=4)
+    old_code = [cell for cell in old.cells if cell.cell_type == "code"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if [cell.source for cell in code] != [cell.source for cell in old_code]:
+        raise ValueError(f"The code of {path.name} has changed: it must be run again.")
+    for cell, old_cell in zip(code, old_code, strict=True):
+        cell.outputs, cell.execution_count = old_cell.outputs, old_cell.execution_count
+    notebook.metadata["keras_genimg"] = old.metadata["keras_genimg"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all tutorials by default")
+    parser.add_argument("--text", action="store_true", help="keep the outputs")
+    parser.add_argument("--reduced", action="store_true", help="run small, and write nothing")
+    arguments = parser.parse_args()
+    names = arguments.names or [path.stem for path in sorted(FOLDER.glob("[0-9]*.py"))]
+    for name in names:
+        name = pathlib.Path(name).stem
+        notebook = read_script(FOLDER / f"{name}.py")
+        target = FOLDER / f"{name}.ipynb"
+        if arguments.reduced:
+            print(f"{name}: {execute(reduce(notebook), name):.0f} s, reduced", flush=True)
+            continue
+        if arguments.text:
+            keep_outputs(notebook, target)
+        else:
+            seconds = execute(notebook, name)
+            notebook.metadata["keras_genimg"] = {"seconds": round(seconds)}
+        text = nbformat.writes(notebook)
+        if len(text.encode()) >= MAX_BYTES:
+            raise SystemExit(f"{name}.ipynb would have {len(text.encode()):,} bytes: show less")
+        target.write_text(text + "\n", encoding="utf-8")
+        seconds = notebook.metadata["keras_genimg"]["seconds"]
+        print(f"{target.name}: {seconds} s, {target.stat().st_size // 1000} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
