@@ -93,15 +93,26 @@ def global_batch(tensor):
 
 
 def whole_batch(size):
-    """The `GlobalBatch` of `size` pictures that are all here, outside any replica."""
+    """The place of pictures that are all here, outside any replica.
+
+    Args:
+        size: int or int32 scalar. Number of pictures.
+
+    Returns:
+        `GlobalBatch` of that size, from row 0, with a share of 1.
+    """
     return GlobalBatch(size, 0, size, 1.0)
 
 
 def sum_over_replicas(tensors):
-    """Adds tensors (or a list of them) up over the replicas.
+    """Adds tensors up over the replicas.
 
-    Returns the argument itself where there is one replica, and also when called
-    outside a replica (while a model is being built, or used for sampling).
+    Args:
+        tensors: tensor, or a list of tensors, of this replica.
+
+    Returns:
+        their sums, in the same structure; the argument itself where there is one replica, and
+        outside a replica (while a model is being built, or used for sampling).
     """
     context = _several_replicas()
     if context is None:
@@ -169,6 +180,10 @@ def random_normal(batch, shape, seed):
     Returns:
         float32 tensor `(n, *shape)`: row i belongs to picture i whatever the
         number of replicas.
+
+    Example:
+    >>> random_normal(whole_batch(8), (64,), seed=(1, 2)).shape
+    TensorShape([8, 64])
     """
     return _rows_of(lambda full: _normal(full, seed), batch, shape)
 
@@ -179,12 +194,23 @@ def random_truncated_normal(batch, shape, seed, limit=2.0):
     Args:
         batch, shape, seed: as `random_normal` has them.
         limit: float above 0, in standard deviations.
+
+    Returns:
+        float32 tensor `(n, *shape)` in [-limit, limit].
     """
     return _rows_of(lambda full: _truncated_normal(full, seed, limit), batch, shape)
 
 
 def random_uniform(batch, shape, seed, low=0.0, high=1.0):
-    """As `random_normal`, uniform in [low, high)."""
+    """As `random_normal`, uniform in [low, high).
+
+    Args:
+        batch, shape, seed: as `random_normal` has them.
+        low, high: floats.
+
+    Returns:
+        float32 tensor `(n, *shape)`.
+    """
     return _rows_of(lambda full: low + (high - low) * _unit_uniform(full, seed), batch, shape)
 
 

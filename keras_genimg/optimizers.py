@@ -15,6 +15,9 @@ class Adam(keras.optimizers.Adam):
     a VAE some 7% of its step. Arguments, slots and formula are those of
     `keras.optimizers.Adam`, and results agree with it to rounding.
 
+    Args:
+        learning_rate, beta_1, beta_2, **kwargs: as `keras.optimizers.Adam` has them.
+
     Example:
     >>> Adam(2e-4, beta_1=0.5).get_config()["beta_1"]
     0.5

@@ -36,6 +36,9 @@ def on_devices(**devices):
             logical device such as `"GPU:1"`. A role that is left out stays where
             TensorFlow puts it.
 
+    Yields:
+        None.
+
     Raises:
         InputError: an unknown role, a device that is not there, or a strategy with
             several replicas.
@@ -75,17 +78,39 @@ def _short(name):
 
 
 def device_of(role):
-    """The device of a role in the current `on_devices`, None outside one."""
+    """The device of a role in the current `on_devices`.
+
+    Args:
+        role: `"generator"` or `"discriminator"`.
+
+    Returns:
+        string such as `"/device:GPU:1"`; None outside a scope, or of a role left out.
+    """
     return _places.get().get(role)
 
 
 def scope(device):
-    """`tf.device(device)`; for None one that leaves the scopes around it as they are."""
+    """`tf.device(device)`; for None a scope that leaves those around it as they are.
+
+    Args:
+        device: string or None, as `device_of` gives it.
+
+    Returns:
+        context manager.
+    """
     return contextlib.nullcontext() if device is None else tf.device(device)
 
 
 def in_scope(device, function):
-    """A function that runs in `tf.device(device)`."""
+    """A function that runs on a device.
+
+    Args:
+        device: string.
+        function: callable.
+
+    Returns:
+        callable of the same arguments and outputs, run in `tf.device(device)`.
+    """
 
     @functools.wraps(function)
     def placed(*args, **kwargs):

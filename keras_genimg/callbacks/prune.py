@@ -9,10 +9,13 @@ __all__ = ["Prune", "sparsity_of"]
 
 
 def sparsity_of(network):
-    """Share of zeros in the kernels of a network: float from 0 to 1.
+    """Share of zeros in the kernels of a network, weights of two axes or more.
 
     Args:
         network: built `keras.Layer`.
+
+    Returns:
+        float from 0 to 1.
     """
     kernels = [np.asarray(weight) for weight in _kernels(network)]
     zeros = sum(np.sum(kernel == 0) for kernel in kernels)
@@ -109,7 +112,14 @@ class Prune(keras.callbacks.Callback):
         return step // self.every if step < self.end_step else self.end_step // self.every + 1
 
     def sparsity_at(self, step):
-        """s(t) of Eq. 1: 0 up to `begin_step`, `target_sparsity` from `end_step` on."""
+        """s(t) of Eq. 1.
+
+        Args:
+            step: int. Steps of training so far.
+
+        Returns:
+            float: 0 up to `begin_step`, `target_sparsity` from `end_step` on.
+        """
         progress = (step - self.begin_step) / (self.end_step - self.begin_step)
         return self.target_sparsity * (1.0 - (1.0 - min(max(progress, 0.0), 1.0)) ** 3)
 

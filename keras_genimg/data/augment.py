@@ -56,7 +56,17 @@ def diff_augment(images, batch, seed, policy="color,translation,cutout"):
 
 
 def check_policy(policy):
-    """Returns `policy` if `diff_augment` takes it, else raises `InputError`."""
+    """Checks a policy of augmentation.
+
+    Args:
+        policy: string: `color`, `translation`, `cutout`, or several with commas between.
+
+    Returns:
+        `policy`, unchanged.
+
+    Raises:
+        InputError: other words, or one of them twice.
+    """
     names = policy.split(",") if isinstance(policy, str) else []
     if not names or not set(names) <= set(CHANGES) or len(set(names)) < len(names):
         raise InputError(

@@ -59,7 +59,7 @@ def binarized(dataset, kind, seed, first_batch=0):
         dataset: `tf.data.Dataset` of batches of images `(n, h, w, c)` in [-1, 1], or of such
             batches with labels. It knows how many batches it has, as that of `load` does.
         kind: `"dynamic"` or `"threshold"`, as `binarize` has them.
-        seed: int.
+        seed: int. Of the draws.
         first_batch: int. Number of the first batch, for a training that is resumed.
 
     Returns:
@@ -84,7 +84,14 @@ def binarized(dataset, kind, seed, first_batch=0):
 
 
 def check_binarize(kind):
-    """Raises `InputError` unless there is this kind of binarisation."""
+    """Checks that there is a kind of binarisation.
+
+    Args:
+        kind: `"dynamic"` or `"threshold"`.
+
+    Raises:
+        InputError: another kind.
+    """
     if kind not in KINDS:
         raise InputError(
             f"kind of binarisation must be one of {', '.join(KINDS)}. Received: {kind!r}."

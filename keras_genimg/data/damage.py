@@ -54,7 +54,7 @@ def damaged_pairs(dataset, kind, seed, first_batch=0):
             such batches with labels, which are left out. It knows how many batches it
             has, as that of `load` does.
         kind: `"mask"`, `"noise"` or `"grey"`, as `damage` has them.
-        seed: int.
+        seed: int. Of the draws.
         first_batch: int. Number of the first batch, for a training that is resumed.
 
     Returns:
@@ -80,7 +80,15 @@ def damaged_pairs(dataset, kind, seed, first_batch=0):
 
 
 def check_damage(kind, image_shape):
-    """Raises `InputError` unless pictures of this shape can take this kind of damage."""
+    """Checks that pictures of a shape can take a kind of damage.
+
+    Args:
+        kind: `"mask"`, `"noise"` or `"grey"`.
+        image_shape: tuple (height, width, channels).
+
+    Raises:
+        InputError: another kind, or `"grey"` of pictures without 3 channels.
+    """
     if kind not in KINDS:
         raise InputError(f"kind of damage must be one of {', '.join(KINDS)}. Received: {kind!r}.")
     if kind == "grey" and image_shape[-1] != 3:
@@ -91,7 +99,21 @@ def check_damage(kind, image_shape):
 
 
 def damaged_shape(kind, image_shape):
-    """The shape `(h, w, c)` that damage leaves of a picture, if it can take it."""
+    """The shape that damage leaves of a picture.
+
+    Args:
+        kind, image_shape: as `check_damage` has them.
+
+    Returns:
+        tuple (height, width, channels), of `"grey"` with 1 channel.
+
+    Raises:
+        InputError: damage that such pictures cannot take.
+
+    Example:
+    >>> damaged_shape("grey", (32, 32, 3))
+    (32, 32, 1)
+    """
     check_damage(kind, image_shape)
     return (*image_shape[:2], 1) if kind == "grey" else tuple(image_shape)
 

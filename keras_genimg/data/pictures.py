@@ -31,7 +31,7 @@ class DataInfo(NamedTuple):
 
     Attributes:
         image_shape: tuple `(height, width, channels)`.
-        num_images: int.
+        num_images: int. Pictures of the split, or as many of them as were asked for.
         num_classes: int, or None for a set without labels.
     """
 

@@ -134,7 +134,8 @@ def data_info(
 ):
     """Tells what `load` with the same arguments would give, without decoding images.
 
-    Args: as in `load`.
+    Args:
+        name, split, image_size, data_dir, channels, num_images, num_frames: as in `load`.
 
     Returns:
         `DataInfo(image_shape, num_images, num_classes)`; of a set of clips the shape of a

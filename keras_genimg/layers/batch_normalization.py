@@ -19,6 +19,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
     arguments and results are those of `keras.layers.BatchNormalization`; only
     the last axis can be normalised and masks are not taken.
 
+    Args:
+        **kwargs: `momentum`, `epsilon`, `center`, `scale`, ... as
+            `keras.layers.BatchNormalization` has them.
+
+    Call arguments:
+        inputs: float tensor `(batch, ..., channels)`.
+        training: bool. Whether the moments are those of the batch, and the moving ones follow.
+        mask: None.
+
+    Returns:
+        float tensor of the same shape.
+
+    Raises:
+        InputError: an `axis` that is not the last.
+
     Example:
     >>> BatchNormalization(momentum=0.9)(keras.ops.ones((8, 7, 7, 16))).shape
     (8, 7, 7, 16)

@@ -33,8 +33,8 @@ class BicubicResize(keras.layers.Layer):
     neither under XLA nor for LiteRT and ONNX.
 
     Args:
-        height: int. Of the pictures that are made.
-        width: int.
+        height: int. Rows of the pictures that are made.
+        width: int. Columns of them.
 
     Call arguments:
         inputs: tensor `(batch, h, w, channels)` in [-1, 1].

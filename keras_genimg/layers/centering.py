@@ -14,6 +14,12 @@ class Centering(keras.layers.Layer):
     Attributes:
         mean: weight of the shape of one input, not trained.
 
+    Call arguments:
+        inputs: float tensor `(batch, ...)`.
+
+    Returns:
+        float tensor of the same shape.
+
     Example:
     >>> layer = Centering()
     >>> layer(keras.ops.ones((2, 28, 28, 1))).shape

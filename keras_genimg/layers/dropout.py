@@ -22,11 +22,22 @@ class Dropout(keras.layers.Layer):
             divided by `1 - rate`.
         seed: int, optional. Makes the masks repeatable.
 
+    Call arguments:
+        inputs: float tensor `(batch, ...)`.
+        training: bool. Without it nothing is changed.
+
+    Returns:
+        float tensor of the same shape.
+
+    Raises:
+        InputError: a rate outside [0, 1).
+
     Example:
     >>> Dropout(0.25)(keras.ops.ones((8, 7, 7, 16)), training=True).shape
     (8, 7, 7, 16)
 
-    Reference: Srivastava et al. (2014), Journal of Machine Learning Research 15.
+    Reference: Srivastava et al. (2014), Journal of Machine Learning Research 15,
+        https://jmlr.org/papers/v15/srivastava14a.html
     """
 
     def __init__(self, rate, seed=None, **kwargs):

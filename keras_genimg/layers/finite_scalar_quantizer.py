@@ -88,7 +88,14 @@ class FiniteScalarQuantizer(Quantizer):
         return tf.cast(quantized, inputs.dtype), indices, tf.zeros((), tf.float32)
 
     def decode(self, indices):
-        """Vectors of the codes: int `(B, h, w)` -> float32 `(B, h, w, len(levels))`."""
+        """Vectors of codes.
+
+        Args:
+            indices: int tensor `(B, h, w)`, from 0 to num_embeddings - 1.
+
+        Returns:
+            float32 tensor `(B, h, w, len(levels))` in [-1, 1].
+        """
         digits = indices[..., None] // self._basis % np.array(self.levels, "int32")
         return (tf.cast(digits, tf.float32) - self._half_width) / self._half_width
 

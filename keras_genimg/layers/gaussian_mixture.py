@@ -26,6 +26,9 @@ class GaussianMixture(keras.layers.Layer):
     Returns:
         float32 tensor `(n,)`: log p(z), nats.
 
+    Raises:
+        InputError: numbers that are no positive integers.
+
     Example:
     >>> mixture = GaussianMixture(num_components=3, dim=2)
     >>> mixture.fit(np.random.default_rng(0).normal(size=(200, 2)))
@@ -65,11 +68,14 @@ class GaussianMixture(keras.layers.Layer):
         )
 
     def sample(self, count, seed):
-        """Draws: float32 `(count, dim)`, the same of the same count and seed.
+        """Draws z ~ p(z).
 
         Args:
             count: int or int32 scalar.
             seed: int tensor of shape `(2,)`.
+
+        Returns:
+            float32 tensor `(count, dim)`, the same of the same count and seed.
         """
         batch, seed = distribution.whole_batch(count), tf.cast(seed, tf.int64)
         uniform = distribution.random_uniform(batch, (1,), seed)  # (n, 1)

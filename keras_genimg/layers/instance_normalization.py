@@ -27,6 +27,13 @@ class InstanceNormalization(keras.layers.Layer):
     Args:
         epsilon: float. Added to the variance: what keeps a picture without contrast so.
 
+    Call arguments:
+        inputs: float tensor `(batch, height, width, channels)`.
+        training: bool. Changes no value; with it the written-out gradient is in use.
+
+    Returns:
+        float tensor of the same shape.
+
     Raises:
         InputError: inputs that are not `(batch, height, width, channels)`.
 

@@ -27,7 +27,7 @@ class MaskedConv2D(keras.layers.Layer):
         mask_type: `"A"`, which hides the position itself, for the first layer on data, or
             `"B"`, which shows it, for the layers after it.
         groups: int. Groups of the features, such as the channels of a picture.
-        use_bias: bool.
+        use_bias: bool. Whether a number is added to each feature.
         kernel_initializer: of the kernel, as Keras has them.
 
     Call arguments:
@@ -103,9 +103,11 @@ class MaskedConv2D(keras.layers.Layer):
         return outputs if bias is None else outputs + bias
 
     def masked_weights(self):
-        """The kernel `(rows, columns, channels, filters)`, zero where hidden, and the bias or None.
+        """What `call` convolves with, in the type that the layer computes in.
 
-        Both in the type that the layer computes in.
+        Returns:
+            kernel: float tensor `(rows, columns, channels, filters)`, zero where hidden.
+            bias: float tensor `(filters,)`, or None.
         """
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.compute_dtype)
         if not self.visible.all():

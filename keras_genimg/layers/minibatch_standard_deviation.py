@@ -22,6 +22,12 @@ class MinibatchStandardDeviation(keras.layers.Layer):
         epsilon: float. Added to the variance inside the root, whose slope at 0
             is infinite.
 
+    Call arguments:
+        inputs: float tensor `(batch, h, w, c)`.
+
+    Returns:
+        float tensor `(batch, h, w, c + 1)`.
+
     Example:
     >>> MinibatchStandardDeviation()(keras.ops.ones((8, 4, 4, 16))).shape
     (8, 4, 4, 17)

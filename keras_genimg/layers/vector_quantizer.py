@@ -204,7 +204,14 @@ class VectorQuantizer(Quantizer):
         return tf.cast(quantized, inputs.dtype), indices, loss
 
     def decode(self, indices):
-        """Vectors of the codes: int `(B, h, w)` -> float32 `(B, h, w, D)`."""
+        """Vectors of codes.
+
+        Args:
+            indices: int tensor `(B, h, w)`, from 0 to num_embeddings - 1.
+
+        Returns:
+            float32 tensor `(B, h, w, D)`, rows of the codebook.
+        """
         return tf.gather(tf.convert_to_tensor(self.embeddings), indices)
 
     def start_from(self, vectors, iterations=10):

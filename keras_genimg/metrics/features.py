@@ -29,8 +29,11 @@ class FeatureExtractor:
         image_shape: tuple `(height, width, channels)` of the images that it takes; None in it,
             or instead of it, for any.
         dimension: int, or None if only the function knows, until it has been called.
-        has_logits: bool.
+        has_logits: bool. Whether the function is a classifier, which gives logits too.
         batch_size: int. Images handed to the function at a time.
+
+    Raises:
+        InputError: a batch_size that is not positive.
 
     Example:
         >>> extractor = get_features("fashion_mnist")
@@ -103,14 +106,27 @@ class FeatureExtractor:
         return self._run(images)
 
     def metric_name(self, base):
-        """The name of a metric in these features: "frechet_distance[fashion_mnist]".
+        """The name of a metric in these features.
 
         A distance in other features than those of the 2015 Inception graph is not the FID.
+
+        Args:
+            base: string, such as "frechet_distance".
+
+        Returns:
+            string: "frechet_distance[fashion_mnist]".
         """
         return f"{base}[{self.name}]"
 
     def check_image_shape(self, image_shape):
-        """Raises an `InputError` unless images `(height, width, channels)` can be taken."""
+        """Checks that images of a shape can be taken.
+
+        Args:
+            image_shape: tuple `(height, width, channels)`.
+
+        Raises:
+            InputError: another shape than the extractor takes.
+        """
         shape = tuple(image_shape)
         fits = len(shape) == 3 and all(
             mine is None or mine == given for mine, given in zip(self.image_shape, shape)

@@ -60,7 +60,10 @@ class RunningMoments:
         return self._scatter / (self.count - 1)
 
     def update(self, features):
-        """Adds a batch of features `(samples, dimensions)`; an empty one changes nothing.
+        """Adds a batch; an empty one changes nothing.
+
+        Args:
+            features: array `(samples, dimensions)`.
 
         Raises:
             InputError: another shape, NaN or infinity, or dimensions unlike the batches before.
@@ -74,7 +77,14 @@ class RunningMoments:
                 self._merge_waiting()
 
     def merge(self, other):
-        """Adds what another `RunningMoments` has seen, for instance on another worker."""
+        """Adds what another has seen, for instance on another worker.
+
+        Args:
+            other: `RunningMoments` of features with the same dimensions.
+
+        Raises:
+            InputError: other dimensions.
+        """
         if other.count:
             self._check_dimensions(other.dimensions)
             other._merge_waiting()

@@ -20,7 +20,7 @@ def kernel_distance(real_features, fake_features, *, subset_size=1000, num_subse
         real_features: array `(samples, dimensions)`.
         fake_features: array `(samples, dimensions)`.
         subset_size: int. Samples of each set in a subset.
-        num_subsets: int.
+        num_subsets: int. Subsets that the figures are taken over.
         seed: int, or None for other subsets at every call.
 
     Returns:

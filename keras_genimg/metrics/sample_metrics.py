@@ -63,17 +63,20 @@ class SampleMetric(keras.metrics.Metric):
         update_metrics([self], real_images=real_images, fake_images=fake_images)
 
     def add(self, kind, features, logits):
-        """Adds what the extractor made of `kind` ("real" or "fake") pictures.
+        """Adds what the extractor made of pictures.
 
         Args:
-            kind: string.
+            kind: `"real"` or `"fake"`.
             features: float32 array `(n, dimensions)`.
             logits: float32 array `(n, classes)`, or None where `needs_logits` is false.
         """
         self._kept[kind].append(features)
 
     def result(self):
-        """The figures so far, by name: a dict of floats, the one to select by first.
+        """The figures so far, by name.
+
+        Returns:
+            dict of floats by `figure_names`, the one to select by first.
 
         Raises:
             InputError: too few pictures.
@@ -146,6 +149,8 @@ class FrechetDistance(SampleMetric):
         >>> metric.update_state(fake_images=gan.generate(10_000))
         >>> metric.result()
         {'frechet_distance[fashion_mnist]': 36.3}
+
+    Reference: Heusel et al. (2017), https://arxiv.org/abs/1706.08500
     """
 
     base_name = "frechet_distance"
@@ -175,6 +180,8 @@ class KernelDistance(SampleMetric):
         features: see `get_features`.
         subset_size, num_subsets, seed: as for `kernel_distance`.
         name: string, "kernel_distance[fashion_mnist]" by default.
+
+    Reference: Binkowski et al. (2018), https://arxiv.org/abs/1801.01401
     """
 
     base_name = "kernel_distance"
@@ -199,6 +206,8 @@ class InceptionScore(SampleMetric):
         features: see `get_features`; those of a classifier.
         num_splits: int, as for `inception_score`.
         name: string, "inception_score[fashion_mnist]" by default.
+
+    Reference: Salimans et al. (2016), https://arxiv.org/abs/1606.03498
     """
 
     base_name = "inception_score"
@@ -228,7 +237,10 @@ class PrecisionRecallDensityCoverage(SampleMetric):
     Args:
         features: see `get_features`.
         k: int. Neighbours.
-        name: string.
+        name: string, by default that of the function with the features in brackets.
+
+    Reference: Kynkaanniemi et al. (2019), https://arxiv.org/abs/1904.06991; Naeem et al.
+        (2020), https://arxiv.org/abs/2002.09797
     """
 
     base_name = "precision_recall_density_coverage"
@@ -295,9 +307,22 @@ def get_metrics(metrics, features=None):
 
 
 def as_stored(images):
-    """Images as an 8-bit file gives them back, which is how real ones come: `(...)` to the same.
+    """Images as an 8-bit file gives them back, which is how real ones come.
 
     A figure of generated pictures is then that of the files written from them.
+
+    Args:
+        images: float array of any shape in [-1, 1].
+
+    Returns:
+        float32 array of the same shape: of 256 levels from -1 to 1 the nearest.
+
+    Raises:
+        InputError: NaN or infinity.
+
+    Example:
+        >>> as_stored([-1.0, 0.0, 2.0])
+        array([-1.        ,  0.00392163,  1.        ], dtype=float32)
     """
     return to_uint8(images).astype("float32") / 127.5 - 1.0
 

@@ -83,6 +83,9 @@ class AdversarialModel(TwoPlayerModel):
             x, y, *args, **kwargs: as `ImageModel.fit` has them.
             batch_size: int, with an array; by default 32 pictures an update.
 
+        Returns:
+            `keras.callbacks.History`.
+
         Raises:
             InputError: as `ImageModel.fit`; batches that do not divide by n_critic. (The last
                 batch of a pass need not: `critic_updates.images_of_update` says how it
@@ -95,6 +98,9 @@ class AdversarialModel(TwoPlayerModel):
 
         Args:
             decay: float in [0, 1), or None for no copy.
+
+        Raises:
+            InputError: a decay that is neither.
         """
         self.ema_decay = decay
         if decay is None:
@@ -115,7 +121,12 @@ class AdversarialModel(TwoPlayerModel):
             self.move_average(self.ema_generator, self.generator)
 
     def move_average(self, copy, network):
-        """Moves the weights of a generating network's averaged copy towards those it has now."""
+        """Moves the weights of a generating network's averaged copy towards those it has now.
+
+        Args:
+            copy: `keras.Layer`, the averaged one.
+            network: `keras.Layer` with weights of the same shapes.
+        """
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)
         decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
         with scope(self.devices["generator"]):
@@ -137,7 +148,14 @@ class AdversarialModel(TwoPlayerModel):
         }
 
     def sample_latents(self, batch):
-        """Noise for this replica's rows of the global batch: `(n, latent_dim)`."""
+        """Noise of training for this replica's rows of the global batch.
+
+        Args:
+            batch: `GlobalBatch` of the n pictures of this replica.
+
+        Returns:
+            float32 tensor `(n, latent_dim)`, new at every call.
+        """
         return NOISES[self.noise](batch, (self.latent_dim,), self.seed_generator.next())
 
     def draw_latents(self, num_images, seed, truncation=None):
@@ -172,7 +190,15 @@ class AdversarialModel(TwoPlayerModel):
         return (self.ema_generator or self.generator)(latents, training=False)
 
     def call(self, latents, training=False):
-        """Pictures of latents `(n, latent_dim)`, by the EMA generator where there is one."""
+        """Pictures of latents, by the EMA generator where there is one.
+
+        Args:
+            latents: float tensor `(n, latent_dim)`.
+            training: bool. Changes nothing; `train_step` calls `generator` itself.
+
+        Returns:
+            float32 tensor `(n, height, width, channels)` in [-1, 1].
+        """
         return self.images_from_latents(latents)
 
     def signatures(self):

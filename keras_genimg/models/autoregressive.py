@@ -64,6 +64,15 @@ class AutoregressiveModel(ImageModel):
         return self.log_terms(batch, tf.reduce_mean(nats))
 
     def log_terms(self, batch, loss):
+        """Logs a loss as the figures of a model of pictures, or of codes.
+
+        Args:
+            batch: the step's `GlobalBatch`.
+            loss: float scalar, -log p(x) in nats: a sum over the grid, a mean over the batch.
+
+        Returns:
+            dict of float32 scalars: `loss`, `nll`, and `bits_per_dim` or `nats_per_code`.
+        """
         nats_per_value = loss / math.prod(self.network.shape)
         if self.code_shape:
             return self.log(batch, loss=loss, nll=loss, nats_per_code=nats_per_value)
@@ -71,6 +80,9 @@ class AutoregressiveModel(ImageModel):
 
     def unpack(self, data):
         """Takes apart what `fit` hands to a step, and finds the batch's place.
+
+        Args:
+            data: images or codes, alone or in a pair with labels, a condition or both of them.
 
         Returns:
             values: int32 `(n, h, w, c)`, as the network takes them.
@@ -129,7 +141,15 @@ class AutoregressiveModel(ImageModel):
         super()._check_data(x, y)
 
     def values_of(self, data):
-        """Pictures `(n, h, w, c)` or codes `(n, h, w)` -> int32 `(n, h, w, c)` in [0, levels)."""
+        """What the network takes: every value as the number of its level.
+
+        Args:
+            data: float images `(n, h, w, c)` in [-1, 1], brought to the nearest level (of two
+                levels the upper one from 0 on); or int codes `(n, h, w)`.
+
+        Returns:
+            int32 tensor `(n, h, w, c)` in [0, levels).
+        """
         if self.code_shape:
             return tf.cast(data, tf.int32)[..., None]
         steps = (tf.cast(data, tf.float32) + 1.0) * (0.5 * (self.levels - 1))
@@ -138,7 +158,15 @@ class AutoregressiveModel(ImageModel):
 
     @staticmethod
     def nats(values, logits):
-        """-log p(x) of values `(n, h, w, c)` under logits `(n, h, w, c, levels)`: `(n,)`."""
+        """-log p(x) of each picture or grid.
+
+        Args:
+            values: int tensor `(n, h, w, c)` in [0, levels).
+            logits: float tensor `(n, h, w, c, levels)`.
+
+        Returns:
+            float tensor `(n,)`, nats, summed over the grid.
+        """
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=values, logits=logits)
         return tf.reduce_sum(losses, axis=(1, 2, 3))
 
@@ -149,6 +177,7 @@ class AutoregressiveModel(ImageModel):
             inputs: int codes `(n, h, w)`, or float images `(n, h, w, c)` in [-1, 1].
             labels: int `(n,)`, of a conditional model.
             condition: int `(n, *condition_shape)`, of a model that has one.
+            training: bool. Whether there is dropout.
 
         Returns:
             float32 `(n, h, w, num_embeddings)`, or `(n, h, w, c, levels)`. What stands at a
@@ -166,7 +195,7 @@ class AutoregressiveModel(ImageModel):
                 nearest levels, or int codes `(n, h, w)`.
             labels: int `(n,)`, of a conditional model: log p(x | label).
             condition: int `(n, *condition_shape)`, of a model that has one: log p(x | condition).
-            batch_size: int.
+            batch_size: int. Pictures or grids at once.
 
         Returns:
             NumPy float32 array `(n,)`, nats.
@@ -266,7 +295,15 @@ class AutoregressiveModel(ImageModel):
         return (run(temperature, **_rows(given, i, batch_size)).numpy() for i in starts)
 
     def draw_latents(self, num_images, seed):
-        """What names the noise of each picture: int64 `(num_images, 2)`, the seed and a number."""
+        """What names the noise of each picture or grid.
+
+        Args:
+            num_images: int or int32 scalar.
+            seed: int or int64 scalar.
+
+        Returns:
+            int64 tensor `(num_images, 2)`: the seed, and a number from 0.
+        """
         numbers = tf.range(tf.cast(num_images, tf.int64))
         return tf.stack([tf.fill(tf.shape(numbers), tf.cast(seed, tf.int64)), numbers], axis=1)
 
@@ -275,7 +312,16 @@ class AutoregressiveModel(ImageModel):
         return self._images_of(self._sample(1.0, latents, labels))
 
     def codes_from_latents(self, latents, labels=None, condition=None):
-        """Codes of latents: int64 `(n, 2)`, labels and a condition if any -> int32 `(n, h, w)`."""
+        """Grids of codes, drawn position by position.
+
+        Args:
+            latents: int64 tensor `(n, 2)`, from `draw_latents`.
+            labels: int tensor `(n,)`, of a conditional model.
+            condition: int tensor `(n, *condition_shape)`, of a model that has one.
+
+        Returns:
+            int32 tensor `(n, h, w)`, the same of the same latents.
+        """
         return self._sample(1.0, latents, labels, condition)[..., 0]
 
     def _sample(self, temperature, latents, labels=None, condition=None):

@@ -125,6 +125,10 @@ class ImageModel(keras.Model):
             steps_per_execution: int. Steps in one call of TensorFlow; more than
                 one spares small models the overhead of Python.
             jit_compile: bool. XLA. It changes no result; on a CPU it is slower.
+
+        Raises:
+            InputError: an unknown optimizer, a rate that is not finite or goes with an
+                optimizer of one's own, steps_per_execution that is not positive.
         """
         self._compile(
             {"optimizer": optimizer},
@@ -160,15 +164,31 @@ class ImageModel(keras.Model):
         self._optimizer_names = list(prepared)
 
     def default_optimizers(self, learning_rate=None):
-        """The paper's optimizers by attribute name; `learning_rate` replaces the paper's."""
+        """The paper's optimizers, which `compile` takes where it is given none.
+
+        Args:
+            learning_rate: float or `LearningRateSchedule` in place of the paper's; None for that.
+
+        Returns:
+            dict of Keras optimizers by attribute name: `optimizer`, or `generator_optimizer` and
+            `discriminator_optimizer`.
+        """
         return {"optimizer": Adam(1e-3 if learning_rate is None else learning_rate)}
 
     def optimized_weights(self):
-        """What each optimizer trains, by the optimizer's attribute name."""
+        """What each optimizer trains.
+
+        Returns:
+            dict from an optimizer's attribute name to the list of its variables.
+        """
         return {"optimizer": self.trainable_variables}
 
     def optimizer_devices(self):
-        """Where each optimizer keeps its state and works, of those that `placement.on_devices` gave one."""
+        """Where each optimizer that `placement.on_devices` gave a place keeps its state and works.
+
+        Returns:
+            dict from an optimizer's attribute name to a device's name or None.
+        """
         return {}
 
     def get_compile_config(self):
@@ -265,7 +285,18 @@ class ImageModel(keras.Model):
         )
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """As `keras.Model.evaluate`, on input checked as `fit` checks it."""
+        """As `keras.Model.evaluate`, on input checked as `fit` checks it.
+
+        Args:
+            x, y: as for `fit`.
+            *args, **kwargs: as `keras.Model.evaluate` has them, such as `return_dict`.
+
+        Returns:
+            floats, the logs of `test_step`: with `return_dict` a dict by name, else their values.
+
+        Raises:
+            InputError: input that cannot be used.
+        """
         if not kwargs.get("_use_cached_eval_dataset"):
             self._check_data(x, y)
         if isinstance(x, tf.data.Dataset):
@@ -296,7 +327,7 @@ class ImageModel(keras.Model):
         """Makes pictures, in batches.
 
         Args:
-            num_images: int.
+            num_images: int of at least 1. Pictures to make.
             labels: integers `(num_images,)`, for conditional models.
             seed: int, optional. The same seed gives the same pictures, whatever
                 the batch size; None gives new ones each time.
@@ -362,21 +393,33 @@ class ImageModel(keras.Model):
         return map(make, range(0, num_images, batch_size))
 
     def draw_latents(self, num_images, seed):
-        """What `num_images` pictures are made of, by a seed: a tensor `(num_images, ...)`.
+        """What `num_images` pictures are made of, by a seed.
 
         Args:
             num_images: int or int32 scalar.
             seed: int or int64 scalar.
 
         Returns:
-            float32 tensor.
+            tensor `(num_images, ...)`: float32 `(num_images, latent_dim)` where z is one vector;
+            int64 `(num_images, 2)` where a prior or an autoregressive model draws by numbers.
+
+        Raises:
+            InputError: a model that does not generate, or has no prior over its codes yet.
         """
         raise InputError(f"{type(self).__name__} does not generate pictures.")
 
     def images_from_latents(self, latents, *labels):
-        """Pictures of latents: `(n, ...)` -> float32 `(n, height, width, channels)`.
+        """Pictures of latents, whatever else is in the batch.
 
-        A conditional model takes the int32 labels `(n,)` as a second argument.
+        Args:
+            latents: tensor `(n, ...)`, as `draw_latents` makes it.
+            labels: int32 tensor `(n,)`, of a model that generates by label.
+
+        Returns:
+            float32 tensor `(n, height, width, channels)` in [-1, 1].
+
+        Raises:
+            InputError: a model that does not generate pictures.
         """
         raise InputError(f"{type(self).__name__} does not generate pictures.")
 
@@ -390,18 +433,35 @@ class ImageModel(keras.Model):
         return functions[name]
 
     def checked_images(self, images, shape=None):
-        """Returns images as a NumPy array if they fit this model, else raises `InputError`.
+        """Images as a NumPy array, if they fit this model.
 
         Args:
-            images: array-like `(n, *shape)`.
+            images: array-like `(n, *shape)`, floats in [-1, 1].
             shape: tuple, `image_shape` by default.
+
+        Returns:
+            float32 array `(n, *shape)`.
+
+        Raises:
+            InputError: images of another shape, type or range, or none.
         """
         images = np.asarray(images)
         check_images(self, images, shape)
         return images.astype("float32", copy=False)
 
     def checked_labels(self, labels, count):
-        """`[]`, or `[int32 (count,)]` of a conditional model; raises `InputError` if they do not fit."""
+        """Labels as a list of arguments, if they fit this model.
+
+        Args:
+            labels: integers `(count,)` from 0 to num_classes - 1; None of a model without classes.
+            count: int. Pictures that there are.
+
+        Returns:
+            `[int32 (count,)]` of a conditional model, `[]` of another.
+
+        Raises:
+            InputError: labels of another number or range, missing, or of a model without classes.
+        """
         if self.needs_labels:
             return [check_labels(labels, self.num_classes, count)]
         if labels is not None:
@@ -504,7 +564,14 @@ class ImageModel(keras.Model):
         return writers[format](os.fspath(folder), *self.deterministic_signature(), **options)
 
     def signatures(self):
-        """The SavedModel's signatures: name -> (function, list of `tf.TensorSpec`)."""
+        """The SavedModel's signatures, as `export` writes them.
+
+        Returns:
+            dict from a name to (function of tensors, list of `tf.TensorSpec`); functions return
+            dicts of tensors. `serving_default` makes uint8 images `(num_images, height, width,
+            channels)` of `num_images` (int32) and `seed` (int64), `generate` float32 ones in
+            [-1, 1]; a model that does not generate has another `serving_default`.
+        """
         count = tf.TensorSpec((), tf.int32, name="num_images")
         seed = tf.TensorSpec((), tf.int64, name="seed")
 
@@ -540,13 +607,28 @@ class ImageModel(keras.Model):
             return super().from_config(config, custom_objects=custom_objects)
 
     def images_spec(self):
-        """The `tf.TensorSpec` of a batch of this model's pictures, named `images`."""
+        """What a signature takes as this model's pictures.
+
+        Returns:
+            `tf.TensorSpec` `(None, height, width, channels)`, float32, named `images`.
+        """
         return tf.TensorSpec((None, *self.image_shape), tf.float32, name="images")
 
     def labels_spec(self):
-        """The `tf.TensorSpec` of a batch of labels, named `labels`."""
+        """What a signature takes as labels.
+
+        Returns:
+            `tf.TensorSpec` `(None,)`, int32, named `labels`.
+        """
         return tf.TensorSpec((None,), tf.int32, name="labels")
 
     def deterministic_signature(self):
-        """(function, list of `tf.TensorSpec`s): the part without random numbers."""
+        """The part without random numbers, which LiteRT and ONNX files hold.
+
+        Returns:
+            (function of tensors, list of `tf.TensorSpec`): latents to images, or images to images.
+
+        Raises:
+            InputError: a model that has no such part.
+        """
         raise InputError(f"{type(self).__name__} has no deterministic part to export.")

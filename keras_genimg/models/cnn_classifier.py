@@ -27,13 +27,14 @@ class CNNClassifier(ImageModel):
     max pooling, and a dense layer of one logit a class.
 
     Args:
-        image_shape: tuple (height, width, channels).
-        num_classes: int.
+        image_shape: tuple (height, width, channels); height and width are multiples of 4
+            from 16 to 256.
+        num_classes: int of at least 2. Labels are integers from 0 to num_classes - 1.
         filters: tuple of int. Filters of each 3x3 convolution (ReLU, then 2x2
             max pooling).
         units: tuple of int. Widths of the hidden dense layers (ReLU).
-        dropout: float. Rate before the logits.
-        seed: int, optional.
+        dropout: float from 0 to 0.99. Rate before the logits.
+        seed: int, optional. Makes the dropout of training repeatable.
 
     Logs: `loss` (cross-entropy, nats) and `accuracy`.
 
@@ -46,7 +47,8 @@ class CNNClassifier(ImageModel):
     >>> classifier.features(np.zeros((2, 28, 28, 1), "float32")).shape
     (2, 5408)
 
-    Reference: LeCun et al. (1998), Proceedings of the IEEE 86, for the design.
+    Reference: LeCun et al. (1998), Proceedings of the IEEE 86, for the design,
+        https://doi.org/10.1109/5.726791
     """
 
     needs_labels = True
@@ -127,15 +129,45 @@ class CNNClassifier(ImageModel):
         return tf.reduce_mean(tf.cast(guesses == labels, tf.float32))
 
     def call(self, images, training=False):
-        """Logits `(batch, num_classes)` of images."""
+        """Logits of images.
+
+        Args:
+            images: float tensor `(batch, height, width, channels)` in [-1, 1].
+            training: bool. Whether there is dropout.
+
+        Returns:
+            float32 tensor `(batch, num_classes)`.
+        """
         return self.head(self.backbone(images, training=training), training=training)
 
     def features(self, images, *, batch_size=256):
-        """What the last layer sees: images `(n, h, w, c)` -> float32 `(n, d)`."""
+        """What the last layer sees, in batches.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1].
+            batch_size: int. Images at once.
+
+        Returns:
+            NumPy float32 array `(n, d)`.
+
+        Raises:
+            InputError: images of another shape, type or range.
+        """
         return self._run_in_batches("_features", self.checked_images(images), batch_size)
 
     def classify(self, images, *, batch_size=256):
-        """Classes of images: `(n, h, w, c)` -> int32 `(n,)`."""
+        """The likeliest class of each image, in batches.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1].
+            batch_size: int. Images at once.
+
+        Returns:
+            NumPy int32 array `(n,)`, from 0 to num_classes - 1.
+
+        Raises:
+            InputError: images of another shape, type or range.
+        """
         logits = self._run_in_batches("call", self.checked_images(images), batch_size)
         return logits.argmax(-1).astype("int32")
 

@@ -166,19 +166,45 @@ class ConditionalGAN(AdversarialModel):
         )
 
     def judge(self, images, labels, training=False):
-        """D's logits `(n, 1)` and, with a classifier, those of the classes `(n, K)`, else None."""
+        """What D makes of pictures with their classes.
+
+        Args:
+            images: float tensor `(n, height, width, channels)` in [-1, 1].
+            labels: int32 tensor `(n,)`.
+            training: bool. How the network is called.
+
+        Returns:
+            logits: float32 `(n, 1)`.
+            class_logits: float32 `(n, num_classes)`; None without a classifier.
+        """
         outputs = self.discriminator([images, labels], training=training)
         return outputs if self.classifier_weight else (outputs, None)
 
     def class_loss(self, class_logits, labels):
-        """The weighted mean of -log C(y | x), a scalar; 0 without a classifier."""
+        """The weighted mean of -log C(y | x), nats.
+
+        Args:
+            class_logits: float tensor `(n, num_classes)`, or None without a classifier.
+            labels: int32 tensor `(n,)`.
+
+        Returns:
+            float scalar; 0 without a classifier.
+        """
         if class_logits is None:
             return 0.0
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, class_logits)
         return self.classifier_weight * tf.reduce_mean(losses)
 
     def class_accuracy(self, class_logits, labels):
-        """A log: the share of pictures whose class is read right; nothing without a classifier."""
+        """A log: the share of pictures whose class is read right.
+
+        Args:
+            class_logits: float tensor `(n, num_classes)`, or None without a classifier.
+            labels: int32 tensor `(n,)`.
+
+        Returns:
+            dict of the float32 scalar `class_accuracy` in [0, 1]; `{}` without a classifier.
+        """
         if class_logits is None:
             return {}
         read = tf.argmax(class_logits, axis=1, output_type=labels.dtype)
@@ -204,7 +230,15 @@ class ConditionalGAN(AdversarialModel):
         return (self.ema_generator or self.generator)([latents, labels], training=False)
 
     def call(self, inputs, training=False):
-        """Pictures of `[latents (n, latent_dim), labels (n,)]`, by the EMA generator if any."""
+        """Pictures of latents and classes, by the EMA generator where there is one.
+
+        Args:
+            inputs: list of latents, float `(n, latent_dim)`, and labels, int32 `(n,)`.
+            training: bool. Changes nothing; `train_step` calls `generator` itself.
+
+        Returns:
+            float32 tensor `(n, height, width, channels)` in [-1, 1].
+        """
         return self.images_from_latents(*inputs)
 
     def signatures(self):

@@ -205,13 +205,31 @@ class CycleGAN(TranslationModel):
         )
 
     def cycle_loss(self, images_a, images_b, fake_a, fake_b, training=False):
-        """E||F(G(a)) - a||_1 + E||G(F(b)) - b||_1, a scalar."""
+        """E||F(G(a)) - a||_1 + E||G(F(b)) - b||_1.
+
+        Args:
+            images_a, fake_a: float tensors `(B, *image_shape)`; `fake_a` is F(b).
+            images_b, fake_b: float tensors `(B, *image_shape_b)`; `fake_b` is G(a).
+            training: bool. How the networks are called.
+
+        Returns:
+            float scalar, means over all values.
+        """
         back_a = self.generator_b_to_a(fake_b, training=training)  # (B, h, w, c)
         back_b = self.generator_a_to_b(fake_a, training=training)  # (B, h, w, d)
         return mean_error(back_a, images_a) + mean_error(back_b, images_b)
 
     def identity_loss(self, images_a, images_b, training=False):
-        """E||F(a) - a||_1 + E||G(b) - b||_1, a scalar; 0 where it has no weight."""
+        """E||F(a) - a||_1 + E||G(b) - b||_1.
+
+        Args:
+            images_a: float tensor `(B, *image_shape)`.
+            images_b: float tensor `(B, *image_shape_b)`.
+            training: bool. How the networks are called.
+
+        Returns:
+            float scalar, means over all values; 0 where it has no weight.
+        """
         if not self.identity_weight:
             return 0.0
         same_a = self.generator_b_to_a(images_a, training=training)
@@ -219,7 +237,16 @@ class CycleGAN(TranslationModel):
         return mean_error(same_a, images_a) + mean_error(same_b, images_b)
 
     def judge(self, images_a, images_b, fake_a, fake_b, training=False):
-        """The loss of both discriminators, a scalar, and their scores, a dict."""
+        """The loss and the scores of both discriminators.
+
+        Args:
+            images_a, fake_a: float tensors `(B, *image_shape)`, real and translated.
+            images_b, fake_b: float tensors `(B, *image_shape_b)`, likewise.
+            training: bool. How the networks are called.
+
+        Returns:
+            float scalar, the sum of both losses; dict of `real_score` and `fake_score`, in [0, 1].
+        """
         real_logits_a = self.discriminator_a(images_a, training=training)  # (B, h', w', 1)
         fake_logits_a = self.discriminator_a(fake_a, training=training)
         real_logits_b = self.discriminator_b(images_b, training=training)
@@ -256,19 +283,48 @@ class CycleGAN(TranslationModel):
         )
 
     def call(self, images, training=False):
-        """What G makes of pictures of A: `(n, *image_shape)` -> `(n, *image_shape_b)`."""
+        """What G makes of pictures of A.
+
+        Args:
+            images: float tensor `(n, *image_shape)` in [-1, 1].
+            training: bool. How the networks are called.
+
+        Returns:
+            float32 tensor `(n, *image_shape_b)` in [-1, 1].
+        """
         return self.generator_a_to_b(images, training=training)
 
     def call_back(self, images):
-        """What F makes of pictures of B: `(n, *image_shape_b)` -> `(n, *image_shape)`."""
+        """What F makes of pictures of B.
+
+        Args:
+            images: float tensor `(n, *image_shape_b)` in [-1, 1].
+
+        Returns:
+            float32 tensor `(n, *image_shape)` in [-1, 1].
+        """
         return self.generator_b_to_a(images, training=False)
 
     def call_cycle(self, images):
-        """F(G(a)) of pictures of A."""
+        """F(G(a)) of pictures of A.
+
+        Args:
+            images: float tensor `(n, *image_shape)` in [-1, 1].
+
+        Returns:
+            float32 tensor of the same shape.
+        """
         return self.call_back(self.call(images))
 
     def call_cycle_back(self, images):
-        """G(F(b)) of pictures of B."""
+        """G(F(b)) of pictures of B.
+
+        Args:
+            images: float tensor `(n, *image_shape_b)` in [-1, 1].
+
+        Returns:
+            float32 tensor of the same shape.
+        """
         return self.call(self.call_back(images))
 
     def translate(self, images, reverse=False, *, batch_size=256):
@@ -294,7 +350,10 @@ class CycleGAN(TranslationModel):
             images, reverse, batch_size: as for `translate`.
 
         Returns:
-            NumPy float32 array of the shape of `images`.
+            NumPy float32 array of the shape of `images`, in [-1, 1].
+
+        Raises:
+            InputError: pictures of another shape, type or range.
         """
         name = "call_cycle_back" if reverse else "call_cycle"
         return self._make(name, images, reverse, batch_size)

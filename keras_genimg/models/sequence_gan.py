@@ -193,6 +193,9 @@ class SequenceGAN(AdversarialModel):
     def sample_latents(self, batch):
         """Noise for this replica's rows of the global batch, a pair.
 
+        Args:
+            batch: `GlobalBatch` of the n clips of this replica.
+
         Returns:
             z_c: float32 `(n, content_dim)`.
             noise: float32 `(n, 1 + num_frames, motion_dim)`: where the walk starts, and its steps.
@@ -217,14 +220,31 @@ class SequenceGAN(AdversarialModel):
         return tf.concat([content, motion], axis=-1)  # (n, T, d_c + d_m)
 
     def film(self, paths, training, generator=None):
-        """Clips of paths: every point is a frame, `(n, frames, ...)` -> `(n, frames, h, w, c)`."""
+        """Clips of paths: every point is a frame.
+
+        Args:
+            paths: float tensor `(n, frames, content_dim + motion_dim)`.
+            training: bool. How the network is called.
+            generator: `keras.Model` that makes the frames, that which is trained by default.
+
+        Returns:
+            float32 tensor `(n, frames, height, width, channels)` in [-1, 1].
+        """
         points = tf.reshape(paths, (-1, self.latent_dim))  # (n, T, d) -> (n*T, d)
         frames = (generator or self.generator)(points, training=training)  # (n*T, h, w, c)
         number = paths.shape[1] or tf.shape(paths)[1]
         return tf.reshape(frames, (-1, number, *self.image_shape))  # -> (n, T, h, w, c)
 
     def one_frame(self, clips, batch):
-        """One frame of each clip, drawn at random: `(n, frames, h, w, c)` -> `(n, h, w, c)`."""
+        """One frame of each clip, drawn at random.
+
+        Args:
+            clips: float tensor `(n, num_frames, height, width, channels)`.
+            batch: `GlobalBatch` of these n clips.
+
+        Returns:
+            float tensor `(n, height, width, channels)`.
+        """
         uniform = distribution.random_uniform(batch, (), self.seed_generator.next())  # (n,)
         number = tf.cast(uniform * self.num_frames, tf.int32)
         number = tf.minimum(number, self.num_frames - 1)  # a float next to 1 may round up
@@ -256,6 +276,14 @@ class SequenceGAN(AdversarialModel):
         return self.walk_paths(draw(self.content_dim, 0), noise, self.ema_walk or self.walk)
 
     def images_from_latents(self, latents):
+        """Clips of paths, by the averaged generator where there is one.
+
+        Args:
+            latents: float tensor `(n, frames, content_dim + motion_dim)`, from `draw_latents`.
+
+        Returns:
+            float32 tensor `(n, frames, height, width, channels)` in [-1, 1].
+        """
         return self.film(latents, training=False, generator=self.ema_generator)
 
     def generate(
@@ -307,7 +335,11 @@ class SequenceGAN(AdversarialModel):
             self.move_average(self.ema_walk, self.walk)
 
     def clips_spec(self):
-        """The `tf.TensorSpec` of a batch of clips, named `images`."""
+        """What a signature takes as clips.
+
+        Returns:
+            `tf.TensorSpec` `(None, num_frames, height, width, channels)`, float32, named `images`.
+        """
         return tf.TensorSpec((None, *self.element_shape), tf.float32, name="images")
 
     def signatures(self):

@@ -168,7 +168,15 @@ class SuperResolutionGAN(TranslationModel):
         return self.log(batch, **logs)
 
     def content_loss_of(self, images, made):
-        """Eq. 4, or Eq. 5 in the features of `content_network`: a scalar."""
+        """The content loss: Eq. 4, or Eq. 5 in the features of `content_network`.
+
+        Args:
+            images: float tensor `(n, *image_shape)` in [-1, 1], the true ones.
+            made: float tensor of the same shape, what G made of them in low resolution.
+
+        Returns:
+            float scalar, a mean of squares.
+        """
         if self.content_network is None:
             return content_loss(images, made)
         return content_loss(images, made, lambda x: self.content_network(x, training=False))
@@ -178,7 +186,7 @@ class SuperResolutionGAN(TranslationModel):
 
         Args:
             images: float array `(n, *image_shape)` in [-1, 1].
-            batch_size: int.
+            batch_size: int. Pictures at once.
 
         Returns:
             NumPy float32 array `(n, height / scale, width / scale, channels)` in [-1, 1].

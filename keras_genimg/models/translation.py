@@ -38,7 +38,15 @@ class TranslationModel(TwoPlayerModel):
         return self.source_shape
 
     def call(self, images, training=False):
-        """What the generator makes of pictures `(n, *source_shape)`: `(n, *image_shape)`."""
+        """What the generator makes of pictures.
+
+        Args:
+            images: float tensor `(n, *source_shape)` in [-1, 1].
+            training: bool. Whether batch normalisation and dropout are as in training.
+
+        Returns:
+            float32 tensor `(n, *image_shape)` in [-1, 1].
+        """
         return self.generator(images, training=training)
 
     def translate(self, images, *, batch_size=256):
@@ -58,13 +66,25 @@ class TranslationModel(TwoPlayerModel):
         return self._run_in_batches("call", checked, batch_size)
 
     def draw_latents(self, num_images, seed):
+        """Refuses: pictures are made of pictures here.
+
+        Args:
+            num_images, seed: as `ImageModel.draw_latents` has them.
+
+        Raises:
+            InputError: always, and names `translate`.
+        """
         raise InputError(
             f"{type(self).__name__} makes pictures of pictures: translate(images) takes the place "
             "of generate."
         )
 
     def source_spec(self):
-        """The `tf.TensorSpec` of a batch of pictures to translate, named `images`."""
+        """What a signature takes as pictures to translate.
+
+        Returns:
+            `tf.TensorSpec` `(None, *source_shape)`, float32, named `images`.
+        """
         return tf.TensorSpec((None, *self.source_shape), tf.float32, name="images")
 
     def signatures(self):

@@ -76,6 +76,10 @@ class TwoPlayerModel(ImageModel):
                 https://arxiv.org/abs/1706.08500).
             **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, as
                 `ImageModel.compile` has them.
+
+        Raises:
+            InputError: as `ImageModel.compile`; one optimizer for both, a pair of rates beside an
+                optimizer of one's own.
         """
         optimizers = {
             "generator_optimizer": generator_optimizer,

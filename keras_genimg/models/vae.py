@@ -173,11 +173,25 @@ class VAE(ImageModel):
         self.built = True
 
     def default_networks(self, name):
-        """The functions `(image_shape, latent_dim, **network_options)` of the default networks."""
+        """The functions that make the default networks.
+
+        Args:
+            name: `"conv"`, `"mlp"` or `"residual"`.
+
+        Returns:
+            two functions `(image_shape, latent_dim, **network_options)`: encoder's and decoder's.
+        """
         return NETWORKS[name]
 
     def taken(self, shape):
-        """What a network takes, for `adopt_network`: inputs of a shape, with labels if there are."""
+        """What a network takes, as `adopt_network` wants to know it.
+
+        Args:
+            shape: tuple. Of one input, without the batch axis.
+
+        Returns:
+            that tuple; of a conditional model `KerasTensor`s of the input and int32 labels, a list.
+        """
         if not self.needs_labels:
             return shape
         return [keras.KerasTensor((None, *shape)), keras.KerasTensor((None,), "int32")]
@@ -235,11 +249,26 @@ class VAE(ImageModel):
         return self._log_terms(batch, loss, reconstruction_loss, kl_loss, elbo)
 
     def given(self, inputs, labels):
-        """What a network takes: `inputs` alone, or with the labels of a conditional model."""
+        """What a network is called with.
+
+        Args:
+            inputs: float tensor `(n, ...)`, images or latents.
+            labels: int32 tensor `(n,)` of a conditional model, else None.
+
+        Returns:
+            `inputs` alone; of a conditional model `[inputs, labels]`.
+        """
         return [inputs, labels] if self.needs_labels else inputs
 
     def draw(self, z_mean, z_log_var):
-        """k draws of z ~ N(z_mean, exp(z_log_var)): `(k, batch, latent_dim)`."""
+        """k draws of z ~ N(z_mean, exp(z_log_var)), k being `importance_samples`.
+
+        Args:
+            z_mean, z_log_var: float tensors `(batch, latent_dim)`.
+
+        Returns:
+            float tensor `(k, batch, latent_dim)`.
+        """
         k = self.importance_samples
         means, log_vars = (tf.repeat(each[:, None], k, axis=1) for each in (z_mean, z_log_var))
         return tf.transpose(self.sampling(means, log_vars), (1, 0, 2))  # (B, k, d) -> (k, B, d)
@@ -251,6 +280,7 @@ class VAE(ImageModel):
             images: float tensor `(batch, h, w, c)`.
             z: float tensor `(k, batch, latent_dim)`; k must be known.
             labels: int32 tensor `(batch,)`, of a conditional model: log p(x|z, label).
+            training: bool. How the decoder is called.
 
         Returns:
             float tensor `(k, batch)`, nats.
@@ -264,7 +294,15 @@ class VAE(ImageModel):
         return tf.reshape(self.log_likelihood_of(repeated, outputs), (k, -1))  # (k*B,) -> (k, B)
 
     def freed(self, z_mean, z_log_var, batch):
-        """The KL term with `free_bits`: a sum over dimensions of what each counts, a scalar."""
+        """The KL term with `free_bits` (lambda): the sum of max(lambda, mean KL) over dimensions.
+
+        Args:
+            z_mean, z_log_var: float tensors `(batch, latent_dim)`.
+            batch: `GlobalBatch`, whose pictures on all replicas the mean is over.
+
+        Returns:
+            float scalar, nats a picture.
+        """
         flat = (tf.reshape(each, (-1, 1)) for each in (z_mean, z_log_var))  # a row a dimension
         terms = tf.reshape(gaussian_kl(*flat), tf.shape(z_mean))  # (B, latent_dim)
         # Means over the global batch, before the maximum is taken.
@@ -331,7 +369,15 @@ class VAE(ImageModel):
         return self.log_likelihoods(images, z, labels) + log_ratio(z, z_mean, z_log_var)
 
     def log_likelihood_of(self, images, outputs):
-        """log p(x|z) of images under the decoder's outputs: `(batch,)`, nats."""
+        """log p(x|z) of images under the decoder's outputs.
+
+        Args:
+            images: float tensor `(batch, h, w, c)` in [-1, 1].
+            outputs: float tensor of the same shape, logits or means.
+
+        Returns:
+            float tensor `(batch,)`, nats.
+        """
         if self.likelihood == "bernoulli":
             return bernoulli_log_likelihood(images, outputs)
         log_scale = tf.convert_to_tensor(self.log_scale)
@@ -340,7 +386,11 @@ class VAE(ImageModel):
         return discretized_logistic_log_likelihood(images, outputs, log_scale)
 
     def kl_weight(self):
-        """beta, reached linearly over `kl_warmup_steps` steps of the optimizer."""
+        """beta, reached linearly over `kl_warmup_steps` steps of the optimizer.
+
+        Returns:
+            float or float32 scalar, from 0 to beta.
+        """
         if not self.kl_warmup_steps:
             return self.beta
         step = tf.cast(self.optimizer.iterations, tf.float32)
@@ -358,30 +408,76 @@ class VAE(ImageModel):
         return self.log(batch, **values)
 
     def means_of(self, outputs):
-        """E[x|z] in [-1, 1] of the decoder's outputs."""
+        """E[x|z] of the decoder's outputs.
+
+        Args:
+            outputs: float tensor `(n, h, w, c)`, logits or means.
+
+        Returns:
+            float tensor of the same shape in [-1, 1].
+        """
         if self.likelihood == "bernoulli":
             return 2.0 * tf.sigmoid(outputs) - 1.0
         return tf.clip_by_value(outputs, -1.0, 1.0)
 
     def call(self, images, labels=None, training=False):
-        """Images through the mean code and back, without a draw."""
+        """Images through the mean code and back, without a draw.
+
+        Args:
+            images: float tensor `(n, h, w, c)` in [-1, 1].
+            labels: int32 tensor `(n,)`, of a conditional model.
+            training: bool. How the encoder is called.
+
+        Returns:
+            float32 tensor of the shape of `images`, in [-1, 1].
+        """
         z_mean, _ = self.encoder(self.given(images, labels), training=training)
         return self.images_from_latents(z_mean, labels)
 
     def encode(self, images, *, labels=None, batch_size=256):
-        """Means of q(z|x): images `(n, h, w, c)` -> float32 `(n, latent_dim)`.
+        """Means of q(z|x), in batches.
 
-        A conditional model takes the pictures' labels `(n,)` too, here and below.
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1].
+            labels: integers `(n,)`, of a conditional model.
+            batch_size: int. Pictures at once.
+
+        Returns:
+            NumPy float32 array `(n, latent_dim)`.
+
+        Raises:
+            InputError: pictures or labels that do not fit.
         """
         return self._run("_encode", self.checked_images(images), labels, batch_size)
 
     def decode(self, latents, *, labels=None, batch_size=256):
-        """Means of p(x|z): latents `(n, latent_dim)` -> float32 images in [-1, 1]."""
+        """Means of p(x|z), in batches.
+
+        Args:
+            latents: float array `(n, latent_dim)`.
+            labels, batch_size: as for `encode`.
+
+        Returns:
+            NumPy float32 array `(n, height, width, channels)` in [-1, 1].
+
+        Raises:
+            InputError: latents or labels that do not fit.
+        """
         latents = check_latents(self, latents, (self.latent_dim,))
         return self._run("images_from_latents", latents, labels, batch_size)
 
     def reconstruct(self, images, *, labels=None, batch_size=256):
-        """Images to their codes' means and back: float32 images in [-1, 1]."""
+        """Images to their codes' means and back, in batches.
+
+        Args:
+            images, labels, batch_size: as for `encode`.
+
+        Returns:
+            NumPy float32 array of the shape of `images`, in [-1, 1].
+
+        Raises:
+            InputError: pictures or labels that do not fit.
+        """
         return self._run("call", self.checked_images(images), labels, batch_size)
 
     def _run(self, method, inputs, labels, batch_size):
@@ -433,7 +529,7 @@ class VAE(ImageModel):
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]: pictures that the
                 model was trained on. Their codes are drawn from q(z|x).
-            num_components: int.
+            num_components: int. Gaussians in the mixture.
             labels: integers `(n,)`, of a conditional model.
             seed: int. Of the draws and of the start of the fit.
 

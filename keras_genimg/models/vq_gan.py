@@ -231,12 +231,26 @@ class VQGAN(VQVAE):
         return {**logs, **self._log_game(batch, content, g_loss, weight, judged)}
 
     def playing(self):
-        """1 from `adversarial_start_step` on; 0 before it, and without an adversarial weight."""
+        """Whether the discriminator is in the game.
+
+        Returns:
+            float32 scalar: 1 from `adversarial_start_step` on; 0 before it, and without an
+            adversarial weight.
+        """
         started = self.generator_optimizer.iterations >= self.adversarial_start_step
         return tf.cast(started, tf.float32) * float(self.adversarial_weight > 0)
 
     def errors_of(self, images, outputs):
-        """Mean absolute error of reconstructions, and their perceptual loss: two scalars."""
+        """What reconstructions lack, in pixels and in features.
+
+        Args:
+            images: float tensor `(B, H, W, c)` in [-1, 1].
+            outputs: float tensor of the same shape, the reconstructions.
+
+        Returns:
+            two float scalars: the mean absolute error, and the perceptual loss, 0 without a
+            content network.
+        """
         l1_loss = tf.reduce_mean(tf.abs(images - outputs))
         if self.content_network is None:
             return l1_loss, 0.0

@@ -212,21 +212,61 @@ class VQVAE(ImageModel):
         return {"optimizer": Adam(2e-4 if learning_rate is None else learning_rate)}
 
     def call(self, images, training=False):
-        """Images through their codes and back."""
+        """Images through their codes and back.
+
+        Args:
+            images: float tensor `(n, H, W, c)` in [-1, 1].
+            training: bool. How encoder and decoder are called; the codebook stays as it is.
+
+        Returns:
+            float32 tensor of the shape of `images`, in [-1, 1].
+        """
         quantized, _, _ = self.quantizer(self.encoder(images, training=training))
         return self._clipped(self.decoder(quantized, training=training))
 
     def encode(self, images, *, batch_size=256):
-        """Codes: images `(n, H, W, c)` -> int32 `(n, h, w)`."""
+        """Codes of pictures, in batches.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1].
+            batch_size: int. Pictures at once.
+
+        Returns:
+            NumPy int32 array `(n, h, w)`, from 0 to num_embeddings - 1.
+
+        Raises:
+            InputError: pictures of another shape, type or range.
+        """
         return self._run_in_batches("_encode", self.checked_images(images), batch_size)
 
     def decode(self, latents, *, batch_size=256):
-        """Pictures of codes: int `(n, h, w)` -> float32 images in [-1, 1]."""
+        """Pictures of codes, in batches.
+
+        Args:
+            latents: int array `(n, h, w)` of codes.
+            batch_size: int. Pictures at once.
+
+        Returns:
+            NumPy float32 array `(n, height, width, channels)` in [-1, 1].
+
+        Raises:
+            InputError: codes of another shape, type or range.
+        """
         codes = check_latents(self, latents, self.code_shape, self.quantizer.num_embeddings)
         return self._run_in_batches("_decode", codes, batch_size)
 
     def reconstruct(self, images, *, batch_size=256):
-        """Images to their codes and back: float32 images in [-1, 1]."""
+        """Images to their codes and back, in batches.
+
+        Args:
+            images, batch_size: as for `encode`.
+
+        Returns:
+            NumPy float32 array of the shape of `images`, in [-1, 1].
+
+        Raises:
+            InputError: pictures of another shape, type or range.
+        """
         return self._run_in_batches("call", self.checked_images(images), batch_size)
 
     def _encode(self, images):
@@ -247,7 +287,7 @@ class VQVAE(ImageModel):
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; some hundreds are enough.
             iterations: int. Rounds of k-means.
-            batch_size: int.
+            batch_size: int. Pictures at once.
 
         Raises:
             InputError: pictures that do not fit or are too few; a model with `levels`, which has

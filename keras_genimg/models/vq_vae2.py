@@ -228,16 +228,47 @@ class VQVAE2(ImageModel):
         return [top, bottom], (top_codes, bottom_codes), top_loss + bottom_loss
 
     def call(self, images, training=False):
-        """Images through their codes and back."""
+        """Images through their codes and back.
+
+        Args:
+            images: float tensor `(n, H, W, c)` in [-1, 1].
+            training: bool. How the networks are called; the codebooks stay as they are.
+
+        Returns:
+            float32 tensor of the shape of `images`, in [-1, 1].
+        """
         vectors, _, _ = self._quantized(images, training)
         return self._clipped(self.decoder(vectors, training=training))
 
     def encode(self, images, *, batch_size=256):
-        """Codes: images `(n, H, W, c)` -> the top's, int32 `(n, h, w)`, and the bottom's."""
+        """Codes of pictures, in batches.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1].
+            batch_size: int. Pictures at once.
+
+        Returns:
+            NumPy int32 arrays: the top's codes `(n, h, w)`, and the bottom's `(n, h', w')`, whose
+            sides the top has halved and rounded up.
+
+        Raises:
+            InputError: pictures of another shape, type or range.
+        """
         return self._run_in_batches("_encode", self.checked_images(images), batch_size)
 
     def decode(self, latents, *, batch_size=256):
-        """Pictures of codes: (top, bottom), as `encode` makes them -> float32 images in [-1, 1]."""
+        """Pictures of codes, in batches.
+
+        Args:
+            latents: pair of int arrays, top codes and bottom codes, as `encode` makes them.
+            batch_size: int. Pictures at once.
+
+        Returns:
+            NumPy float32 array `(n, height, width, channels)` in [-1, 1].
+
+        Raises:
+            InputError: no pair; codes of another shape, type, range or number.
+        """
         if not isinstance(latents, (tuple, list)) or len(latents) != 2:
             raise InputError(
                 f"{type(self).__name__} decodes a pair, (top codes, bottom codes). "
@@ -256,7 +287,17 @@ class VQVAE2(ImageModel):
         return self._run_in_batches("_decode", top, batch_size, bottom)
 
     def reconstruct(self, images, *, batch_size=256):
-        """Images to their codes and back: float32 images in [-1, 1]."""
+        """Images to their codes and back, in batches.
+
+        Args:
+            images, batch_size: as for `encode`.
+
+        Returns:
+            NumPy float32 array of the shape of `images`, in [-1, 1].
+
+        Raises:
+            InputError: pictures of another shape, type or range.
+        """
         return self._run_in_batches("call", self.checked_images(images), batch_size)
 
     def _encode(self, images):
@@ -278,7 +319,7 @@ class VQVAE2(ImageModel):
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; some hundreds are enough.
             iterations: int. Rounds of k-means.
-            batch_size: int.
+            batch_size: int. Pictures at once.
 
         Raises:
             InputError: pictures that do not fit or are too few.

@@ -115,7 +115,14 @@ class WGANGP(AdversarialModel):
         return adam_pair(rate if learning_rate is None else learning_rate, 0.0, 0.9)
 
     def sample_alpha(self, batch):
-        """Places on the lines between pictures, uniform in [0, 1): `(n, 1, 1, 1)`."""
+        """Places on the lines between real and generated pictures.
+
+        Args:
+            batch: `GlobalBatch` of the n pictures of this replica.
+
+        Returns:
+            float32 tensor `(n, 1, 1, 1)`, uniform in [0, 1), new at every call.
+        """
         return distribution.random_uniform(batch, (1, 1, 1), self.seed_generator.next())
 
     def train_step(self, data):

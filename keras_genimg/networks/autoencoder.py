@@ -27,7 +27,7 @@ def conv_encoder(image_shape, latent_dim, filters=32, widest=128, kernel_size=4,
         filters: int. Filters of the first layer; they double with each halving,
             up to `widest`.
         widest: int. Most filters in a layer.
-        kernel_size: int.
+        kernel_size: int. Side of the kernels.
         name: string.
 
     Returns:
@@ -61,7 +61,7 @@ def conv_decoder(image_shape, latent_dim, filters=32, widest=128, kernel_size=4,
         filters: int. Filters of the last grid before the picture; they double
             with each halving of the grid, up to `widest`.
         widest: int. Most filters in a layer.
-        kernel_size: int.
+        kernel_size: int. Side of the kernels.
         name: string.
 
     Returns:
@@ -138,6 +138,10 @@ def vq_encoder(
         `keras.Model` from `(batch, height, width, channels)` to
         `(batch, height / 4, width / 4, embedding_dim)`.
 
+    Example:
+    >>> vq_encoder((28, 28, 1), 16).output_shape
+    (None, 7, 7, 16)
+
     Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937
     """
     images = keras.Input(image_shape)
@@ -164,6 +168,10 @@ def vq_decoder(
     Returns:
         `keras.Model` from `(batch, height / 4, width / 4, embedding_dim)` to
         float32 `(batch, height, width, channels)`, unbounded.
+
+    Example:
+    >>> vq_decoder((28, 28, 1), 16).output_shape
+    (None, 28, 28, 1)
 
     Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937
     """
@@ -222,6 +230,12 @@ def two_level_join(
     Returns:
         `keras.Model` from `[(batch, *top_shape), (batch, *features_shape)]` to
         `(batch, height, width, D)`, the height and width being the bottom's.
+
+    Example:
+    >>> two_level_join((4, 4, 16), (7, 7, 128)).output_shape
+    (None, 7, 7, 16)
+
+    Reference: Razavi et al. (2019), https://arxiv.org/abs/1906.00446
     """
     top, features = keras.Input(top_shape), keras.Input(features_shape)
     x = layers.Conv2D(filters, 3, padding="same")(top)
@@ -245,6 +259,12 @@ def two_level_decoder(
         `keras.Model` from `[(batch, height / 8, width / 8, embedding_dim),
         (batch, height / 4, width / 4, embedding_dim)]` to float32 `(batch, height, width,
         channels)`, unbounded.
+
+    Example:
+    >>> two_level_decoder((28, 28, 1), 16).output_shape
+    (None, 28, 28, 1)
+
+    Reference: Razavi et al. (2019), https://arxiv.org/abs/1906.00446
     """
     large = (image_shape[0] // 4, image_shape[1] // 4)
     small = halvings(large, levels=1)[-1]

@@ -72,6 +72,7 @@ class CausalTransformer(keras.layers.Layer):
     Call arguments:
         values: int tensor `(B, height, width, 1)` in [0, levels).
         labels: int tensor `(B,)`, where there are classes.
+        training: bool. Whether there is dropout.
 
     Returns:
         float32 logits `(B, height, width, 1, levels)`.

@@ -13,7 +13,7 @@ def conditional_encoder(build, image_shape, latent_dim, num_classes, name="encod
         build: function `(image_shape, latent_dim)` that makes an encoder without classes.
         image_shape: (height, width, channels).
         latent_dim: int. Length of z.
-        num_classes: int.
+        num_classes: int. Labels are integers from 0 to num_classes - 1.
         name: string.
         **options: keyword arguments of `build`.
 
@@ -42,7 +42,7 @@ def conditional_decoder(build, image_shape, latent_dim, num_classes, name="decod
         build: function `(image_shape, latent_dim)` that makes a decoder without classes.
         image_shape: (height, width, channels).
         latent_dim: int. Length of z.
-        num_classes: int.
+        num_classes: int. Labels are integers from 0 to num_classes - 1.
         name: string.
         **options: keyword arguments of `build`.
 

@@ -20,7 +20,17 @@ CONDITIONINGS = ("projection", "concatenation")
 
 
 def check_conditioning(conditioning):
-    """Returns `conditioning` if the networks here know it, else raises `InputError`."""
+    """Checks how the conditional networks are to be told the class.
+
+    Args:
+        conditioning: `"projection"` or `"concatenation"`.
+
+    Returns:
+        `conditioning`, unchanged.
+
+    Raises:
+        InputError: anything else.
+    """
     if not isinstance(conditioning, str) or conditioning not in CONDITIONINGS:
         raise InputError(
             f"conditioning must be one of {', '.join(CONDITIONINGS)}. Received: {conditioning!r}."
@@ -44,7 +54,7 @@ def conditional_dcgan_generator(
     Args:
         image_shape: (height, width, channels).
         latent_dim: int. Length of the noise vector z.
-        num_classes: int.
+        num_classes: int. Labels are integers from 0 to num_classes - 1.
         conditioning: `"projection"`: all batch normalisation has a scale and an
             offset for each class, the generator that goes with the projection
             discriminator; `"concatenation"`: z and the one-hot class are one vector.
@@ -121,7 +131,7 @@ def conditional_dcgan_discriminator(
 
     Args:
         image_shape: (height, width, channels).
-        num_classes: int.
+        num_classes: int. Labels are integers from 0 to num_classes - 1.
         conditioning: `"projection"`: logit = psi(phi(x)) + <e_y, phi(x)>, phi(x) being
             the flat features that the last layer psi sees and e_y a learned vector
             a class (Eq. 3); `"concatenation"`: the one-hot class joins the picture

@@ -122,7 +122,7 @@ def dcgan_discriminator(
         filters: int. Filters of the first layer; they double with each halving,
             up to `widest`.
         widest: int. Most filters in a layer.
-        kernel_size: int.
+        kernel_size: int. Side of the kernels.
         momentum: float. Of the batch normalisation (none after the first layer).
         epsilon: float. Of the batch normalisation, added to the variance.
         dropout: float. Rate after each layer.

@@ -31,6 +31,10 @@ def mlp_generator(image_shape, latent_dim, units=(128, 128, 1024, 1024), name="g
         `keras.Model` from `(batch, latent_dim)` to float32 `(batch, height,
         width, channels)` in [-1, 1].
 
+    Example:
+    >>> mlp_generator((28, 28, 1), 64).output_shape
+    (None, 28, 28, 1)
+
     Reference: Goodfellow et al. (2014), section 5, https://arxiv.org/abs/1406.2661
     """
     latents = keras.Input((latent_dim,))
@@ -53,6 +57,10 @@ def mlp_discriminator(image_shape, units=(1024, 1024), name="discriminator"):
         `keras.Model` from `(batch, height, width, channels)` to float32 logits
         `(batch, 1)`.
 
+    Example:
+    >>> mlp_discriminator((28, 28, 1)).output_shape
+    (None, 1)
+
     Reference: Goodfellow et al. (2014), section 5, https://arxiv.org/abs/1406.2661
     """
     images = keras.Input(image_shape)
@@ -71,12 +79,16 @@ def mlp_encoder(image_shape, latent_dim, units=(512, 256), activation="relu", na
         image_shape: (height, width, channels).
         latent_dim: int. Length of z.
         units: tuple of int. Widths of the hidden layers.
-        activation: string.
+        activation: string. Of the hidden layers, as Keras names it.
         name: string.
 
     Returns:
         `keras.Model` from `(batch, height, width, channels)` to the list
         `[z_mean, z_log_var]`, each float32 `(batch, latent_dim)`.
+
+    Example:
+    >>> [output.shape for output in mlp_encoder((28, 28, 1), 16).outputs]
+    [(None, 16), (None, 16)]
 
     Reference: Kingma and Welling (2014), appendix C.2, https://arxiv.org/abs/1312.6114
     """
@@ -95,12 +107,16 @@ def mlp_decoder(image_shape, latent_dim, units=(256, 512), activation="relu", na
         image_shape: (height, width, channels).
         latent_dim: int. Length of z.
         units: tuple of int. Widths of the hidden layers.
-        activation: string.
+        activation: string. Of the hidden layers, as Keras names it.
         name: string.
 
     Returns:
         `keras.Model` from `(batch, latent_dim)` to float32 `(batch, height,
         width, channels)`.
+
+    Example:
+    >>> mlp_decoder((28, 28, 1), 16).output_shape
+    (None, 28, 28, 1)
 
     Reference: Kingma and Welling (2014), appendix C, https://arxiv.org/abs/1312.6114
     """

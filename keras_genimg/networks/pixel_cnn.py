@@ -33,6 +33,7 @@ class GatedPixelCNN(keras.layers.Layer):
         values: int tensor `(B, height, width, channels)` in [0, levels).
         labels: int tensor `(B,)`, where there are classes.
         condition: int tensor `(B, *condition_shape)`, where there is a condition.
+        training: bool. Whether there is dropout.
 
     Returns:
         float32 logits `(B, height, width, channels, levels)`.
@@ -102,14 +103,29 @@ class GatedPixelCNN(keras.layers.Layer):
         return self.logits_of(self.embed(values), labels, condition, training)
 
     def embed(self, values):
-        """What the stacks take: int `(..., channels)` -> float `(..., features)`."""
+        """What the stacks take.
+
+        Args:
+            values: int tensor `(..., channels)` in [0, levels).
+
+        Returns:
+            float tensor `(..., channels)` in [-1, 1]; of codes their vectors `(..., filters)`.
+        """
         if self.embedding is not None:
             return self.embedding(values[..., 0])
         scaled = tf.cast(values, "float32") * (2.0 / (self.levels - 1)) - 1.0
         return tf.cast(scaled, self.compute_dtype)
 
     def logits_of(self, data, labels=None, condition=None, training=False):
-        """Logits of what `embed` makes: `(B, h, w, features)` -> `(B, h, w, channels, levels)`."""
+        """Logits of embedded data: `call` without its first step.
+
+        Args:
+            data: float tensor `(B, height, width, features)`, as `embed` makes it.
+            labels, condition, training: as the call takes them.
+
+        Returns:
+            float32 logits `(B, height, width, channels, levels)`.
+        """
         above = tf.pad(data, [[0, 0], [1, 0], [0, 0], [0, 0]])[:, :-1]  # each row sees the one above
         before = data
         features = None if self.condition is None else self.condition(condition)

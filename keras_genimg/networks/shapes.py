@@ -8,7 +8,23 @@ SMALLEST, LARGEST, STEP = 16, 256, 4
 
 
 def check_count(name, value, minimum=1):
-    """Returns `value` if it is an int of at least `minimum`, else raises `InputError`."""
+    """Checks an argument that counts something.
+
+    Args:
+        name: string. What it is called in the message.
+        value: what was given.
+        minimum: int. The least that it may be.
+
+    Returns:
+        `value`, an int.
+
+    Raises:
+        InputError: no int, or one below `minimum`.
+
+    Example:
+    >>> check_count("latent_dim", 64)
+    64
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
         raise InputError(f"{name} must be {wanted}. Received: {name}={value!r}.")
@@ -99,7 +115,17 @@ def strides_between(large, small):
 
 
 def check_code_shape(code_shape):
-    """(height, width, 1) of the shape of a grid of codes."""
+    """Checks the shape of a grid of codes.
+
+    Args:
+        code_shape: (height, width).
+
+    Returns:
+        tuple (height, width, 1) of ints.
+
+    Raises:
+        InputError: not two positive integers.
+    """
     try:
         return check_image_shape((*code_shape, 1), default_networks=False)
     except (InputError, TypeError):

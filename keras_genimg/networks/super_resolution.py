@@ -25,6 +25,10 @@ def check_scale(image_shape, scale):
 
     Raises:
         InputError: another scale, or sides that it does not divide.
+
+    Example:
+    >>> check_scale((32, 32, 3), 4)
+    (8, 8, 3)
     """
     if isinstance(scale, bool) or scale not in SCALES:
         raise InputError(f"scale must be 2 or 4. Received: scale={scale!r}.")

@@ -25,7 +25,7 @@ def video_discriminator(
 
     Args:
         image_shape: (height, width, channels) of a frame.
-        num_frames: int. Frames of a clip.
+        num_frames: int of at least 2. Frames of a clip.
         filters: int. Filters of the first layer; they double with each halving, up to
             `widest`.
         widest: int. Most filters in a layer.
@@ -36,6 +36,9 @@ def video_discriminator(
     Returns:
         `keras.Model` from `(batch, frames, height, width, channels)` to float32 logits
         `(batch, 1)`.
+
+    Raises:
+        InputError: fewer than two frames.
 
     Example:
     >>> video_discriminator((28, 28, 1), 16).output_shape
