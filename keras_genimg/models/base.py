@@ -6,6 +6,7 @@ batches, saving and exporting.
 """
 
 import contextlib
+import functools
 import os
 
 import keras
@@ -427,9 +428,10 @@ class ImageModel(keras.Model):
         """The method `name` as a TensorFlow function, traced once a model."""
         functions = self.__dict__.setdefault("_compiled_methods", {})
         if name not in functions:
-            functions[name] = tf.function(
-                getattr(self, name), reduce_retracing=True, autograph=False
-            )
+            # As a partial each model is counted by itself: TensorFlow warns of frequent
+            # tracing by the code of a function, which all models of a class share.
+            method = functools.partial(getattr(self, name))
+            functions[name] = tf.function(method, reduce_retracing=True, autograph=False)
         return functions[name]
 
     def checked_images(self, images, shape=None):
