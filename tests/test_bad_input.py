@@ -56,7 +56,7 @@ WRONG_PICTURES = {
     "integers": (np.zeros((4, *SHAPE), "int64"), ["floating-point", "int64"]),
     "0 to 255": (np.full((4, *SHAPE), 255.0, "float32"), ["[-1, 1]", "from 255 to 255"]),
     "below -1": (np.full((4, *SHAPE), -1.5, "float32"), ["[-1, 1]", "from -1.5 to -1.5"]),
-    "nan": (np.full((4, *SHAPE), NAN, "float32"), ["[-1, 1]", "from nan to nan"]),
+    "nan": (np.full((4, *SHAPE), NAN, "float32"), ["[-1, 1]", "NaN or infinity in"]),
     "one infinite": (
         np.where(np.arange(4).reshape(4, 1, 1, 1) == 2, INFINITY, np.zeros((4, *SHAPE))),
         ["[-1, 1]", "from 0 to inf"],

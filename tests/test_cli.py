@@ -64,6 +64,12 @@ def test_help_and_version_do_without_tensorflow():
         subprocess.run([sys.executable, "-c", code.format(option)], env=environment(), check=True)
 
 
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "keras_genimg", "--version"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("keras")
+
+
 def test_list_names_every_model(capsys):
     import keras_genimg
 

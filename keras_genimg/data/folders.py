@@ -146,7 +146,9 @@ def _read_header(file):
     try:
         with Image.open(file.path) as picture:
             width, height = picture.size
-            if picture.getexif().get(0x0112, 1) >= 5:  # the camera lay on its side
+            # Pillow decodes a PNG without EXIF in its head, in search of some at its end.
+            knows = picture.format != "PNG" or "exif" in picture.info
+            if knows and picture.getexif().get(0x0112, 1) >= 5:  # the camera lay on its side
                 width, height = height, width
             return _Header((height, width), picture.mode in ("1", "L", "LA", "I", "I;16", "F"))
     except Exception:  # Pillow's decoders raise what they like

@@ -200,6 +200,12 @@ def check_images(model, images, shape=None):
                 f"Received: {low:g} to {high:g}."
             )
         return
+    if not np.isfinite([low, high]).all():
+        wrong = images.size - np.isfinite(images).sum()
+        raise InputError(
+            f"{name} takes images in [-1, 1]. "
+            f"Received: NaN or infinity in {wrong} of {images.size} values."
+        )
     if not (low >= -1.001 and high <= 1.001):  # bfloat16 and resizing round a little
         raise InputError(
             f"{name} takes images in [-1, 1]. Received: values from {low:g} to {high:g}."

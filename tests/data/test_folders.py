@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from keras_genimg.data import data_info, load, pictures
 from keras_genimg.errors import InputError
@@ -195,3 +195,15 @@ def test_bare_name_of_a_folder(tmp_path, monkeypatch):
     assert values(load("my_pictures", batch_size=1)) == [5]
     assert data_info("glyphs").num_images == 20_000  # a name comes before a folder
     assert data_info("./glyphs").num_images == 1
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_headers_are_read_without_decoding(tmp_path, monkeypatch, kind):
+    save(tmp_path / f"a.{kind}", 9)
+    path = tmp_path / f"b.{kind}"
+    save(path, 9, size=(64, 64))
+    path.write_bytes(path.read_bytes()[:-20])  # a file that breaks off is noticed by `load` alone
+    decoded = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: decoded.append(picture))
+    assert data_info(str(tmp_path), image_size=8).num_images == 2
+    assert not decoded

@@ -1,0 +1,7 @@
+"""`python -m keras_genimg`, the same as the command `keras-genimg`."""
+
+import sys
+
+from keras_genimg.cli import main
+
+sys.exit(main())
