@@ -29,7 +29,9 @@ def on_devices(**devices):
     """Scope in which models put their networks on devices of their own.
 
     Models that are built, or loaded, and compiled in the scope keep their places
-    after it. What they export names no device.
+    after it. What they export names no device. Networks of one's own, handed to a model
+    as `generator=` or `discriminator=`, stay where they were made: make them in the scope
+    and under `tf.device`.
 
     Args:
         **devices: role=device: `generator` and `discriminator`, each the name of a
