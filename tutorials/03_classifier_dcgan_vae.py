@@ -43,6 +43,10 @@ import keras_genimg as kg
 IMAGE_SHAPE, LATENT_DIM = (28, 28, 1), 100
 
 # %% [markdown]
+# "The article" below is an introduction to deep learning and image generation whose code does not
+# run: a classifier, a DCGAN and a VAE, then trends and worries. Each piece of it is taken up, and a
+# table at the end says what runs instead. No line of it is copied.
+#
 # The pictures are float32 in [-1, 1], the labels integers from 0 to 9. The test pictures are never
 # trained on. All trainings below start from seed 0: what is found is found for one seed.
 
@@ -1012,8 +1016,8 @@ with Image.open("bare.png") as file:
 
 # %% [markdown]
 # So a note can prove that a picture was generated, if it can be made again; its absence proves
-# nothing. The article expects that generation will become safe against forgery by itself. Nothing
-# measured here points that way.
+# nothing. The article expects methods that keep generated pictures from being forgeries. Notes in
+# files are not that.
 #
 # ## What the article shows, why it fails, what runs instead
 #
