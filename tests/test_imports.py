@@ -19,6 +19,7 @@ LEVELS = [
     {"callbacks"},
     {"runs"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 
