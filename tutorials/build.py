@@ -75,15 +75,12 @@ def execute(notebook, name):
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream" and output.name == "stderr":
-                sys.stderr.write(f"{name}: {output.text}")
-        if cell.cell_type == "code":
-            cell.outputs = [
-                output
-                for output in cell.outputs
-                if not (output.output_type == "stream" and output.name == "stderr")
-            ]
+        if cell.cell_type != "code":
+            continue
+        noise = [output for output in cell.outputs if output.get("name") == "stderr"]
+        cell.outputs = [output for output in cell.outputs if output not in noise]
+        for output in noise:  # what programs say of the machine does not belong into a notebook
+            sys.stderr.write(f"{name}: {output.text}")
     return seconds
 
 
