@@ -54,7 +54,7 @@ class VQGAN(VQVAE):
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         num_embeddings, embedding_dim, commitment_cost, ema_decay, dead_code_threshold, gradient,
-            levels, network_options, encoder, prior: as `VQVAE` has them.
+            levels, networks, network_options, encoder, prior: as `VQVAE` has them.
         decoder: `keras.Model` of one's own, `(batch, h, w, D)` to images. The last of its
             trainable weights with two axes or more is the last layer of Eq. 7.
         discriminator: `keras.Model` of one's own, pictures to logits `(batch, h', w', 1)`, one
@@ -101,6 +101,7 @@ class VQGAN(VQVAE):
         dead_code_threshold=0.1,
         gradient="straight_through",
         levels=None,
+        networks="residual",
         network_options=None,
         encoder=None,
         decoder=None,
@@ -119,8 +120,9 @@ class VQGAN(VQVAE):
             super().__init__(
                 image_shape, num_embeddings, embedding_dim, commitment_cost=commitment_cost,
                 ema_decay=ema_decay, dead_code_threshold=dead_code_threshold, gradient=gradient,
-                levels=levels, network_options=network_options, encoder=encoder, decoder=decoder,
-                prior=prior, seed=seed, data_variance=1.0, **kwargs,  # not of an absolute error
+                levels=levels, networks=networks, network_options=network_options, encoder=encoder,
+                decoder=decoder, prior=prior, seed=seed,
+                data_variance=1.0, **kwargs,  # not of an absolute error
             )
         self.devices = {"generator": device}
         for network in (self.encoder, self.decoder):

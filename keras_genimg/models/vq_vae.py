@@ -66,8 +66,11 @@ class VQVAE(ImageModel):
         data_variance: float. Variance of the pictures' values, by which the
             squared error is divided, so that the two terms keep their balance
             on any data.
+        networks: the default networks: `"residual"`, those of the paper, or `"local"`, whose
+            encoder shows a code 7x7 pixels alone. Codes that see less are cheaper to predict.
         network_options: dict, keyword arguments of the functions that make the default networks:
-            `filters`, `residual_filters` and `blocks`.
+            `filters`, `residual_filters` and `blocks` (with `"local"` the last two count for the
+            decoder).
         encoder: `keras.Model` of one's own, images to `(batch, h, w, D)`.
         decoder: `keras.Model` of one's own, `(batch, h, w, D)` to images.
         prior: `PixelCNN` or `CodeTransformer` over the codes, usually set by `fit_prior`.
@@ -101,6 +104,7 @@ class VQVAE(ImageModel):
         gradient="straight_through",
         levels=None,
         data_variance=1.0,
+        networks="residual",
         network_options=None,
         encoder=None,
         decoder=None,
@@ -127,6 +131,9 @@ class VQVAE(ImageModel):
             self.quantizer = FiniteScalarQuantizer(levels, dtype="float32")
         embedding_dim = self.quantizer.embedding_dim
         self.data_variance = check_number("data_variance", data_variance, low=1e-12)
+        if networks not in ("residual", "local"):
+            raise InputError(f"networks must be residual or local. Received: {networks!r}.")
+        self.networks = networks
         self.network_options = check_network_options(
             network_options, (vq_encoder, vq_decoder), default_networks=not own_networks
         )
@@ -149,7 +156,9 @@ class VQVAE(ImageModel):
     def _adopt_encoder(self, encoder):
         """The encoder, and the shape (h, w) of its grid."""
         dim = self.quantizer.embedding_dim
-        make = functools.partial(vq_encoder, normalized=self._levels is not None)
+        make = functools.partial(
+            vq_encoder, normalized=self._levels is not None, local=self.networks == "local"
+        )
         encoder = adopt_network(
             "encoder",
             encoder or build_network(make, self.image_shape, dim, **self.network_options),
@@ -374,6 +383,7 @@ class VQVAE(ImageModel):
             **self._codebook,
             "levels": None if self._levels is None else list(self._levels),
             "data_variance": self.data_variance,
+            "networks": self.networks,
             "network_options": dict(self.network_options) or None,
             "encoder": serialize(self.encoder) if own_encoder else None,
             "decoder": serialize(self.decoder) if own_decoder else None,

@@ -117,11 +117,13 @@ def vq_encoder(
     residual_filters=32,
     blocks=2,
     normalized=False,
+    local=False,
     name="encoder",
 ):
     """Picture to a grid of vectors, a quarter of its height and width.
 
-    Two 4x4 convolutions of stride 2, one of stride 1, residual blocks, a 1x1.
+    Two 4x4 convolutions of stride 2, one of stride 1, residual blocks, a 1x1. Or, `local`, two
+    3x3 convolutions of stride 2 and a 1x1, through which a vector sees 7x7 pixels.
 
     Args:
         image_shape: (height, width, channels), sides multiples of 4.
@@ -132,6 +134,8 @@ def vq_encoder(
         normalized: bool. Whether each channel is brought to mean 0 and variance 1 over the
             batch, for quantisers with fixed levels: vectors that start on one level, or run off
             to the outermost, would not come back.
+        local: bool. Whether a vector sees 7x7 pixels alone. There are no residual blocks then,
+            and `residual_filters` and `blocks` count for nothing.
         name: string.
 
     Returns:
@@ -142,10 +146,15 @@ def vq_encoder(
     >>> vq_encoder((28, 28, 1), 16).output_shape
     (None, 7, 7, 16)
 
-    Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937
+    Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937;
+        `local`: https://keras.io/examples/generative/vq_vae/
     """
     images = keras.Input(image_shape)
-    x = _to_a_quarter(images, filters, residual_filters, blocks)
+    if local:
+        x = layers.Conv2D(filters // 2, 3, 2, padding="same", activation="relu")(images)
+        x = layers.Conv2D(filters, 3, 2, padding="same", activation="relu")(x)
+    else:
+        x = _to_a_quarter(images, filters, residual_filters, blocks)
     vectors = layers.Conv2D(embedding_dim, 1, use_bias=not normalized, dtype="float32")(x)
     if normalized:
         vectors = BatchNormalization(scale=False, center=False, momentum=0.9, dtype="float32")(vectors)

@@ -6,9 +6,10 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from cases import MODELS, SHAPE, smooth_pictures
 
-from keras_genimg import VAE, VQVAE, ConditionalVAE
+from keras_genimg import VAE, VQGAN, VQVAE, ConditionalVAE
 from keras_genimg.errors import InputError
 
 BURDA = {"networks": "mlp", "network_options": {"units": [200, 200], "activation": "tanh"}}
@@ -41,10 +42,24 @@ def test_options_of_convolutions_reach_both_networks():
     for network, widths in ((vq_vae.encoder, [6, 12, 12, 5, 12, 8]), (vq_vae.decoder, [12, 5, 12, 6, 1])):
         found = [layer.filters for layer in network.layers if hasattr(layer, "filters")]
         assert found == widths
+    local = VQVAE(SHAPE, 16, 8, networks="local", network_options={"filters": 12, "blocks": 1})
+    for network, widths in ((local.encoder, [6, 12, 8]), (local.decoder, [12, 32, 12, 6, 1])):
+        assert [layer.filters for layer in network.layers if hasattr(layer, "filters")] == widths
     assert VAE(SHAPE, 4, network_options={"filters": 3}).encoder.layers[1].filters == 3
     residual = VAE(SHAPE, 4, networks="residual", network_options={"filters": 3, "blocks": 2, "units": 9})
     for network in (residual.encoder, residual.decoder):
         assert sum(isinstance(layer, keras.layers.Add) for layer in network.layers) == 4
+
+
+@pytest.mark.parametrize("networks, sides", [("local", (7, 7)), ("residual", (16, 16))])
+def test_how_far_a_code_sees(networks, sides):
+    model = VQVAE(SHAPE, 16, 8, networks=networks)
+    images = tf.random.stateless_uniform((1, *SHAPE), (1, 2), -1.0, 1.0)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        middle = tf.reduce_sum(model.encoder(images)[0, 1, 1] ** 2)
+    seen = np.nonzero(tape.gradient(middle, images)[0, ..., 0].numpy())
+    assert tuple(np.ptp(axis) + 1 for axis in seen) == sides
 
 
 @pytest.mark.parametrize("make", [
@@ -52,7 +67,9 @@ def test_options_of_convolutions_reach_both_networks():
     lambda: ConditionalVAE(SHAPE, 3, 4, networks="mlp", network_options={"units": (9,)}),
     lambda: VQVAE(SHAPE, 16, 8, network_options={"filters": 8}),
     lambda: VQVAE(SHAPE, levels=(4, 4), network_options={"filters": 8}),
-], ids=range(4))
+    lambda: VQVAE(SHAPE, 16, 8, networks="local", network_options={"filters": 8}),
+    lambda: VQGAN(SHAPE, 16, 8, networks="local", network_options={"filters": 8}),
+], ids=range(6))
 def test_they_are_saved(make, tmp_path):
     model = make()
     model.save(tmp_path / "model.keras")
@@ -80,8 +97,10 @@ OWN = VAE(SHAPE, 4, networks="mlp", network_options={"units": (3,)})
          "must be a dict of some of blocks, filters, residual_filters."),
         (lambda: VAE(SHAPE, 4, encoder=OWN.encoder, decoder=OWN.decoder, network_options={"filters": 9}),
          "not for networks of one's own"),
+        (lambda: VQVAE(SHAPE, networks="narrow"), "must be residual or local. Received: 'narrow'."),
+        (lambda: VQVAE(SHAPE, networks=["local"]), "must be residual or local. Received: ['local']."),
     ],
-    ids=range(7),
+    ids=range(9),
 )  # fmt: skip
 def test_options_that_do_not_fit(make, words):
     with pytest.raises(InputError) as caught:
