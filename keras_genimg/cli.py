@@ -104,6 +104,8 @@ def _parser():
                        "with --recipe not needed")
     train.add_argument("--recipe", metavar="NAME", help="settings that reproduce a published "
                        "number, from keras-genimg list; other options go before them")
+    train.add_argument("--start-from", metavar="RUN", help="start with the weights of another run "
+                       "of the same model and networks")
     train.add_argument("--data", metavar="NAME", help="glyphs (built in, the default), a "
                        "tensorflow-datasets set (mnist, fashion_mnist, cifar10), or a folder")
     train.add_argument("--data-dir", metavar="DIR", help="where prepared data sets are")
@@ -227,6 +229,7 @@ def _train(options):
         MODELS[model][0],
         {
             "recipe": options.recipe,
+            "start_from": options.start_from,
             "data": options.data,
             "data_dir": options.data_dir,
             "binarize": options.binarize,

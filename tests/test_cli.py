@@ -236,6 +236,39 @@ def test_set_reaches_constructor_and_compile(tmp_path):
     assert float(model.generator_optimizer.learning_rate) == pytest.approx(1e-3)
 
 
+def test_a_run_starts_with_the_weights_of_another(run, tmp_path, capfd):
+    mine, still = tmp_path / "mine", ["--set", "learning_rate=0.0"]
+    command = ["train", "gan", *SMALL, "--epochs", "1", "--start-from", str(run)]
+    assert main([*command, *still, "--set", "loss=hinge", "--output", str(mine)]) == 0
+    before, after = (keras.saving.load_model(folder / "model.keras") for folder in (run, mine))
+    assert (before.loss_name, after.loss_name) == ("non_saturating", "hinge")
+    for old, new in zip(before.generator.trainable_weights, after.generator.trainable_weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert json.loads((mine / "run.json").read_text())["settings"]["start_from"] == str(run)
+
+    # Resumed, it goes on from its own weights, even when the other run is gone.
+    elsewhere = tmp_path / "copy"
+    shutil.copytree(run, elsewhere)
+    folder = tmp_path / "resumed"
+    command = [*command[:-1], str(elsewhere), "--output", str(folder)]
+    assert main(command) == 0
+    trained = keras.saving.load_model(folder / "model.keras").generator.trainable_weights
+    shutil.rmtree(elsewhere)
+    assert main(["train", "gan", "--output", str(folder), "--resume"]) == 0
+    kept = keras.saving.load_model(folder / "model.keras").generator.trainable_weights
+    for old, new in zip(trained, kept, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+    for model, settings, words in [
+        ("gan", ["--set", "latent_dim=5"], "the same networks: GAN with"),
+        ("wgan", [], f"Received: {run}, GAN with"),
+        ("gan", ["--start-from", str(tmp_path / "none")], "none, which does not exist"),
+    ]:
+        other = ["train", model, *SMALL, "--start-from", run, *settings, "--output", tmp_path / "new"]
+        assert words in refused(capfd, *other)
+        assert not (tmp_path / "new").exists()
+
+
 def test_generate_in_each_format(run, tmp_path, capsys):
     assert main(["generate", str(run), "--count", "5", "--seed", "7", "--output", str(tmp_path / "a.npz")]) == 0
     stored = np.load(tmp_path / "a.npz")

@@ -103,15 +103,17 @@ def test_list_names_the_recipes(capsys):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--recipe", "vae_mnits"], ["must be one of conv_vae_mnist, ", "did you mean vae_mnist"]),
+        (["--recipe", "vae_mnits"], ["must be one of conv_iwae_mnist, ", "did you mean vae_mnist"]),
         (["gan", "--recipe", "vae_mnist"], ["vae_mnist trains vae", "Received: gan."]),
         ([], ["train takes MODEL", "--recipe NAME"]),
+        (["--recipe", "conv_iwae_mnist", "--start-from", "nowhere", "--data", "glyphs"],
+         ["nowhere, which does not exist"]),
         (["vae", "--binarize", "static"], ["must be one of dynamic, threshold. Received: 'static'."]),
         (["pix2pix", "--binarize", "dynamic"], ["Pix2Pix is not. Received: --binarize dynamic."]),
         (["vae", "--set", 'learning_rate={"class_name": "Cosine", "config": {}}'], ["CosineDecay"]),
         (["vae", "--set", 'network_options={"depth": 3}'], ["filters, kernel_size, widest"]),
     ],
-    ids=range(7),
+    ids=range(8),
 )  # fmt: skip
 def test_refusals_write_nothing(arguments, words, tmp_path, capfd):
     message = refused(capfd, "train", *arguments, "--output", tmp_path / "run")

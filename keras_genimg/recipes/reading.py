@@ -12,7 +12,7 @@ FOLDER = pathlib.Path(__file__).parent
 # What tells a reader about a recipe; everything else in it is a setting of `train`.
 ABOUT = ("about", "published", "differs", "measure", "model")
 SETTINGS = (
-    "data", "binarize", "image_size", "channels", "damage", "data_b", "batch_size", "epochs",
+    "start_from", "data", "binarize", "image_size", "channels", "damage", "data_b", "batch_size", "epochs",
     "steps_per_epoch", "seed", "policy", "set",
 )  # fmt: skip
 

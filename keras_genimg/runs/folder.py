@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import platform
 
@@ -21,6 +22,7 @@ __all__ = [
     "is_run",
     "load_run",
     "read_record",
+    "start_from",
     "write_json",
 ]
 
@@ -41,6 +43,28 @@ def load_run(folder):
         return keras.saving.load_model(path)
     except (ValueError, OSError, KeyError) as error:
         raise InputError(f"{path} could not be read as a model: {error}") from error
+
+
+def start_from(model, folder):
+    """Gives a model the weights of a run's, which may have been trained in another way.
+
+    Args:
+        model: model, just made.
+        folder: path of a run folder of the same class and networks.
+
+    Raises:
+        InputError: no run, or one of another class or other shapes.
+    """
+    other = load_run(folder)
+    mine, given = ([tuple(w.shape) for w in each.weights] for each in (model, other))
+    if type(other) is not type(model) or mine != given:
+        numbers = [sum(math.prod(shape) for shape in shapes) for shapes in (mine, given)]
+        raise InputError(
+            "--start-from takes a run of the same model with the same networks: "
+            f"{type(model).__name__} with {numbers[0]:,} weights. "
+            f"Received: {folder}, {type(other).__name__} with {numbers[1]:,}."
+        )
+    model.set_weights(other.get_weights())
 
 
 def is_run(folder):

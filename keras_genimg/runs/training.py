@@ -26,6 +26,7 @@ from keras_genimg.runs.folder import (
     describe_run,
     is_run,
     read_record,
+    start_from,
     write_json,
 )
 from keras_genimg.runs.pairs import check_pair, damaged, in_pairs, pair_arguments
@@ -34,6 +35,7 @@ __all__ = ["constructor_arguments", "train"]
 
 DEFAULTS = {
     "recipe": None,
+    "start_from": None,
     "data": "glyphs",
     "data_dir": None,
     "image_size": None,
@@ -95,6 +97,8 @@ def train(name, class_name, given, folder, resume=False, overwrite=False, recipe
     steps = settings["steps_per_epoch"] or full_pass
     found = latest_checkpoint(os.path.join(folder, "checkpoints")) if resume else None
     first_epoch = found[1] if found else 0
+    if settings["start_from"] and not found:
+        start_from(model, settings["start_from"])
     # One endless stream: its place depends on the number of steps alone, so that a resumed
     # run sees what the unbroken one would have seen.
     first_pass = first_epoch * steps // full_pass
