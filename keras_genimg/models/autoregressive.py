@@ -311,18 +311,19 @@ class AutoregressiveModel(ImageModel):
         self._refuse_codes()
         return self._images_of(self._sample(1.0, latents, labels))
 
-    def codes_from_latents(self, latents, labels=None, condition=None):
+    def codes_from_latents(self, latents, labels=None, condition=None, temperature=1.0):
         """Grids of codes, drawn position by position.
 
         Args:
             latents: int64 tensor `(n, 2)`, from `draw_latents`.
             labels: int tensor `(n,)`, of a conditional model.
             condition: int tensor `(n, *condition_shape)`, of a model that has one.
+            temperature: float or float32 scalar, by which logits are divided.
 
         Returns:
             int32 tensor `(n, h, w)`, the same of the same latents.
         """
-        return self._sample(1.0, latents, labels, condition)[..., 0]
+        return self._sample(temperature, latents, labels, condition)[..., 0]
 
     def _sample(self, temperature, latents, labels=None, condition=None):
         """Draws by the Gumbel-max trick: int32 `(n, h, w, c)`."""

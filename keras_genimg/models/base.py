@@ -373,6 +373,11 @@ class ImageModel(keras.Model):
         Raises:
             InputError: as `generate`, before the first batch.
         """
+        method = "images_from_latents"
+        return self._make_in_batches(method, (), num_images, labels, seed, batch_size, **latents)
+
+    def _make_in_batches(self, method, first, num_images, labels, seed, batch_size, **latents):
+        """What a method makes of `first`, latents and labels, in batches."""
         check_count("num_images", num_images)
         check_count("batch_size", batch_size)
         seed = check_seed(seed)
@@ -384,12 +389,12 @@ class ImageModel(keras.Model):
             )
         if self.generates_by_label:
             labels = check_labels(labels, self.num_classes, num_images)
-        decode = self._compiled("images_from_latents")
+        decode = self._compiled(method)
 
         def make(start):
             rows = slice(start, start + batch_size)
             given = (latents[rows],) if labels is None else (latents[rows], labels[rows])
-            return decode(*given).numpy()
+            return decode(*first, *given).numpy()
 
         return map(make, range(0, num_images, batch_size))
 

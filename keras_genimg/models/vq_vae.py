@@ -9,11 +9,11 @@ from keras_genimg import distribution
 from keras_genimg.errors import InputError
 from keras_genimg.layers import FiniteScalarQuantizer, VectorQuantizer
 from keras_genimg.metrics import CodesUsed
-from keras_genimg.models.base import ImageModel
 from keras_genimg.models.checks import adopt_network, check_latents, check_number
 from keras_genimg.models.options import build_network, check_network_options
 from keras_genimg.models.pixel_cnn import PixelCNN
 from keras_genimg.models.priors import adopt_prior, codes_and_labels, fit_frozen, prior_wanted
+from keras_genimg.models.quantized import QuantizedModel
 from keras_genimg.networks import check_image_shape, vq_decoder, vq_encoder
 from keras_genimg.optimizers import Adam
 
@@ -39,7 +39,7 @@ def code_usage(indices, num_embeddings):
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
-class VQVAE(ImageModel):
+class VQVAE(QuantizedModel):
     """Vector-quantised variational autoencoder (van den Oord et al., 2017).
 
     The encoder turns a picture into a grid of vectors z_e(x), each is replaced by
@@ -264,20 +264,6 @@ class VQVAE(ImageModel):
         codes = check_latents(self, latents, self.code_shape, self.quantizer.num_embeddings)
         return self._run_in_batches("_decode", codes, batch_size)
 
-    def reconstruct(self, images, *, batch_size=256):
-        """Images to their codes and back, in batches.
-
-        Args:
-            images, batch_size: as for `encode`.
-
-        Returns:
-            NumPy float32 array of the shape of `images`, in [-1, 1].
-
-        Raises:
-            InputError: pictures of another shape, type or range.
-        """
-        return self._run_in_batches("call", self.checked_images(images), batch_size)
-
     def _encode(self, images):
         return self.quantizer(self.encoder(images, training=False))[1]
 
@@ -356,8 +342,9 @@ class VQVAE(ImageModel):
             raise prior_wanted(self)
         return self.prior.draw_latents(num_images, seed)
 
-    def images_from_latents(self, latents, labels=None):
-        return self._decode(self.prior.codes_from_latents(latents, labels))
+    def _images_at(self, temperature, latents, labels=None):
+        codes = self.prior.codes_from_latents(latents, labels, temperature=temperature)
+        return self._decode(codes)
 
     def signatures(self):
         codes = tf.TensorSpec((None, *self.code_shape), tf.int32, name="latents")

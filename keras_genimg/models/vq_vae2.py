@@ -6,11 +6,11 @@ import tensorflow as tf
 from keras_genimg.errors import InputError
 from keras_genimg.layers import VectorQuantizer
 from keras_genimg.metrics import CodesUsed
-from keras_genimg.models.base import ImageModel
 from keras_genimg.models.checks import adopt_network, check_latents, check_number
 from keras_genimg.models.options import build_network, check_network_options
 from keras_genimg.models.pixel_cnn import PixelCNN
 from keras_genimg.models.priors import adopt_prior, codes_and_labels, fit_frozen, prior_wanted
+from keras_genimg.models.quantized import QuantizedModel
 from keras_genimg.models.vq_vae import code_usage
 from keras_genimg.networks import (
     check_image_shape,
@@ -27,7 +27,7 @@ BOTTOM_NUMBERS = 2**40
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
-class VQVAE2(ImageModel):
+class VQVAE2(QuantizedModel):
     """Vector-quantised variational autoencoder of two levels (Razavi et al., 2019).
 
     A picture becomes two grids of codes: the top, an eighth of its height and width (rounded
@@ -286,20 +286,6 @@ class VQVAE2(ImageModel):
             )
         return self._run_in_batches("_decode", top, batch_size, bottom)
 
-    def reconstruct(self, images, *, batch_size=256):
-        """Images to their codes and back, in batches.
-
-        Args:
-            images, batch_size: as for `encode`.
-
-        Returns:
-            NumPy float32 array of the shape of `images`, in [-1, 1].
-
-        Raises:
-            InputError: pictures of another shape, type or range.
-        """
-        return self._run_in_batches("call", self.checked_images(images), batch_size)
-
     def _encode(self, images):
         return self._quantized(images)[1]
 
@@ -401,13 +387,14 @@ class VQVAE2(ImageModel):
             raise prior_wanted(self)
         return self.top_prior.draw_latents(num_images, seed)
 
-    def images_from_latents(self, latents, labels=None):
+    def _images_at(self, temperature, latents, labels=None):
         of_top, of_bottom = (
             labels if prior.needs_labels else None for prior in (self.top_prior, self.bottom_prior)
         )
-        top = self.top_prior.codes_from_latents(latents, of_top)
+        top = self.top_prior.codes_from_latents(latents, of_top, temperature=temperature)
         others = latents + tf.constant([0, BOTTOM_NUMBERS], tf.int64)  # noise of its own
-        return self._decode(top, self.bottom_prior.codes_from_latents(others, of_bottom, top))
+        bottom = self.bottom_prior.codes_from_latents(others, of_bottom, top, temperature)
+        return self._decode(top, bottom)
 
     # ------------------------------------------------------------------ exporting, saving
 

@@ -68,6 +68,13 @@ def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
     expected = model.decode(model.prior.generate_codes(5, seed=1))
     np.testing.assert_allclose(made, expected, atol=1e-5)
     np.testing.assert_allclose(model.generate(5, seed=1, batch_size=2), made, atol=1e-5)
+    for temperature in (0.0, 0.05):
+        codes = model.prior.generate_codes(5, seed=1, temperature=temperature)
+        other = model.generate(5, seed=1, temperature=temperature)
+        np.testing.assert_allclose(other, model.decode(codes), atol=1e-5)
+        assert (other != made).any()
+    with pytest.raises(InputError, match="temperature must be a finite number.*-1"):
+        model.generate(2, temperature=-1.0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(again.generate(5, seed=1), made, atol=1e-5)

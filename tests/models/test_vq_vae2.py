@@ -225,6 +225,11 @@ def test_what_is_generated_are_decoded_draws_of_the_bottom_given_the_top(fitted,
     np.testing.assert_allclose(made, model.decode((top, bottom)), atol=1e-5)
     np.testing.assert_allclose(model.generate(5, seed=1, batch_size=2), made, atol=1e-5)
     assert np.abs(model.generate(5, seed=2) - made).max() > 1e-4
+    # At a temperature of 0 the likeliest codes, whatever the seed.
+    top = model.top_prior.generate_codes(2, temperature=0.0)
+    likeliest = model.decode((top, model.bottom_prior.generate_codes(2, condition=top, temperature=0.0)))
+    for seed in (1, 2):
+        np.testing.assert_allclose(model.generate(2, seed=seed, temperature=0.0), likeliest, atol=1e-5)
     # No noise twice: neither at one place of the two levels nor at any other.
     noise_of = [tf.function(p.gumbel_noise) for p in (model.top_prior, model.bottom_prior)]
     noise = [
