@@ -219,11 +219,15 @@ def test_two_workers_train_one_run(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_mirrored_strategy_by_name(tmp_path):
+def test_mirrored_strategy_by_name_and_a_start_from_another_run(run, tmp_path):
     folder = tmp_path / "run"
     command = ["train", "gan", *SMALL, "--epochs", "1", "--strategy", "mirrored"]
+    command += ["--start-from", str(run), "--set", "learning_rate=0.0"]
     assert main([*command, "--output", str(folder)]) == 0
     assert json.loads((folder / "run.json").read_text())["replicas"] == 2
+    before, after = (keras.saving.load_model(each / "model.keras") for each in (run, folder))
+    for old, new in zip(before.trainable_weights, after.trainable_weights, strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_set_reaches_constructor_and_compile(tmp_path):
