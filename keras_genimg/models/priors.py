@@ -8,7 +8,10 @@ from keras_genimg.errors import InputError
 from keras_genimg.models.base import ImageModel
 from keras_genimg.models.checks import first_two
 
-__all__ = ["adopt_prior", "codes_and_labels", "fit_frozen", "prior_wanted"]
+__all__ = ["adopt_prior", "codes_and_labels", "fit_frozen", "prior_wanted", "shuffled_batches"]
+
+# Arguments of `fit` that go with arrays, not with a dataset, or mean another thing there.
+FOR_ARRAYS = {"validation_split", "shuffle", "sample_weight", "steps_per_epoch"}
 
 
 def adopt_prior(prior, code_shape, num_codes, condition=(None, None), name="prior"):
@@ -50,15 +53,55 @@ def adopt_prior(prior, code_shape, num_codes, condition=(None, None), name="prio
     return prior
 
 
-def fit_frozen(prior, *data, **fit):
-    """The history of a `fit` of a held prior, which is frozen before and after."""
+def fit_frozen(prior, codes, given=None, *, batch_size, **fit):
+    """Fits a held prior, which is frozen before and after.
+
+    Args:
+        prior: model of codes.
+        codes: int array `(n, h, w)`.
+        given: what they hang on: None, labels, a condition, or a pair of both.
+        batch_size: int. Grids a step.
+        **fit: as `fit` of the prior takes them.
+
+    Returns:
+        `keras.callbacks.History`.
+    """
+    prior._check_data(codes, given)  # all of it; of a dataset `fit` looks at the first batch
+    if FOR_ARRAYS & set(fit):
+        data = {"x": codes, "y": given, "batch_size": batch_size}
+    else:
+        arrays = codes if given is None else (codes, given)
+        data = {"x": shuffled_batches(arrays, batch_size, prior.seed)}
     prior.trainable = True
     try:
         if not prior.compiled:
             prior.compile()
-        return prior.fit(*data, **fit)
+        return prior.fit(**data, **fit)
     finally:
         prior.trainable = False  # no optimizer of the model that holds it may move it
+
+
+def shuffled_batches(arrays, batch_size, seed=None):
+    """Batches of arrays, in another order each pass.
+
+    `fit` reads a dataset without the thread of TensorFlow that tunes it, for which a pass over
+    the arrays themselves may wait as long as it computes.
+
+    Args:
+        arrays: array, or tuple of arrays with as many rows, or of such tuples.
+        batch_size: int. Rows a batch; the last one may have fewer.
+        seed: int, optional. Of the orders.
+
+    Returns:
+        `tf.data.Dataset`, each element of the structure of `arrays`.
+    """
+    arrays = keras.tree.map_structure(tf.constant, arrays)
+    count = len(keras.tree.flatten(arrays)[0])
+
+    def rows_of(places):
+        return keras.tree.map_structure(lambda array: tf.gather(array, places), arrays)
+
+    return tf.data.Dataset.range(count).shuffle(count, seed).batch(batch_size).map(rows_of)
 
 
 def codes_and_labels(encode, images, labels, wants_labels):

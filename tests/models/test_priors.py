@@ -8,6 +8,7 @@ from cases import SHAPE, smooth_pictures
 
 from keras_genimg import VQVAE, CodeTransformer, PixelCNN
 from keras_genimg.errors import InputError
+from keras_genimg.models.priors import shuffled_batches
 
 CODES = 8
 PRIORS = {
@@ -58,6 +59,47 @@ def test_it_learns_the_codes_and_leaves_the_model_alone(kind):
     model.fit_prior(images, batch_size=16, verbose=0)
     assert model.prior is prior
     assert any((a != b).any() for a, b in zip(prior.get_weights(), prior_weights))
+
+
+def test_batches_hold_every_row_once_a_pass_in_another_order():
+    codes, labels = np.arange(44).reshape(11, 2, 2), np.arange(11) * 4
+    dataset = shuffled_batches((codes, (labels, codes[:, 0])), 4, seed=5)
+    passes = [list(dataset.as_numpy_iterator()) for _ in range(2)]
+    orders = []
+    for batches in passes:
+        assert [len(grids) for grids, _ in batches] == [4, 4, 3]
+        for grids, (of_grids, rows) in batches:
+            np.testing.assert_array_equal(grids[:, 0, 0], of_grids)
+            np.testing.assert_array_equal(grids[:, 0], rows)
+        orders.append(np.concatenate([of_grids for _, (of_grids, _) in batches]))
+        np.testing.assert_array_equal(np.sort(orders[-1]), labels)
+    assert (orders[0] != orders[1]).any()
+    again = shuffled_batches(codes, 4, seed=5)
+    first = np.concatenate(list(again.as_numpy_iterator()))[:, 0, 0]
+    np.testing.assert_array_equal(first, orders[0])
+
+
+def test_a_prior_reads_its_codes_without_the_tuning_thread_and_takes_what_fit_takes(monkeypatch):
+    seen = []
+    fit = keras.Model.fit
+
+    def note(self, x=None, y=None, **arguments):
+        seen.append(x)
+        return fit(self, x, y, **arguments)
+
+    model, images = vq_vae(), smooth_pictures(32)
+    monkeypatch.setattr(keras.Model, "fit", note)
+    prior = PRIORS["pixel_cnn"](num_classes=3)
+    labels = np.arange(32) % 3
+    model.fit_prior(images, labels, prior=prior, batch_size=8, verbose=0)
+    assert seen[-1].options().autotune.enabled is False and int(seen[-1].cardinality()) == 4
+    history = model.fit_prior(images, labels, batch_size=8, validation_split=0.25, verbose=0).history
+    assert "val_nll" in history and isinstance(seen[-1], np.ndarray)
+
+    labels[-1] = 3  # in the last batch
+    with pytest.raises(InputError, match="3"):
+        model.fit_prior(images, labels, batch_size=8, verbose=0)
+    assert len(seen) == 2 and not prior.trainable_variables
 
 
 @pytest.mark.parametrize("kind", PRIORS)
