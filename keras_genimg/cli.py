@@ -358,8 +358,10 @@ def _list(options):
     for name, (class_name, what, paper) in MODELS.items():
         print(f"{name:<22}{class_name:<20}{what} ({paper})")
     print("\nRecipes, for keras-genimg train --recipe NAME:")
-    for name in recipe_names():
-        print(f"{name:<22}{read_recipe(name)['about']}")
+    names = recipe_names()
+    width = 2 + max(map(len, names))
+    for name in names:
+        print(f"{name:<{width}}{read_recipe(name)['about']}")
 
 
 if __name__ == "__main__":
