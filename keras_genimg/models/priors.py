@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_genimg.errors import InputError
 from keras_genimg.models.base import ImageModel
 from keras_genimg.models.checks import first_two
+from keras_genimg.networks import check_count
 
 __all__ = ["adopt_prior", "codes_and_labels", "fit_frozen", "prior_wanted", "shuffled_batches"]
 
@@ -65,11 +66,15 @@ def fit_frozen(prior, codes, given=None, *, batch_size, **fit):
 
     Returns:
         `keras.callbacks.History`.
+
+    Raises:
+        InputError: codes or what they hang on that do not fit; a batch size that is not positive.
     """
-    prior._check_data(codes, given)  # all of it; of a dataset `fit` looks at the first batch
+    check_count("batch_size", batch_size)
     if FOR_ARRAYS & set(fit):
         data = {"x": codes, "y": given, "batch_size": batch_size}
     else:
+        prior._check_data(codes, given)  # all of it; of a dataset `fit` looks at the first batch
         arrays = codes if given is None else (codes, given)
         data = {"x": shuffled_batches(arrays, batch_size, prior.seed)}
     prior.trainable = True

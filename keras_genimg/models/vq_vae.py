@@ -323,10 +323,8 @@ class VQVAE(QuantizedModel):
             )
         if prior is not None:
             self._hold_prior(prior)
-        wants_labels = self.prior.needs_labels
-        codes, labels = codes_and_labels(self.encode, images, labels, wants_labels)
-        data = (codes, labels) if wants_labels else (codes,)
-        return fit_frozen(self.prior, *data, batch_size=batch_size, **fit)
+        codes, labels = codes_and_labels(self.encode, images, labels, self.prior.needs_labels)
+        return fit_frozen(self.prior, codes, labels, batch_size=batch_size, **fit)
 
     def _hold_prior(self, prior):
         self.prior = adopt_prior(prior, self.code_shape, self.quantizer.num_embeddings)

@@ -348,10 +348,10 @@ class VQVAE2(QuantizedModel):
         (top, bottom), labels = codes_and_labels(
             self.encode, images, labels, self.generates_by_label
         )
-        top_given = (labels,) if self.top_prior.needs_labels else ()
+        top_given = labels if self.top_prior.needs_labels else None
         bottom_given = (labels, top) if self.bottom_prior.needs_labels else top
         return (
-            fit_frozen(self.top_prior, top, *top_given, batch_size=batch_size, **fit),
+            fit_frozen(self.top_prior, top, top_given, batch_size=batch_size, **fit),
             fit_frozen(self.bottom_prior, bottom, bottom_given, batch_size=batch_size, **fit),
         )
 

@@ -99,6 +99,8 @@ def test_a_prior_reads_its_codes_without_the_tuning_thread_and_takes_what_fit_ta
     labels[-1] = 3  # in the last batch
     with pytest.raises(InputError, match="3"):
         model.fit_prior(images, labels, batch_size=8, verbose=0)
+    with pytest.raises(InputError, match="batch_size must be"):
+        model.fit_prior(images, labels % 3, batch_size=0, verbose=0)
     assert len(seen) == 2 and not prior.trainable_variables
 
 
