@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.data import load
-from keras_genimg.data.moving import box_side
+from keras_genimg.data.sets.moving import box_side
 from keras_genimg.metrics import as_stored, get_features
 from keras_genimg.runs import load_run
 

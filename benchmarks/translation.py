@@ -12,7 +12,7 @@ and of the target's own test digits. Without FOLDER the sets are two styles of t
 upright sans-serif fonts and italic ones with serifs. A second classifier tells the sets apart: the
 share of translations, and of the untranslated, that it takes for the target's.
 
-`pix2pix`: `Pix2Pix` on Fashion-MNIST and CIFAR-10 for each kind of `data.damage`: PSNR and SSIM of
+`pix2pix`: `Pix2Pix` on Fashion-MNIST and CIFAR-10 for each kind of `data.corrupt`: PSNR and SSIM of
 its output on the test pictures, of its input, and of the output of the same network trained by
 regression alone (`adversarial_weight=0`), for equal steps; and frechet_distance of all outputs to the
 pictures themselves, which PSNR and SSIM do not see. A picture of the first rows is beside the models.
@@ -31,7 +31,8 @@ import tensorflow as tf
 from shared import Rows, add_policy, distance, distance_to_test, train
 
 import keras_genimg as kg
-from keras_genimg.data import damage, damaged_pairs, glyphs
+from keras_genimg.data import corrupt, corrupted_pairs
+from keras_genimg.data.sets import glyphs
 from keras_genimg.metrics import as_stored, peak_signal_to_noise_ratio, structural_similarity
 
 KINDS = {"fashion_mnist": ("mask", "noise"), "cifar10": ("mask", "noise", "grey")}
@@ -188,7 +189,7 @@ def pix2pix(path, image_shape, source_shape, adversarial_weight, options, name, 
         name, batch_size=options.batch_size, shuffle_seed=options.seed, epochs=None,
         drop_remainder=True,
     )
-    seconds = train(model, iter(damaged_pairs(stream, kind, options.seed)), options.steps)
+    seconds = train(model, iter(corrupted_pairs(stream, kind, options.seed)), options.steps)
     model.save(path)
     return model, seconds
 
@@ -200,7 +201,7 @@ def paired(options):
         targets, _ = whole_set(name, "test")
         metric = distance_to_test(name)
         for kind in KINDS[name]:
-            inputs = damage(targets, kind, (options.seed, -1)).numpy()
+            inputs = corrupt(targets, kind, (options.seed, -1)).numpy()
             strips = [inputs[:10], targets[:10]]
             for method, weight in (("regression", 0.0), ("Pix2Pix", 1.0)):
                 keys = {"set": name, "damage": kind, "method": method, "steps": options.steps,

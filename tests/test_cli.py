@@ -398,7 +398,7 @@ def test_another_backend_is_told_in_one_line(tmp_path):
 
 
 def test_data_that_cannot_be_had_is_told_in_one_line(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("keras_genimg.data.tfds_sets._probe", _no_network)
+    monkeypatch.setattr("keras_genimg.data.sets.tfds._probe", _no_network)
     message = refused(capfd, "train", "gan", "--data", "celeb_a", "--data-dir", tmp_path / "data",
                       "--output", tmp_path / "run")
     assert "celeb_a" in message and "TFDS_DATA_DIR" in message and str(tmp_path / "data") in message

@@ -48,7 +48,7 @@ def test_a_run_of_clips(tmp_path, capfd):
     assert {"d_loss", "g_loss", "image_d_loss"} <= set(metrics)
     capfd.readouterr()
     message = refused(capfd, "train", "sequence_gan", "--data", "glyphs", "--output", tmp_path / "x")
-    assert "num_frames is for sets of clips, moving_glyphs and moving_mnist" in message
+    assert "num_frames is only for sets of clips, moving_glyphs and moving_mnist" in message
     message = refused(capfd, "train", "gan", "--data", "moving_glyphs", "--output", tmp_path / "x")
     assert "('batch', 16, 28, 28, 1)" in message and not (tmp_path / "x").exists()
 

@@ -102,8 +102,8 @@ def test_a_resumed_stream_is_that_of_the_unbroken_run(kind, tmp_path):
          "--damage is for models that are trained on pairs, GAN is not. Received: --damage mask."),
         (["pix2pix", "--data-b", "glyphs"],
          "--data-b is not for Pix2Pix, which takes --damage. Received: --data-b glyphs."),
-        (["pix2pix", "--damage", "rain"], "kind of damage must be one of mask, noise, grey."),
-        (["pix2pix", "--damage", "grey"], "is for pictures in colour, of 3 channels."),
+        (["pix2pix", "--damage", "rain"], "kind of corruption must be one of mask, noise, grey."),
+        (["pix2pix", "--damage", "grey"], "needs RGB images, with 3 channels."),
     ],
     ids=range(5),
 )  # fmt: skip

@@ -3,26 +3,27 @@
 import atexit
 import threading
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 
 __all__ = ["call_python"]
 
-WAIT_SECONDS = 20  # at most, for a picture that is being decoded when the program ends
+WAIT_SECONDS = 20  # at most, for an image that is being decoded when the program exits
 
 
-def call_python(function, inputs, dtypes, stateful=False):
-    """`tf.numpy_function` that lets the program end while a dataset is still being read.
+def call_python(function: Callable, inputs: list, dtypes, stateful: bool = False):
+    """`tf.numpy_function` that lets the program exit while a dataset is still being read.
 
-    An endless dataset fetches ahead until the last moment. A call that reaches
-    Python after the interpreter has begun to close never returns, and TensorFlow
-    waits for it for ever: the program would hang instead of ending.
+    An endless dataset prefetches until the very end. A call that reaches Python after
+    the interpreter has started to shut down never returns, and TensorFlow waits for it
+    forever: the program would hang instead of exiting.
 
     Args:
-        function: takes NumPy arrays and gives one or a tuple of them.
+        function: takes NumPy arrays and returns one or a tuple of them.
         inputs: list of tensors.
-        dtypes: the type of the result, or a tuple of them.
-        stateful: bool. Whether the function must run even if its result is not used.
+        dtypes: dtype of the result, or a tuple of them.
+        stateful: bool. Whether the function must run even if its result is unused.
 
     Returns:
         Tensor or list of tensors, of unknown shape.
@@ -43,14 +44,14 @@ class _Calls:
             self.started += 1
         try:
             if self.ending:
-                raise RuntimeError("The program is ending")
+                raise RuntimeError("The program is exiting.")
             return function(*arrays)
         finally:
             with self.lock:
                 self.running -= 1
 
     def end(self):
-        """Lets every call fail from now on, and waits until no more are tried."""
+        """Makes every call fail from now on, and waits until there are no more."""
         self.ending = True
         deadline = time.monotonic() + (WAIT_SECONDS if self.started else 0)
         started = None

@@ -1,4 +1,4 @@
-"""Black and white pictures: by which probability, by which seed, and pass by pass."""
+"""Binarised images: with which probability, for which seed, and pass by pass."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_draws_differ_from_pass_to_pass_and_not_from_program_to_program():
     assert any((a != b).any() for a, b in zip(epoch(binarized(stream(), "dynamic", 6)), first))
 
 
-def test_an_endless_stream_goes_on_from_any_batch():
+def test_an_endless_stream_resumes_at_any_batch():
     endless = {"shuffle_seed": 1, "epochs": None, "drop_remainder": True}
     whole = epoch(binarized(stream(**endless), "dynamic", 5).take(9))
     # 2 batches a pass: batch 6 is the first of pass 3.
@@ -63,18 +63,19 @@ def test_an_endless_stream_goes_on_from_any_batch():
         np.testing.assert_array_equal(mine, other)
 
 
-def test_labels_stay():
+def test_labels_are_kept():
     dataset = binarized(stream(with_labels=True), "threshold", seed=5)
     for (images, labels), (original, wanted) in zip(dataset, stream(with_labels=True)):
         np.testing.assert_array_equal(labels, wanted)
         np.testing.assert_array_equal(images, np.where(original >= 0, 1, -1))
 
 
-def test_replicas_get_the_rows_of_the_global_draw(mirrored):
+def test_replicas_get_their_rows_of_the_global_draw(mirrored):
     expected = epoch(binarized(stream(), "dynamic", seed=5))
     dataset = mirrored.experimental_distribute_dataset(binarized(stream(), "dynamic", seed=5))
     for found, images in zip(dataset, expected):
-        np.testing.assert_array_equal(tf.concat(mirrored.experimental_local_results(found), 0), images)
+        parts = mirrored.experimental_local_results(found)
+        np.testing.assert_array_equal(tf.concat(parts, 0), images)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +84,10 @@ def test_replicas_get_the_rows_of_the_global_draw(mirrored):
         (lambda: binarize(np.zeros((1, 2, 2, 1)), "static"),
          "kind of binarisation must be one of dynamic, threshold. Received: 'static'."),
         (lambda: binarized(stream(), "static", 0), "must be one of dynamic, threshold."),
-        (lambda: binarized(stream(), "dynamic", "a"), "seed must be an integer. Received: seed='a'."),
+        (lambda: binarized(stream(), "dynamic", "a"),
+         "seed must be an integer. Received: seed='a'."),
         (lambda: binarized(stream().filter(lambda x: True), "dynamic", 0),
-         "binarized takes a dataset that knows how many batches it has;"),
+         "binarized needs a dataset of known length;"),
     ],
     ids=range(4),
 )  # fmt: skip
@@ -93,3 +95,13 @@ def test_what_is_refused(make, words):
     with pytest.raises(InputError) as caught:
         make()
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "threshold"])
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_the_dtype_is_kept(kind, dtype):
+    images = tf.cast(np.linspace(-1, 1, 9).reshape(1, 3, 3, 1), dtype)
+    found = binarize(images, kind, SEED)
+    assert found.dtype == dtype
+    expected = binarize(tf.cast(images, tf.float32), kind, SEED)
+    np.testing.assert_array_equal(tf.cast(found, tf.float32), expected)

@@ -1,4 +1,4 @@
-"""Folders of pictures: layouts, sizes, corrupt files, sets too large for memory."""
+"""Folders of images: layouts, sizes, corrupt files, sets too large for memory."""
 
 import warnings
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from keras_genimg.data import data_info, load, pictures
+from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 
 
@@ -17,7 +17,7 @@ def save(path, value, size=(6, 8), mode="L"):
 
 
 def values(dataset):
-    """The constant value of each picture, as the uint8 that was saved."""
+    """The constant value of each image, as the uint8 that was saved."""
     images = np.concatenate([batch.numpy() for batch in dataset])
     return [int(round((image[0, 0, 0] + 1) * 127.5)) for image in images]
 
@@ -25,13 +25,13 @@ def values(dataset):
 @pytest.fixture(params=["in memory", "streamed"])
 def either_way(request, monkeypatch):
     if request.param == "streamed":
-        monkeypatch.setattr(pictures, "MEMORY_LIMIT", 0)
+        monkeypatch.setattr("keras_genimg.data.images.MEMORY_LIMIT", 0)
 
 
 def test_flat_folder(tmp_path, either_way):
     for i in range(7):
         save(tmp_path / f"{i}.png", 10 * i)
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     assert data_info(str(tmp_path)) == ((6, 8, 1), 7, None)
     batches = [batch.numpy() for batch in load(tmp_path, batch_size=3)]
     assert [batch.shape for batch in batches] == [(3, 6, 8, 1), (3, 6, 8, 1), (1, 6, 8, 1)]
@@ -50,7 +50,7 @@ def test_classes_are_sorted_sub_folders(tmp_path, either_way):
         save(tmp_path / name / "deeper" / "b.png", 100 + i)
     save(tmp_path / ".hidden" / "a.png", 9)
     assert data_info(tmp_path).num_classes == 3
-    (images, labels), = load(tmp_path, batch_size=10, with_labels=True)
+    ((images, labels),) = load(tmp_path, batch_size=10, with_labels=True)
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, [0, 0, 1, 1, 2, 2])
     assert values([images]) == [1, 101, 2, 102, 0, 100]
@@ -59,9 +59,9 @@ def test_classes_are_sorted_sub_folders(tmp_path, either_way):
 def test_splits(tmp_path):
     for name in "abc":
         save(tmp_path / "train" / name / "1.png", ord(name))
-    save(tmp_path / "test" / "c" / "1.png", 7)  # the other classes have no test picture
+    save(tmp_path / "test" / "c" / "1.png", 7)  # the other classes have no test image
     assert values(load(tmp_path, batch_size=4)) == [97, 98, 99]
-    (images, labels), = load(tmp_path, "test", batch_size=4, with_labels=True)
+    ((images, labels),) = load(tmp_path, "test", batch_size=4, with_labels=True)
     assert values([images]) == [7] and labels.numpy().tolist() == [2]
     assert data_info(tmp_path, "test").num_classes == 3
     with pytest.raises(InputError, match=r"one of \['test', 'train'\].*'validation'"):
@@ -81,7 +81,7 @@ def test_sizes_and_channels(tmp_path):
         load(tmp_path, batch_size=1)
     assert data_info(tmp_path, image_size=(4, 5)) == ((4, 5, 3), 2, None)
     assert data_info(tmp_path, image_size=4, channels=1) == ((4, 4, 1), 2, None)
-    batch, = load(tmp_path, batch_size=2, image_size=(4, 5))
+    (batch,) = load(tmp_path, batch_size=2, image_size=(4, 5))
     assert batch.shape == (2, 4, 5, 3)
     assert len(set(batch[0, 0, 0].numpy())) == 1  # grey made colour
 
@@ -91,7 +91,7 @@ def test_camera_orientation(tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg", exif=exif)
     assert data_info(tmp_path).image_shape == (8, 6, 3)
-    batch, = load(tmp_path, batch_size=1)
+    (batch,) = load(tmp_path, batch_size=1)
     assert batch.shape == (1, 8, 6, 3)
 
 
@@ -99,10 +99,10 @@ def break_off(path):
     path.write_bytes(path.read_bytes()[:-40])
 
 
-def test_corrupt_pictures_are_skipped_with_one_warning(tmp_path, either_way):
+def test_corrupt_images_are_skipped_with_one_warning(tmp_path, either_way):
     for i in range(5):
         save(tmp_path / f"{i}.png", i, size=(40, 40))
-    (tmp_path / "1.png").write_bytes(b"no picture")
+    (tmp_path / "1.png").write_bytes(b"not an image")
     break_off(tmp_path / "3.png")
     save(tmp_path / "5.jpg", 5, size=(40, 40))
     (tmp_path / "5.jpg").write_bytes((tmp_path / "5.jpg").read_bytes()[:-2])
@@ -114,7 +114,7 @@ def test_corrupt_pictures_are_skipped_with_one_warning(tmp_path, either_way):
         assert values(dataset) == expected
     caught = [str(warning.message) for warning in caught]
     assert len(caught) == 1
-    assert caught[0].startswith("Skipped 3 of 6 pictures")
+    assert caught[0].startswith("Skipped 3 of 6 images")
     assert all(str(tmp_path / name) in caught[0] for name in ("1.png", "3.png", "5.jpg"))
     assert len(dataset) == 2
 
@@ -128,8 +128,8 @@ def test_the_warning_names_only_the_first(tmp_path):
     assert "5.png" not in str(caught[0].message)
 
 
-def test_picture_that_breaks_during_training_is_stood_in_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 0)
+def test_an_image_that_disappears_during_training_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_genimg.data.images.MEMORY_LIMIT", 0)
     for i in range(4):
         save(tmp_path / f"{i}.png", i)
     dataset = load(tmp_path, batch_size=2, epochs=2)
@@ -142,26 +142,26 @@ def test_picture_that_breaks_during_training_is_stood_in_for(tmp_path, monkeypat
 
 def test_all_corrupt(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(InputError, match="none of 1 can"):
+    with pytest.raises(InputError, match="with 1 unreadable images"):
         load(tmp_path, batch_size=1)
     save(tmp_path / "a.png", 3, size=(40, 40))
     break_off(tmp_path / "a.png")
-    with pytest.raises(InputError, match="none of 1 can"):
+    with pytest.raises(InputError, match="with 1 unreadable images"):
         load(tmp_path, batch_size=1)
 
 
 def test_empty_and_missing_folder(tmp_path):
     (tmp_path / "sub").mkdir()
-    with pytest.raises(InputError, match="must hold some .*which holds none"):
+    with pytest.raises(InputError, match="must not be empty .*which has none"):
         load(tmp_path, batch_size=1)
     with pytest.raises(InputError, match="must exist.*nowhere"):
         load(str(tmp_path / "nowhere"), batch_size=1)
 
 
-def test_pictures_beside_class_folders(tmp_path):
+def test_images_next_to_class_folders(tmp_path):
     save(tmp_path / "a.png", 1)
     save(tmp_path / "b" / "a.png", 1)
-    with pytest.raises(InputError, match="1 pictures beside its sub-folders"):
+    with pytest.raises(InputError, match="1 images next to its sub-folders"):
         load(tmp_path, batch_size=1)
 
 
@@ -190,9 +190,9 @@ def test_an_edited_folder_is_read_anew(tmp_path):
 
 def test_bare_name_of_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save(tmp_path / "my_pictures" / "a.png", 5)
+    save(tmp_path / "my_images" / "a.png", 5)
     save(tmp_path / "glyphs" / "a.png", 5)
-    assert values(load("my_pictures", batch_size=1)) == [5]
+    assert values(load("my_images", batch_size=1)) == [5]
     assert data_info("glyphs").num_images == 20_000  # a name comes before a folder
     assert data_info("./glyphs").num_images == 1
 
@@ -202,8 +202,8 @@ def test_headers_are_read_without_decoding(tmp_path, monkeypatch, kind):
     save(tmp_path / f"a.{kind}", 9)
     path = tmp_path / f"b.{kind}"
     save(path, 9, size=(64, 64))
-    path.write_bytes(path.read_bytes()[:-20])  # a file that breaks off is noticed by `load` alone
+    path.write_bytes(path.read_bytes()[:-20])  # only `load` notices a truncated file
     decoded = []
-    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: decoded.append(picture))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image))
     assert data_info(str(tmp_path), image_size=8).num_images == 2
     assert not decoded

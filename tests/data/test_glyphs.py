@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_genimg.data import glyphs
+from keras_genimg.data.sets import glyphs
 
 
 def draw(indices, split="train", image_size=(28, 28), channels=1):
@@ -112,7 +112,7 @@ def test_distance_is_exact_for_whole_pixels():
 
 
 def test_digits_can_be_told_apart():
-    """The mean picture of each class, learnt from one split, recognises most of the other."""
+    """The mean image of each class, learnt from one split, recognises most of the other."""
     images, labels = draw(range(4000))
     means = np.stack([images[labels == digit].mean(0).ravel() for digit in range(10)])
     images, labels = draw(range(1000), "test")

@@ -1,4 +1,4 @@
-"""Clips of moving digits: how they move, against a ball followed step by step; how they are loaded."""
+"""Clips of moving digits: their motion, against a ball followed step by step; and loading."""
 
 import os
 
@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_genimg.data import data_info, load, moving
+from keras_genimg.data import data_info, load
+from keras_genimg.data.sets import moving
 from keras_genimg.errors import InputError
 
 
-def clips_of(pictures, indices, split="train", image_size=(12, 14), num_frames=9):
+def clips_of(images, indices, split="train", image_size=(12, 14), num_frames=9):
     """`moving.move` of arrays."""
     indices = tf.constant(indices, tf.int64)
-    return moving.move(tf.constant(pictures), indices, split, image_size, num_frames).numpy()
+    return moving.move(tf.constant(images), indices, split, image_size, num_frames).numpy()
 
 
 def centres(clips):
@@ -26,9 +27,9 @@ def centres(clips):
 
 def dots(count, side=5):
     """Bright 3x3 squares within a dark margin."""
-    pictures = np.zeros((count, side, side, 1), "uint8")
-    pictures[:, 1:-1, 1:-1] = 240
-    return pictures
+    images = np.zeros((count, side, side, 1), "uint8")
+    images[:, 1:-1, 1:-1] = 240
+    return images
 
 
 def test_places_are_those_of_a_ball_between_two_walls():
@@ -45,8 +46,15 @@ def test_places_are_those_of_a_ball_between_two_walls():
     assert found.min() == 0 and found.max() == 112
 
 
-@pytest.mark.parametrize("place, expected", [(0, [200, 100, 0, 0]), (16, [0, 200, 100, 0]),
-                                             (8, [100, 150, 50, 0]), (20, [0, 150, 125, 25])])
+@pytest.mark.parametrize(
+    "place, expected",
+    [
+        (0, [200, 100, 0, 0]),
+        (16, [0, 200, 100, 0]),
+        (8, [100, 150, 50, 0]),
+        (20, [0, 150, 125, 25]),
+    ],
+)
 def test_a_pixel_between_two_is_shared_in_proportion(place, expected):
     weights = moving._overlap(tf.constant([[place]]), 2, 4)[0, 0].numpy()
     np.testing.assert_array_equal(weights @ [200, 100], expected)
@@ -62,28 +70,29 @@ def test_clips_go_straight_on_at_their_speed_and_keep_their_ink():
     speeds = np.linalg.norm(steps, axis=-1)  # from 1/28 to 2/28 of 40, rounded
     straight = np.abs(np.diff(steps, axis=1)).max((1, 2)) < 0.05
     assert 60 < straight.sum() < 180  # some meet a wall
-    assert 40 / 28 - 0.1 < speeds[straight].min() < 1.6 and 2.7 < speeds[straight].max() < 80 / 28 + 0.1
+    speeds = speeds[straight]
+    assert 40 / 28 - 0.1 < speeds.min() < 1.6 and 2.7 < speeds.max() < 80 / 28 + 0.1
     assert (steps[straight, 0].min(0) < -1).all() and (steps[straight, 0].max(0) > 1).all()
 
 
 def test_a_clip_depends_on_its_number_and_split_alone():
-    pictures = np.random.default_rng(0).integers(0, 256, (30, 5, 5, 3)).astype("uint8")
-    pictures[:, 0, 0] = 7
-    clips = clips_of(pictures, range(30))
+    images = np.random.default_rng(0).integers(0, 256, (30, 5, 5, 3)).astype("uint8")
+    images[:, 0, 0] = 7
+    clips = clips_of(images, range(30))
     order = [29, 3, 3, 0]
-    np.testing.assert_array_equal(clips_of(pictures[order], order), clips[order])
-    np.testing.assert_array_equal(clips_of(pictures, range(30), num_frames=4), clips[:, :4])
-    np.testing.assert_array_equal(clips_of(pictures, range(30), "train[:50%]"), clips)
-    other = clips_of(pictures, range(30), "test")
+    np.testing.assert_array_equal(clips_of(images[order], order), clips[order])
+    np.testing.assert_array_equal(clips_of(images, range(30), num_frames=4), clips[:, :4])
+    np.testing.assert_array_equal(clips_of(images, range(30), "train[:50%]"), clips)
+    other = clips_of(images, range(30), "test")
     assert (other != clips).any((1, 2, 3, 4)).all()
-    np.testing.assert_array_equal(clips_of(pictures, range(30), "test[:9]"), other)
+    np.testing.assert_array_equal(clips_of(images, range(30), "test[:9]"), other)
 
 
-def test_the_canvas_has_the_colour_of_the_paper():
-    pictures = np.zeros((8, 5, 5, 3), "uint8")
-    pictures[:] = [200, 30, 90]
-    pictures[:, 2, 2] = [0, 255, 90]
-    clips = clips_of(pictures, range(8))
+def test_the_canvas_has_the_background_colour():
+    images = np.zeros((8, 5, 5, 3), "uint8")
+    images[:] = [200, 30, 90]
+    images[:, 2, 2] = [0, 255, 90]
+    clips = clips_of(images, range(8))
     changed = (clips != [200, 30, 90]).any(-1)
     assert changed.any((2, 3)).all() and changed.sum((2, 3)).max() <= 4  # one pixel, between four
     assert (clips[..., 2] == 90).all()
@@ -130,18 +139,18 @@ def test_orders_and_passes_are_those_of_every_set():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    "name, options, message",
     [
-        ("glyphs", {}, "num_frames is for sets of clips, moving_glyphs and moving_mnist. "
+        ("glyphs", {}, "num_frames is only for sets of clips, moving_glyphs and moving_mnist. "
          "Received: num_frames=3 for 'glyphs'"),
         ("mnist", {}, "num_frames=3 for 'mnist'"),
         (".", {}, "num_frames=3 for '.'"),
         ("moving_glyphs", {"num_frames": 0}, "num_frames must be a positive integer.*num_frames=0"),
         ("moving_glyphs", {"num_frames": 2.0}, "num_frames must be a positive integer"),
         ("moving_glyphs", {"image_size": 15}, r'from 16 to 128 for "moving_glyphs".*\(15, 15\)'),
-        ("moving_mnist", {"image_size": (28, 129)}, r'from 16 to 128 for "moving_mnist".*\(28, 129\)'),
-        ("moving_glyphs", {"split": "validation"}, r"one of \['test', 'train'\] for \"moving_glyphs\""),
-        ("moving_glyph", {"num_frames": None}, "nearest names are moving_glyphs"),
+        ("moving_mnist", {"image_size": (28, 129)}, r'16 to 128 for "moving_mnist".*\(28, 129\)'),
+        ("moving_glyphs", {"split": "validation"}, r"\['test', 'train'\] for \"moving_glyphs\""),
+        ("moving_glyph", {"num_frames": None}, "closest names are moving_glyphs"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_had(name, options, message):

@@ -60,7 +60,7 @@ def test_the_benchmark_counts_bytes(monkeypatch):
     read, alone, together = script["packed_and_read"](grids, [8, 128])
     for found, grid in zip(read, grids):
         np.testing.assert_array_equal(found, grid)
-    # 12 and 63 bits a picture are 2 and 8 bytes; 60 and 315 bits of all are 8 and 40 bytes.
+    # 12 and 63 bits per image are 2 and 8 bytes; 60 and 315 bits of all are 8 and 40 bytes.
     assert alone == 8 * (2 + 8) and together == 8 * (8 + 40) / 5
     images = rng.integers(0, 256, (3, 16, 16, 3)) / 127.5 - 1.0
     bits, opened = script["stored_in"](images, format="PNG", optimize=True)
@@ -89,8 +89,11 @@ class Prior:
 
     def log_likelihood(self, codes, labels=None, condition=None):
         assert (labels is not None) == self.needs_labels
-        parts = [codes.sum(axis=(1, 2)), 0 if condition is None else condition.sum(axis=(1, 2)),
-                 0 if labels is None else labels]
+        parts = [
+            codes.sum(axis=(1, 2)),
+            0 if condition is None else condition.sum(axis=(1, 2)),
+            0 if labels is None else labels,
+        ]
         return -sum(parts).astype("float32")
 
 
@@ -119,12 +122,13 @@ def test_the_benchmark_of_priors(monkeypatch):
         (lambda: pack_codes([0.5], 8), "codes must be integers. Received: dtype=float64."),
         (lambda: pack_codes([0, 8], 8), "codes must be integers from 0 to 7. Received: 0 to 8."),
         (lambda: pack_codes([-1, 2], 8), "Received: -1 to 2."),
-        (lambda: pack_codes([0], 0), "must be an integer of at least 1. Received: 0."),
-        (lambda: pack_codes([0], 2.5), "Received: 2.5."),
+        (lambda: pack_codes([0], 0),
+         "num_embeddings must be a positive integer. Received: num_embeddings=0."),
+        (lambda: pack_codes([0], 2.5), "Received: num_embeddings=2.5."),
         (lambda: unpack_codes(b"abc", (4, 3), 8),
-         "A stream of codes of shape (4, 3), 8 of them, has 5 bytes. Received: 3"),
-        (lambda: unpack_codes(bytes([0b11000000]), (1,), 6), "codes from 0 to 5 and zeros"),
-        (lambda: unpack_codes(bytes([0b10100001]), (1,), 6), "codes from 0 to 5 and zeros"),
+         "A stream of codes of shape (4, 3) from a codebook of 8 has 5 bytes. Received: 3"),
+        (lambda: unpack_codes(bytes([0b11000000]), (1,), 6), "from 0 to 5, padded with zeros"),
+        (lambda: unpack_codes(bytes([0b10100001]), (1,), 6), "from 0 to 5, padded with zeros"),
         (lambda: unpack_codes("abc", (1,), 8), "takes bytes and the shape of the codes"),
         (lambda: unpack_codes(b"a", 1, 8), "Received: bytes and 1."),
         (lambda: unpack_codes(b"a", (-1,), 8), "each size in shape must be an"),

@@ -194,17 +194,17 @@ def test_another_process_and_a_strategy_see_the_same_images():
 
 
 def test_unknown_name():
-    with pytest.raises(InputError, match="nearest names are .*fashion_mnist") as error:
+    with pytest.raises(InputError, match="closest names are .*fashion_mnist") as error:
         load("fashion-mnist", batch_size=8)
     assert "name='fashion-mnist'" in str(error.value)
-    with pytest.raises(InputError, match="nearest names are glyphs"):
+    with pytest.raises(InputError, match="closest names are glyphs"):
         load("glyph", batch_size=8)
     with pytest.raises(InputError, match="name must be a string or a path"):
         load(None, batch_size=8)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options, message",
     [
         ({"split": "validation"}, r"one of \['test', 'train'\].*split='validation'"),
         ({"batch_size": 0}, "batch_size must be a positive integer.*batch_size=0"),

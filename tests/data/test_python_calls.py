@@ -14,13 +14,12 @@ from keras_genimg.data.python_calls import call_python
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Pictures are decoded in C, without Python's lock: a call that comes back from there too late is
-# the one that hangs.
+# Images are decoded in C, without Python's lock: a call that returns from there too late hangs.
 PROGRAM = """
 import sys
-from keras_genimg.data import load, pictures
+from keras_genimg.data import images, load
 
-pictures.MEMORY_LIMIT = 0
+images.MEMORY_LIMIT = 0
 batches = iter(load(sys.argv[1], batch_size=64, image_size=64, shuffle_seed=0, epochs=None))
 for _ in range(3):
     next(batches)
@@ -39,7 +38,7 @@ def test_results_and_errors():
         list(failing)
 
 
-def test_a_program_that_is_still_fetching_ends(tmp_path):
+def test_a_program_that_is_still_prefetching_exits(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (240, 300, 3), "uint8")
     Image.fromarray(noise).save(tmp_path / "0.jpg")
     for i in range(1, 400):

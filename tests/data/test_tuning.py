@@ -13,7 +13,7 @@ def with_autotuning(dataset, enabled):
     return dataset.with_options(options)
 
 
-def test_elements_stay():
+def test_elements_are_unchanged():
     dataset = tf.data.Dataset.range(10).map(lambda n: n * n, tf.data.AUTOTUNE).batch(3)
     changed = without_autotuning(dataset)
     assert changed.options().autotune.enabled is False
@@ -23,12 +23,12 @@ def test_elements_stay():
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_choice_of_the_user_stays(enabled):
+def test_the_choice_of_the_user_is_kept(enabled):
     dataset = with_autotuning(tf.data.Dataset.range(3), enabled)
     assert without_autotuning(dataset) is dataset
 
 
-def test_other_options_stay():
+def test_other_options_are_kept():
     options = tf.data.Options()
     options.deterministic = False
     dataset = without_autotuning(tf.data.Dataset.range(3).with_options(options))
@@ -57,11 +57,11 @@ def test_models_read_without(method, monkeypatch):
     monkeypatch.setattr(keras.Model, method, note)
     model = kg.VAE(image_shape=(28, 28, 1), latent_dim=2, networks="mlp")
     model.compile()
-    pictures = np.zeros((4, 28, 28, 1), np.float32)
-    more = {"validation_data": pictures_of(pictures)} if method == "fit" else {}
-    getattr(model, method)(pictures_of(pictures), **more)
+    images = np.zeros((4, 28, 28, 1), np.float32)
+    more = {"validation_data": batches_of(images)} if method == "fit" else {}
+    getattr(model, method)(batches_of(images), **more)
     assert [d.options().autotune.enabled for d in seen] == [False] * (1 + len(more))
 
 
-def pictures_of(pictures):
-    return tf.data.Dataset.from_tensor_slices(pictures).batch(2)
+def batches_of(images):
+    return tf.data.Dataset.from_tensor_slices(images).batch(2)

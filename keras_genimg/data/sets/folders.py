@@ -1,4 +1,4 @@
-"""Folders of pictures."""
+"""Folders of images."""
 
 import functools
 import os
@@ -10,7 +10,15 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from keras_genimg.data import pictures
+from keras_genimg.data.images import (
+    DataInfo,
+    Reader,
+    checked_count,
+    fit_image,
+    fits_in_memory,
+    indices_in_order,
+    read_from_memory,
+)
 from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
 
@@ -23,7 +31,7 @@ NAMES_IN_WARNING = 5
 class _File(NamedTuple):
     path: str
     label: int
-    stamp: tuple  # size and time of change, so that an edited folder is read anew
+    stamp: tuple  # size and time of change, so that an edited folder is read again
 
 
 class _Header(NamedTuple):
@@ -31,51 +39,51 @@ class _Header(NamedTuple):
     grey: bool
 
 
-def open_folder(folder, split, *, image_size, channels, num_images):
-    """Describes a folder of pictures and how to read it.
+def open_folder(
+    folder: str, split: str, *, image_size: tuple | None, channels: int | None,
+    num_images: int | None,
+) -> tuple:  # fmt: skip
+    """Describes a folder of images and how to read it.
 
     Args:
-        folder: str. Pictures in it are a set without labels; pictures in its
-            sub-folders are labelled by them, in sorted order. Sub-folders "train" and
-            "test" are the splits, each laid out so; without them the folder is "train".
+        folder: str. Images directly in it have no labels; images in its sub-folders are
+            labelled by sub-folder, in sorted order. Sub-folders "train" and "test", each
+            laid out this way, are the splits; without them the folder is "train".
         split: str.
-        image_size: tuple `(height, width)`, or None if all pictures have one size.
-        channels: 1, 3, or None for 3 if any picture is in colour.
-        num_images: int or None. Takes so many, evenly spread over the sorted files.
+        image_size: tuple `(height, width)`, or None if all images have the same size.
+        channels: 1, 3, or None for 3 if any image is in colour.
+        num_images: int or None. Uses this many, evenly spaced over the sorted files.
 
     Returns:
         A `DataInfo`, and a function without arguments that opens a `Reader`.
 
     Raises:
-        InputError: if there is no such folder, split or readable picture, or if the
-            sizes differ and `image_size` is None.
+        InputError: no such folder or split, no readable image, or several sizes without
+            `image_size`.
     """
     files, classes = _list_split(folder, split)
     headers = _read_headers(files)
     good = [file for file, header in zip(files, headers) if header]
     bad = [file for file, header in zip(files, headers) if not header]
     if not good:
-        raise InputError(
-            f"A folder of pictures must hold one that can be read. Received: {folder!r}, "
-            f"where none of {len(files)} can"
-        )
+        raise _none_readable(folder, len(files))
     headers = [header for header in headers if header]
     sizes = sorted({header.size for header in headers})
     if image_size is None and len(sizes) > 1:
         raise InputError(
-            "Pictures of several sizes need image_size, which cuts and resizes them to one. "
-            f"Received: {folder!r}, with (height, width) from {sizes[0]} to {sizes[-1]}"
+            "Images of several sizes need image_size, to which they are cropped and resized. "
+            f"Received: {folder!r}, with (height, width) from {sizes[0]} to {sizes[-1]}."
         )
     channels = channels or (1 if all(header.grey for header in headers) else 3)
-    count = pictures.checked_count(num_images, len(good), folder)
+    count = checked_count(num_images, len(good), folder)
     good = tuple(good[i * len(good) // count] for i in range(count))
     image_shape = (*(image_size or sizes[0]), channels)
-    info = pictures.DataInfo(image_shape, count, len(classes) or None)
+    info = DataInfo(image_shape, count, len(classes) or None)
 
     def open_reader():
-        if pictures.fits_in_memory(info):
+        if fits_in_memory(info):
             images, labels = _decode_all(good, tuple(bad), image_shape)
-            return pictures.read_from_memory(images, labels)
+            return read_from_memory(images, labels)
         whole = [file for file in good if _looks_whole(file.path)]
         broken = set(good) - set(whole)
         _warn_of([*bad, *sorted(broken)], len(good) + len(bad))
@@ -87,33 +95,33 @@ def open_folder(folder, split, *, image_size, channels, num_images):
 def _list_split(folder, split):
     """The files of a split, and the names of its classes (none for a flat folder)."""
     if not os.path.isdir(folder):
-        raise InputError(f"A folder of pictures must exist. Received: {folder!r}")
+        raise InputError(f"A folder of images must exist. Received: {folder!r}.")
     roots = {"train": folder}
     if {"train", "test"} <= set(_sub_folders(folder)):
         roots = {name: os.path.join(folder, name) for name in _sub_folders(folder)}
     if split not in roots:
         raise InputError(
-            f"The split must be one of {sorted(roots)} for the folder {folder!r}; sub-folders "
-            f'"train" and "test" would make it two splits. Received: split={split!r}'
+            f"split must be one of {sorted(roots)} for the folder {folder!r}; sub-folders "
+            f'"train" and "test" would be two splits. Received: split={split!r}.'
         )
-    # Both splits number the classes alike, even if one of them lacks a class.
+    # Both splits use the same class indices, even if one of them lacks a class.
     classes = sorted({name for root in roots.values() for name in _sub_folders(root)})
     root = roots[split]
-    flat = [_File(path, 0, stamp) for path, stamp in _pictures_in(root, deep=False)]
+    flat = [_File(path, 0, stamp) for path, stamp in _images_in(root, deep=False)]
     labelled = [
         _File(path, label, stamp)
         for label, name in enumerate(classes)
-        for path, stamp in _pictures_in(os.path.join(root, name), deep=True)
+        for path, stamp in _images_in(os.path.join(root, name), deep=True)
     ]
     if flat and labelled:
         raise InputError(
-            "A folder holds either pictures (no labels) or one sub-folder of pictures for each "
-            f"class. Received: {root!r}, with {len(flat)} pictures beside its sub-folders"
+            "A folder holds either images (no labels) or one sub-folder of images per class. "
+            f"Received: {root!r}, with {len(flat)} images next to its sub-folders."
         )
     if not flat and not labelled:
         raise InputError(
-            f"A folder of pictures must hold some ({', '.join(SUFFIXES)}). Received: {root!r}, "
-            "which holds none"
+            f"A folder of images must not be empty ({', '.join(SUFFIXES)}). Received: {root!r}, "
+            "which has none."
         )
     return flat or labelled, () if flat else classes
 
@@ -122,21 +130,21 @@ def _sub_folders(folder):
     return [entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
 
 
-def _pictures_in(folder, deep):
-    """Paths and stamps of the pictures in a folder, sorted; none if it does not exist."""
+def _images_in(folder, deep):
+    """Paths and stamps of the images in a folder, sorted; empty if it does not exist."""
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."] if deep else []
         for name in names:
             if name.lower().endswith(SUFFIXES) and name[0] != ".":
                 path = os.path.join(parent, name)
-                status = os.lstat(path)  # of a link that leads nowhere too: it will be warned of
+                status = os.lstat(path)  # works for broken links too, which get a warning
                 found.append((path, (status.st_size, status.st_mtime_ns)))
     return sorted(found)
 
 
 def _read_headers(files):
-    """What each file says of itself, or None where it says nothing readable."""
+    """The header of each file, or None where it cannot be read."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(_read_header, files))
 
@@ -144,23 +152,23 @@ def _read_headers(files):
 @functools.lru_cache(maxsize=2**20)
 def _read_header(file):
     try:
-        with Image.open(file.path) as picture:
-            width, height = picture.size
-            # Pillow decodes a PNG without EXIF in its head, in search of some at its end.
-            knows = picture.format != "PNG" or "exif" in picture.info
-            if knows and picture.getexif().get(0x0112, 1) >= 5:  # the camera lay on its side
+        with Image.open(file.path) as image:
+            width, height = image.size
+            # Without EXIF in the header of a PNG, Pillow decodes it to look for EXIF at its end.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            if has_exif and image.getexif().get(0x0112, 1) >= 5:  # rotated by 90 degrees
                 width, height = height, width
-            return _Header((height, width), picture.mode in ("1", "L", "LA", "I", "I;16", "F"))
-    except Exception:  # Pillow's decoders raise what they like
+            return _Header((height, width), image.mode in ("1", "L", "LA", "I", "I;16", "F"))
+    except Exception:  # Pillow's decoders raise all kinds
         return None
 
 
 def _decode(path, image_shape):
     """The pixels of a file, uint8 `image_shape`, or None where it is corrupt."""
     try:
-        with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            return pictures.fit_picture(upright, image_shape[:2], image_shape[2])
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            return fit_image(upright, image_shape[:2], image_shape[2])
     except Exception:
         return None
 
@@ -180,13 +188,17 @@ def _decode_all(files, unreadable, image_shape):
         readable = np.array(list(pool.map(decode_into, range(len(files)))))
     corrupt = [file for file, is_readable in zip(files, readable) if not is_readable]
     if len(corrupt) == len(files):
-        raise InputError(
-            "A folder of pictures must hold one that can be read. Received: "
-            f"{os.path.dirname(files[0].path)!r}, where none of {len(files)} can"
-        )
+        raise _none_readable(os.path.dirname(files[0].path), len(files))
     _warn_of([*unreadable, *corrupt], len(files) + len(unreadable))
     labels = np.array([file.label for file in files], "int32")
     return (images[readable], labels[readable]) if corrupt else (images, labels)
+
+
+def _none_readable(folder, count):
+    return InputError(
+        "A folder of images must hold at least one readable image. "
+        f"Received: {folder!r}, with {count} unreadable images."
+    )
 
 
 def _warn_of(bad, total):
@@ -194,31 +206,31 @@ def _warn_of(bad, total):
         names = ", ".join(file.path for file in bad[:NAMES_IN_WARNING])
         more = ", ..." if len(bad) > NAMES_IN_WARNING else ""
         warnings.warn(
-            f"Skipped {len(bad)} of {total} pictures that cannot be read: {names}{more}",
+            f"Skipped {len(bad)} of {total} images that cannot be read: {names}{more}",
             stacklevel=2,
         )
 
 
 def _looks_whole(path):
-    """Finds most broken files without decoding them, for folders too large to decode twice."""
+    """Detects most truncated files without decoding them, for folders too large to decode twice."""
     try:
         if path.lower().endswith((".jpg", ".jpeg")):
             with open(path, "rb") as file:
                 file.seek(max(0, os.path.getsize(path) - 65536))
                 return b"\xff\xd9" in file.read()  # the end marker, perhaps before a trailer
-        with Image.open(path) as picture:
-            picture.verify()
+        with Image.open(path) as image:
+            image.verify()
         return True
     except Exception:
         return False
 
 
 def _read_from_disk(files, image_shape):
-    """The `Reader` of files that are decoded anew in each pass."""
+    """The `Reader` of files that are decoded again in each pass."""
     warned = set()
 
     def decode(index):
-        # A file that breaks off unseen must not end a long training: the next stands in.
+        # An undetected truncated file must not end a long training: the next file replaces it.
         for step in range(len(files)):
             file = files[(index + step) % len(files)]
             pixels = _decode(file.path, image_shape)
@@ -227,15 +239,15 @@ def _read_from_disk(files, image_shape):
             if file.path not in warned:
                 warned.add(file.path)
                 _warn_of([file], len(files))
-        raise OSError(f"None of the {len(files)} pictures can be read any more")
+        raise OSError(f"None of the {len(files)} images can be read any more.")
 
     def read_one(index):
-        # One call a picture keeps the calls short, see `call_python`.
+        # One call per image keeps the calls short, see `call_python`.
         image, label = call_python(decode, [index], (tf.uint8, tf.int32))
         return tf.ensure_shape(image, image_shape), tf.ensure_shape(label, ())
 
     def order(seed):
-        indices = pictures.indices_in_order(len(files), seed)
+        indices = indices_in_order(len(files), seed)
         return indices.map(read_one, tf.data.AUTOTUNE, deterministic=True)
 
-    return pictures.Reader(len(files), order, lambda images, labels: (images, labels))
+    return Reader(len(files), order, lambda images, labels: (images, labels))

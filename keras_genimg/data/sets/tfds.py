@@ -11,20 +11,27 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_genimg.data import pictures
+from keras_genimg.data.images import (
+    DataInfo,
+    Reader,
+    checked_count,
+    fit_image,
+    fits_in_memory,
+    read_from_memory,
+)
 from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
 
 __all__ = ["is_tfds_name", "open_tfds", "tfds_names"]
 
-SHUFFLE_BUFFER = 16_384  # encoded pictures, for sets that are streamed
+SHUFFLE_BUFFER = 16_384  # encoded images, for sets that are streamed
 PROBE_SECONDS = 10
-# Where TFDS keeps what it publishes, for sets that do not tell where they are downloaded from.
+# Where TFDS hosts its files, for sets that do not declare their download URLs.
 TFDS_SITE = "https://storage.googleapis.com/tfds-data"
 
 
 def _import_tfds():
-    """TFDS takes its time to import and then talks: only when needed, and only of errors."""
+    """Imports TFDS, which is slow and verbose: only when needed, and quietly."""
     with _quiet():
         import tensorflow_datasets
 
@@ -33,7 +40,7 @@ def _import_tfds():
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps warnings of absl, messages and progress bars off the terminal."""
+    """Keeps absl's warnings, messages and progress bars off the terminal."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -45,15 +52,15 @@ def _quiet():
 
 
 @functools.lru_cache(maxsize=1)
-def tfds_names():
-    """The names of the sets that tensorflow-datasets itself brings."""
+def tfds_names() -> tuple:
+    """The names of the sets that tensorflow-datasets itself provides."""
     tfds = _import_tfds()
     with _quiet():
-        return tuple(tfds.list_builders(with_community_datasets=False))  # those ask the network
+        return tuple(tfds.list_builders(with_community_datasets=False))  # which need the network
 
 
-def is_tfds_name(name, data_dir):
-    """Whether a name is a set of tensorflow-datasets, or of one's own prepared in `data_dir`."""
+def is_tfds_name(name: str, data_dir: str | os.PathLike | None) -> bool:
+    """Whether a name is a set of tensorflow-datasets, or a custom set prepared in `data_dir`."""
     first = name.split("/")[0].split(":")[0]
     if not first or first.startswith((".", "~")):
         return False
@@ -61,13 +68,16 @@ def is_tfds_name(name, data_dir):
 
 
 def _data_dir(data_dir):
-    # Read here because TFDS looks at the variable only once, when it is imported.
+    # Read here because TFDS reads the variable only once, when it is imported.
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return os.path.expanduser(os.fspath(data_dir))
 
 
-def open_tfds(name, split, *, image_size, channels, num_images, data_dir):
-    """Describes a set of tensorflow-datasets and how to read it; arguments as `open_set`."""
+def open_tfds(
+    name: str, split: str, data_dir: str | os.PathLike | None, *,
+    image_size: tuple | None, channels: int | None, num_images: int | None,
+) -> tuple:  # fmt: skip
+    """Describes a set of tensorflow-datasets and how to read it; see `open_set`."""
     tfds = _import_tfds()
     builder = _prepared_builder(tfds, name, _data_dir(data_dir))
     image_key, label_key = _feature_keys(tfds, name, builder.info)
@@ -75,46 +85,46 @@ def open_tfds(name, split, *, image_size, channels, num_images, data_dir):
     stored_shape = builder.info.features[image_key].shape
     if image_size is None and None in stored_shape[:2]:
         raise InputError(
-            "Pictures of several sizes need image_size, which cuts and resizes them to one. "
-            f"Received: {name!r} without image_size"
+            "Images of several sizes need image_size, to which they are cropped and resized. "
+            f"Received: {name!r} without image_size."
         )
     channels = channels or (1 if stored_shape[2] == 1 else 3)
-    info = pictures.DataInfo(
+    info = DataInfo(
         (*(image_size or stored_shape[:2]), channels),
-        pictures.checked_count(num_images, available, name),
+        checked_count(num_images, available, name),
         label_key and builder.info.features[label_key].num_classes,
     )
 
     def open_reader():
         keys = (image_key, label_key)
-        if pictures.fits_in_memory(info):
+        if fits_in_memory(info):
             where = str(builder.data_path)
-            return pictures.read_from_memory(*_decode_all(where, split, *keys, info))
+            return read_from_memory(*_decode_all(where, split, *keys, info))
         return _read_as_stream(tfds, builder, split, *keys, info)
 
     return info, open_reader
 
 
 def _prepared_builder(tfds, name, data_dir):
-    """The builder of a set that lies ready on disk, downloaded first if it has to be."""
+    """The builder of a set that is prepared on disk, downloaded first if necessary."""
     with _quiet():
         try:
             builder = tfds.builder(name, data_dir=data_dir)
         except Exception as error:
             raise InputError(
-                "name must be a set, a configuration and a version that tensorflow-datasets has. "
-                f"Received: name={name!r}, of which it says: {_first_line(error)}"
+                "name must be a set, configuration and version known to tensorflow-datasets. "
+                f"Received: name={name!r}, which raises: {_first_line(error)}"
             ) from error
         if not builder.info.splits:
             try:
                 _probe(next(iter(builder.url_infos or ()), TFDS_SITE))
-                with _nothing_left_behind(data_dir, builder.name):
+                with _clean_up_on_failure(data_dir, builder.name):
                     builder.download_and_prepare()
             except Exception as error:
                 raise InputError(
-                    "A set of tensorflow-datasets must lie prepared on disk or be downloadable: "
-                    "set data_dir or TFDS_DATA_DIR to the folder that holds a prepared copy, or "
-                    "prepare it on a machine with a network and copy it. Received: "
+                    "A set of tensorflow-datasets must be prepared on disk or downloadable: "
+                    "set data_dir or TFDS_DATA_DIR to the folder with a prepared copy, or "
+                    "prepare it on a machine with network access and copy it. Received: "
                     f"name={name!r}, which is not in {str(builder.data_path)!r} and cannot be "
                     f"downloaded: {_first_line(error)}"
                 ) from error
@@ -126,20 +136,20 @@ def _first_line(error):
 
 
 def _probe(url):
-    """Fails in seconds where there is no network; TFDS itself tries for minutes."""
+    """Fails within seconds without a network; TFDS itself retries for minutes."""
     import requests
 
     try:
         requests.get(url, stream=True, timeout=PROBE_SECONDS).close()
     except requests.exceptions.InvalidSchema:
-        pass  # ftp, which TFDS can read
+        pass  # ftp, which TFDS supports
     except requests.exceptions.RequestException as error:
         raise OSError(f"{url} cannot be reached") from error
 
 
 @contextlib.contextmanager
-def _nothing_left_behind(data_dir, name):
-    """Removes what a download that failed has added for its own set, and nothing else."""
+def _clean_up_on_failure(data_dir, name):
+    """Removes what a failed download has added for its own set, and nothing else."""
     downloads = os.path.join(data_dir, "downloads")
     own = [os.path.join(downloads, name), os.path.join(data_dir, name)]
     shared = [os.path.join(downloads, "extracted"), downloads, data_dir]
@@ -152,7 +162,7 @@ def _nothing_left_behind(data_dir, name):
             for entry in set(os.listdir(folder)) - before.get(folder, set()):
                 shutil.rmtree(os.path.join(folder, entry), ignore_errors=True)
         for folder in new:
-            with contextlib.suppress(OSError):  # another set may have come into it
+            with contextlib.suppress(OSError):  # another set may be in it by now
                 os.rmdir(folder)
         raise
 
@@ -171,7 +181,7 @@ def _feature_keys(tfds, name, info):
     if not images:
         raise InputError(
             "A set of tensorflow-datasets must have a feature of 8-bit images. Received: "
-            f"name={name!r}, with the features {sorted(features) or info.features}"
+            f"name={name!r}, with the features {sorted(features) or info.features}."
         )
     image = "image" if "image" in images else images[0]
     label = "label" if "label" in labels else labels[0] if len(labels) == 1 else None
@@ -179,16 +189,16 @@ def _feature_keys(tfds, name, info):
 
 
 def _split_size(name, splits, split):
-    """The number of images in a split, which may be a part such as "train[:80%]"."""
+    """The number of images in a split, which may be a slice such as "train[:80%]"."""
     try:
         size = splits[split].num_examples
     except Exception as error:
         raise InputError(
-            f"The split must be one of {sorted(splits)} for {name!r}, or a part of one such as "
-            f'"{sorted(splits)[-1]}[:80%]". Received: split={split!r}'
+            f"split must be one of {sorted(splits)} for {name!r}, or a slice of one such as "
+            f'"{sorted(splits)[-1]}[:80%]". Received: split={split!r}.'
         ) from error
     if not size:
-        raise InputError(f"The split must hold images. Received: split={split!r}, which is empty")
+        raise InputError(f"split must not be empty. Received: split={split!r}.")
     return size
 
 
@@ -216,11 +226,11 @@ def _stored(tfds, builder, split, image_key, label_key, info):
 
 
 def _decoder(feature, image_shape):
-    """Makes the function from an encoded picture to uint8 `image_shape`."""
+    """Makes the function from an encoded image to uint8 `image_shape`."""
 
     def fit(pixels):
         pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-        return pictures.fit_picture(Image.fromarray(pixels), image_shape[:2], image_shape[2])
+        return fit_image(Image.fromarray(pixels), image_shape[:2], image_shape[2])
 
     def decode(encoded, label):
         image = feature.decode_example(encoded)
@@ -250,10 +260,10 @@ def _decode_all(where, split, image_key, label_key, info):
 
 
 def _read_as_stream(tfds, builder, split, image_key, label_key, info):
-    """The `Reader` of a prepared set that is decoded anew in each pass.
+    """The `Reader` of a prepared set that is decoded again in each pass.
 
-    TFDS shuffles a set when it prepares it, so that a buffer suffices; what is
-    shuffled are the encoded pictures, which take less memory.
+    TFDS shuffles a set when it prepares it, so a shuffle buffer suffices. It holds
+    encoded images, which take less memory.
     """
     stored = _stored(tfds, builder, split, image_key, label_key, info)
     decode = _decoder(builder.info.features[image_key], info.image_shape)
@@ -261,9 +271,9 @@ def _read_as_stream(tfds, builder, split, image_key, label_key, info):
     def order(seed):
         dataset = stored
         if seed is not None:
-            tf.random.set_seed(1)  # of the graph being traced: `seed` alone is to decide
+            tf.random.set_seed(1)  # of the graph being traced: only `seed` must decide
             number = tf.random.stateless_uniform((), seed, None, None, tf.int64, alg="philox")
             dataset = stored.shuffle(SHUFFLE_BUFFER, number, reshuffle_each_iteration=False)
         return dataset.map(decode, tf.data.AUTOTUNE, deterministic=True)
 
-    return pictures.Reader(info.num_images, order, lambda images, labels: (images, labels))
+    return Reader(info.num_images, order, lambda images, labels: (images, labels))

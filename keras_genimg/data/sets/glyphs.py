@@ -1,4 +1,4 @@
-"""The built-in image set: the ten digits, drawn with the fonts that Matplotlib ships."""
+"""The built-in image set: the ten digits, rendered with the fonts that Matplotlib ships."""
 
 import functools
 import os
@@ -7,49 +7,83 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["NUM_CLASSES", "SPLIT_SIZES", "draw_glyphs", "uniform_numbers"]
+from keras_genimg.data.images import DataInfo, read_by_index
+from keras_genimg.errors import InputError
+
+__all__ = ["check_split", "draw_glyphs", "open_glyphs", "uniform_numbers"]
 
 NUM_CLASSES = 10
 SPLIT_SIZES = {"train": 20_000, "test": 5_000}
 
-# Readable, different from each other, and with lining digits in every Matplotlib since 3.8.
+# Legible, distinct from each other, and with lining digits in every Matplotlib since 3.8.
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif",
     "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic",
     "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10",
 )  # fmt: skip
 
-# The outlines are kept as distances in a square around the digit. Lengths are in units of the
-# digit's height unless a name says pixels.
+# Outlines are stored as signed distances in a square around the digit. Lengths are in units of
+# the digit's height unless a name says pixels.
 ATLAS_PIXELS = 96
 RASTER_PIXELS = 2 * ATLAS_PIXELS
 DIGIT_SHARE = 0.6  # of the square's side; the margin leaves room for thick strokes
-MAX_DISTANCE = 0.2  # nothing is ever drawn further than this from an outline
+MAX_DISTANCE = 0.2  # nothing is ever drawn farther than this from an outline
 
-# What varies from picture to picture, as (least, most).
-HEIGHT = (0.60, 0.76)  # of the shorter side of the picture
+# Ranges of what varies between images, as (low, high).
+HEIGHT = (0.60, 0.76)  # of the shorter side of the image
 ASPECT = (0.88, 1.12)
 ROTATION = (-0.18, 0.18)  # radians
 SHEAR = (-0.15, 0.15)
 SHIFT = (-0.07, 0.07)  # of the shorter side
 STROKE = (0.045, 0.085)  # half the width of a stem
-THICKENING = (-0.005, 0.04)  # how far a font may be pushed towards it: hairlines must last
-SOFTNESS = (1.0, 1.8)  # width of the edge in pixels of a picture up to 64 pixels high
-DARK = (0.03, 0.30)  # the most luma that the darker colour may have
-LIGHT = 0.75  # the least luma of the lighter one
-NUM_DRAWS = 17  # random numbers per picture
+THICKENING = (-0.005, 0.04)  # how far a font may be moved towards it: hairlines must survive
+SOFTNESS = (1.0, 1.8)  # width of the edge in pixels, for images up to 64 pixels high
+DARK = (0.03, 0.30)  # range of the maximum luma of the darker colour
+LIGHT = 0.75  # minimum luma of the lighter one
+NUM_DRAWS = 17  # random numbers per image
 
 LUMA = (0.299, 0.587, 0.114)
 DATA_SEED = {"train": 0x243F6A8885A308D3, "test": 0x13198A2E03707344}
 
 
-def draw_glyphs(indices, split, image_size, channels):
-    """Draws pictures number `indices` of a split.
+def open_glyphs(
+    split: str, *, image_size: tuple | None, channels: int | None, num_images: int | None
+) -> tuple:
+    """Describes the glyphs of a split and how to read them; see `open_set`.
 
-    Picture i depends on the split and on i alone, so that any part of the endless
-    set can be drawn anywhere and again; its label is the digit i mod 10. It is
-    drawn from the distance to the outline of the digit: a threshold on that
-    distance is a stroke of any thickness, and a ramp across it a soft edge.
+    Raises:
+        InputError: an unknown split, or a size out of range.
+    """
+    check_split(split, "glyphs")
+    image_size, channels = image_size or (28, 28), channels or 1
+    if not all(16 <= side <= 256 for side in image_size):
+        raise InputError(
+            f'image_size must be from 16 to 256 for "glyphs". Received: image_size={image_size}.'
+        )
+    count = num_images or SPLIT_SIZES[split]
+
+    def read(indices):
+        return draw_glyphs(indices, split, image_size, channels)
+
+    info = DataInfo((*image_size, channels), count, NUM_CLASSES)
+    return info, lambda: read_by_index(count, read)
+
+
+def check_split(split: str, name: str) -> None:
+    """Raises `InputError` for an unknown split of the set `name` of rendered digits."""
+    if split not in SPLIT_SIZES:
+        raise InputError(
+            f'split must be one of {sorted(SPLIT_SIZES)} for "{name}". Received: split={split!r}.'
+        )
+
+
+def draw_glyphs(indices: tf.Tensor, split: str, image_size: tuple, channels: int) -> tuple:
+    """Draws the images of a split with the given indices.
+
+    Image i depends only on the split and on i, so that any part of the endless set can
+    be drawn anywhere and repeatedly; its label is the digit i mod 10. It is drawn from
+    the distance to the outline of the digit: a threshold on that distance gives a stroke
+    of any thickness, and a ramp across it a soft edge.
 
     Args:
         indices: int64 tensor `(batch,)`.
@@ -72,19 +106,20 @@ def draw_glyphs(indices, split, image_size, channels):
     height, width = image_size
     side = float(min(height, width))
     labels = tf.cast(indices % NUM_CLASSES, tf.int32)
-    draws = iter(tf.unstack(uniform_numbers(indices, NUM_DRAWS, DATA_SEED[split]), axis=1))  # (B,) each
+    draws = uniform_numbers(indices, NUM_DRAWS, DATA_SEED[split])  # (B, 17)
+    draws = iter(tf.unstack(draws, axis=1))  # (B,) each
 
-    def draw(least_and_most):
-        least, most = least_and_most
-        return least + (most - least) * next(draws)
+    def draw(limits):
+        low, high = limits
+        return low + (high - low) * next(draws)
 
-    # 1. The font, and how far its strokes are thickened.
+    # 1. The font, and how much its strokes are thickened.
     font = tf.cast(draw((0, len(FONTS))), tf.int32)
     glyph = font * NUM_CLASSES + labels
     thickening = draw(STROKE) - tf.gather(half_strokes, glyph)
     thickening = tf.clip_by_value(thickening, *THICKENING)
 
-    # 2. The pose: where in the outline's square each pixel of the picture comes from.
+    # 2. The pose: where in the outline's square each pixel of the image lies.
     digit_pixels = draw(HEIGHT) * side
     aspect, rotation, shear = draw(ASPECT), draw(ROTATION), draw(SHEAR)
     cos, sin = tf.cos(rotation), tf.sin(rotation)
@@ -96,42 +131,42 @@ def draw_glyphs(indices, split, image_size, channels):
     x = x + _columns(shear) * y
     distance = _look_up(atlas, glyph, y, x) + _columns(thickening)  # (B, h*w), inside > 0
 
-    # 3. The ink: a smooth step across the outline, `edge` pixels wide.
+    # 3. The digit's opacity: a smooth step across the outline, `edge` pixels wide.
     edge = draw(SOFTNESS) * max(1.0, side / 64)
     ramp = tf.clip_by_value(distance * _columns(digit_pixels / edge) + 0.5, 0.0, 1.0)
-    ink = tf.reshape(ramp * ramp * (3 - 2 * ramp), (-1, height, width, 1))
+    images = tf.reshape(ramp * ramp * (3 - 2 * ramp), (-1, height, width, 1))
 
     # 4. The colours.
     if channels == 3:
         dark = _darken(tf.stack([next(draws) for _ in range(3)], axis=1), draw(DARK))  # (B, 3)
         light = 1 - _darken(tf.stack([next(draws) for _ in range(3)], axis=1), 1 - LIGHT)
-        ink_is_dark = next(draws)[:, None] < 0.5
-        paper = tf.where(ink_is_dark, light, dark)[:, None, None]  # (B, 3) -> (B, 1, 1, 3)
-        pen = tf.where(ink_is_dark, dark, light)[:, None, None]
-        ink = paper + (pen - paper) * ink  # (B, h, w, 1) -> (B, h, w, 3)
-    return tf.cast(tf.round(ink * 255), tf.uint8), labels
+        digit_is_dark = next(draws)[:, None] < 0.5
+        background = tf.where(digit_is_dark, light, dark)[:, None, None]  # (B, 3) -> (B, 1, 1, 3)
+        foreground = tf.where(digit_is_dark, dark, light)[:, None, None]
+        images = background + (foreground - background) * images  # (B, h, w, 1) -> (B, h, w, 3)
+    return tf.cast(tf.round(images * 255), tf.uint8), labels
 
 
 def _columns(values):
     return values[:, None]
 
 
-def _darken(colours, most):
-    """Scales colours `(B, 3)` down to a luma of at most `most`, which keeps their hue."""
+def _darken(colours, max_luma):
+    """Scales colours `(B, 3)` down to a luma of at most `max_luma`, keeping their hue."""
     luma = tf.linalg.matvec(colours, LUMA)
-    return colours * tf.minimum(1.0, most / (luma + 1e-6))[:, None]
+    return colours * tf.minimum(1.0, max_luma / (luma + 1e-6))[:, None]
 
 
-def uniform_numbers(indices, count, key):
+def uniform_numbers(indices: tf.Tensor, count: int, key: int) -> tf.Tensor:
     """Hashes indices `(B,)` to `(B, count)` numbers in [0, 1), by SplitMix64.
 
-    TensorFlow's stateless generators draw one stream per call; a picture needs a
-    stream of its own whatever batch it falls in.
+    TensorFlow's stateless generators draw one stream per call; an image needs the same
+    stream in whatever batch it appears.
 
     Args:
         indices: integer tensor `(batch,)`.
-        count: int. Numbers a picture.
-        key: int of 64 bits. Another key gives other numbers.
+        count: int. Numbers per image.
+        key: int of 64 bits. Different keys give independent numbers.
 
     Returns:
         float32 tensor `(batch, count)`.
@@ -148,7 +183,7 @@ def uniform_numbers(indices, count, key):
 
 
 def _look_up(atlas, glyph, y, x):
-    """Reads the distances at points `(B, p)` of each picture's glyph, bilinearly."""
+    """Samples the distances at points `(B, p)` of each image's glyph, bilinearly."""
     side = ATLAS_PIXELS
     y = tf.clip_by_value(y * DIGIT_SHARE * side + (side - 1) / 2, 0.0, side - 1.001)
     x = tf.clip_by_value(x * DIGIT_SHARE * side + (side - 1) / 2, 0.0, side - 1.001)
@@ -164,7 +199,7 @@ def _look_up(atlas, glyph, y, x):
 def _atlas_tensors():
     """The atlas flattened to `(glyphs*side*side,)`, and half the stem width of each glyph."""
     atlas = _atlas()
-    # The thickest stem, but for the few spots where strokes meet.
+    # The thickest stem, ignoring the few spots where strokes meet.
     half_strokes = [np.quantile(glyph[glyph > 0], 0.97) for glyph in atlas]
     with tf.init_scope(), tf.device("CPU:0"):  # a dataset runs on the host
         return tf.constant(atlas.reshape(-1)), tf.constant(half_strokes, tf.float32)
@@ -181,27 +216,27 @@ def _atlas():
 
 
 def _raster(font, digit):
-    """Draws one digit in the middle of a square; `(RASTER_PIXELS, RASTER_PIXELS)` in [0, 1]."""
+    """Draws a digit in the centre of a square; `(RASTER_PIXELS, RASTER_PIXELS)` in [0, 1]."""
     import matplotlib
 
     path = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", font + ".ttf")
-    # Fonts differ in how much of the em their digits fill: "0" gets the same height in each.
+    # Digits fill different shares of the em in different fonts: "0" gets the same height in each.
     _, top, _, bottom = ImageFont.truetype(path, 400).getbbox("0")
     face = ImageFont.truetype(path, 400 * DIGIT_SHARE * RASTER_PIXELS / (bottom - top))
     left, top, right, bottom = face.getbbox(digit)
-    picture = Image.new("L", (RASTER_PIXELS, RASTER_PIXELS))
+    image = Image.new("L", (RASTER_PIXELS, RASTER_PIXELS))
     corner = ((RASTER_PIXELS - left - right) / 2, (RASTER_PIXELS - top - bottom) / 2)
-    ImageDraw.Draw(picture).text(corner, digit, font=face, fill=255)
-    return np.asarray(picture, "float32") / 255
+    ImageDraw.Draw(image).text(corner, digit, font=face, fill=255)
+    return np.asarray(image, "float32") / 255
 
 
 def _distance_to_zero(coverage, reach):
     """Distance in pixels from each pixel to the nearest empty one, at most `reach`.
 
-    Squared distance separates: first the nearest empty pixel of the column, then
-    the least over the row of that squared plus the squared step along the row. A
-    pixel that the outline crosses starts at the distance its coverage tells, which
-    keeps large pictures free of the raster's steps.
+    Squared distance is separable: first the nearest empty pixel of the column, then the
+    minimum over the row of that squared plus the squared step along the row. A pixel
+    that the outline crosses starts at the distance given by its coverage, which keeps
+    large images free of the raster's steps.
     """
     column = np.where(coverage < 1, np.maximum(coverage - 0.5, 0), reach).astype("float32")
     for row in range(1, column.shape[1]):

@@ -1,0 +1,141 @@
+"""What all image sets share: their description, their reader, and how an image is resized."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from keras_genimg.data.python_calls import call_python
+from keras_genimg.errors import InputError
+
+__all__ = [
+    "DataInfo",
+    "Reader",
+    "checked_count",
+    "fit_image",
+    "fits_in_memory",
+    "indices_in_order",
+    "read_by_index",
+    "read_from_memory",
+]
+
+# Decoded sets up to this many bytes are kept in memory; larger ones are decoded in every pass.
+MEMORY_LIMIT = 2**30
+
+
+class DataInfo(NamedTuple):
+    """Describes a set of images.
+
+    Attributes:
+        image_shape: tuple `(height, width, channels)`.
+        num_images: int. Number of images in the split, or the number requested.
+        num_classes: int, or None for a set without labels.
+    """
+
+    image_shape: tuple
+    num_images: int
+    num_classes: int | None
+
+
+class Reader(NamedTuple):
+    """Reads the images of a set, pass by pass and batch by batch.
+
+    Attributes:
+        num_images: int. Number of images in each pass.
+        order: function from the seed of a pass, an int64 tensor `(2,)`, or from None
+            for the stored order, to a `tf.data.Dataset` with one element per image.
+        read: function from a batch of these elements to uint8 images `(batch, h, w, c)`
+            and int32 labels `(batch,)`.
+    """
+
+    num_images: int
+    order: Callable
+    read: Callable
+
+
+def read_by_index(num_images: int, read: Callable) -> Reader:
+    """Makes the `Reader` of a set that reads a whole batch of indices at once."""
+    return Reader(num_images, lambda seed: indices_in_order(num_images, seed), read)
+
+
+def indices_in_order(num_images: int, seed: tf.Tensor | None) -> tf.data.Dataset:
+    """The dataset of all image indices: shuffled by a seed `(2,)`, ascending for None."""
+    indices = tf.range(num_images, dtype=tf.int64)
+    if seed is not None:
+        indices = tf.random.experimental.stateless_shuffle(indices, seed, alg="philox")
+    return tf.data.Dataset.from_tensor_slices(indices)
+
+
+def fits_in_memory(info: DataInfo) -> bool:
+    """Whether the decoded uint8 images of a set are kept in memory."""
+    return info.num_images * math.prod(info.image_shape) <= MEMORY_LIMIT
+
+
+def checked_count(num_images: int | None, available: int, name: str) -> int:
+    """The number of images to use: `num_images`, or all of them for None."""
+    if num_images is not None and num_images > available:
+        raise InputError(
+            f"num_images must not exceed the size of the set: {name!r} has {available} images. "
+            f"Received: num_images={num_images}."
+        )
+    return available if num_images is None else num_images
+
+
+def fit_image(image: Image.Image, image_size: tuple | None, channels: int) -> np.ndarray:
+    """Crops, resizes and converts an image.
+
+    It is cropped around its centre to the target aspect ratio and resized with
+    antialiasing. Transparent parts become white.
+
+    Args:
+        image: `PIL.Image.Image`.
+        image_size: tuple `(height, width)`, or None to keep the size.
+        channels: 1 or 3.
+
+    Returns:
+        uint8 array `(height, width, channels)`.
+
+    Example:
+    >>> fit_image(Image.new("RGB", (640, 480)), (64, 64), 1).shape
+    (64, 64, 1)
+    """
+    if image.mode.startswith("I"):  # 16 bits per pixel, which Pillow would clip at 255
+        image = Image.fromarray((np.clip(image, 0, 65535) // 257).astype("uint8"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image_size is not None and image.size != image_size[::-1]:
+        height, width = image_size
+        scale = min(image.width / width, image.height / height)
+        left = (image.width - width * scale) / 2
+        top = (image.height - height * scale) / 2
+        box = (left, top, left + width * scale, top + height * scale)
+        image = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    pixels = np.asarray(image)
+    return pixels.reshape(*pixels.shape[:2], channels)  # (h, w) or (h, w, 3) -> (h, w, c)
+
+
+def read_from_memory(images: np.ndarray, labels: np.ndarray) -> Reader:
+    """Makes the `Reader` of a set held in two arrays.
+
+    The arrays are read through Python: as tensors they would be copied into the graph
+    of the pipeline, and again by a strategy that shards it.
+
+    Args:
+        images: uint8 array `(n, h, w, c)`.
+        labels: int32 array `(n,)`.
+    """
+
+    def read(indices):
+        batch_images, batch_labels = call_python(
+            lambda rows: (images[rows], labels[rows]), [indices], (tf.uint8, tf.int32)
+        )
+        batch_images.set_shape((indices.shape[0], *images.shape[1:]))
+        batch_labels.set_shape((indices.shape[0],))
+        return batch_images, batch_labels
+
+    return read_by_index(len(images), read)

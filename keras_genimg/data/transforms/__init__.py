@@ -1,0 +1,3 @@
+"""Random changes of images: binarisation and corruption."""
+
+__all__ = []

@@ -1,0 +1,103 @@
+"""Binary images, for models of a Bernoulli likelihood."""
+
+import tensorflow as tf
+
+from keras_genimg import distribution
+from keras_genimg.data.draws import map_with_draws
+from keras_genimg.errors import InputError
+from keras_genimg.precision import at_least_float32
+
+__all__ = ["binarize", "binarized", "check_binarize"]
+
+KINDS = ("dynamic", "threshold")
+STREAM = 0x62696E  # folded into seeds, so that other draws of the same seed are independent
+
+
+def binarize(images: tf.Tensor, kind: str, seed: tf.Tensor = (0, 0)) -> tf.Tensor:
+    """Sets every pixel to -1 or 1.
+
+    - `"dynamic"`: 1 with probability (x + 1) / 2, the brightness of the pixel.
+    - `"threshold"`: 1 where x >= 0.
+
+    Args:
+        images: float tensor `(n, ...)` in [-1, 1]; n may be unknown.
+        kind: string, see above.
+        seed: int tensor of shape `(2,)`, for the draws of `"dynamic"`.
+
+    Returns:
+        float tensor of the same shape and dtype.
+
+    Raises:
+        InputError: an unknown kind.
+
+    Example:
+    >>> binarize(tf.constant([[-1.0, -0.2, 0.2, 1.0]]), "threshold").numpy()
+    array([[-1., -1.,  1.,  1.]], dtype=float32)
+
+    Reference: Burda et al. (2016), section 5, https://arxiv.org/abs/1509.00519
+    """
+    check_binarize(kind)
+    images = tf.convert_to_tensor(images)
+    if kind == "threshold":
+        white = images >= 0.0
+    else:
+        whole = distribution.whole_batch(tf.shape(images)[0])
+        seed = tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), STREAM)
+        dtype = at_least_float32(images.dtype)
+        draws = tf.cast(distribution.random_uniform(whole, images.shape[1:], seed), dtype)
+        white = draws < (tf.cast(images, dtype) + 1.0) * 0.5
+    return tf.where(white, tf.ones((), images.dtype), -tf.ones((), images.dtype))
+
+
+def binarized(
+    dataset: tf.data.Dataset, kind: str, seed: int, first_batch: int = 0
+) -> tf.data.Dataset:
+    """Binarises the images of a dataset.
+
+    `"dynamic"` makes new draws in each pass, so that the model learns the grey values and
+    not one draw of them. The draws for a batch depend only on the seed, the number of the
+    pass and the index of the batch in it, whatever the number of replicas. (An endless
+    dataset is one pass.)
+
+    Args:
+        dataset: `tf.data.Dataset` of known length, such as those of `load`: batches of
+            images `(n, h, w, c)` in [-1, 1], with or without labels.
+        kind: `"dynamic"` or `"threshold"`, see `binarize`.
+        seed: int, for the draws.
+        first_batch: int. Index of the first batch, to resume training.
+
+    Returns:
+        `tf.data.Dataset` of the same number of batches, with the labels if there are any.
+
+    Raises:
+        InputError: an unknown kind, a seed that is not an integer, or a dataset of unknown
+            length.
+
+    Example:
+    >>> images = binarized(load("mnist", batch_size=64), "dynamic", seed=0)
+    >>> next(iter(images)).shape
+    TensorShape([64, 28, 28, 1])
+    """
+    check_binarize(kind)
+
+    def draw(element, seed):
+        if isinstance(element, tuple):
+            return (binarize(element[0], kind, seed), *element[1:])
+        return binarize(element, kind, seed)
+
+    return map_with_draws(dataset, draw, seed, first_batch, name="binarized")
+
+
+def check_binarize(kind: str) -> None:
+    """Checks a kind of binarisation.
+
+    Args:
+        kind: `"dynamic"` or `"threshold"`.
+
+    Raises:
+        InputError: an unknown kind.
+    """
+    if kind not in KINDS:
+        raise InputError(
+            f"kind of binarisation must be one of {', '.join(KINDS)}. Received: {kind!r}."
+        )
