@@ -336,7 +336,7 @@ def test_xla_and_eager_execution_give_the_same(name):
     np.testing.assert_allclose(eager, plain, rtol=1e-3, atol=1e-3)
     for weight, expected in zip(other.weights, model.weights):
         # A pool holds pictures, which a generator makes of what differs by a rounding.
-        atol = 5e-3 if "picture_pool" in weight.path else 1e-4
+        atol = 5e-3 if "image_pool" in weight.path else 1e-4
         np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=atol)
 
 
