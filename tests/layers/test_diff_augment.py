@@ -1,18 +1,19 @@
-"""Differentiable augmentation against plain NumPy loops on the same draws."""
+"""Differentiable augmentation against plain NumPy loops on the same draws, and its layer."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.data import check_policy, diff_augment
 from keras_genimg.errors import InputError
+from keras_genimg.layers import DiffAugment, check_policy, diff_augment
 
 SEED = tf.constant([3, 8], tf.int64)
 ALL = "color,translation,cutout"
 
 
-def pictures(count, height=12, width=16, channels=3):
+def images_of(count, height=12, width=16, channels=3):
     rng = np.random.default_rng(0)
     return rng.uniform(-1, 1, (count, height, width, channels)).astype("float32")
 
@@ -27,7 +28,7 @@ def draws(count, seed=SEED):
 
 
 def by_loop(images, policy):
-    """The changes written out, a picture and a pixel at a time."""
+    """The augmentations written out, one image and one pixel at a time."""
     images = images.astype("float64")
     _, height, width, _ = images.shape
     for index, uniform in enumerate(draws(len(images)).astype("float64")):
@@ -66,7 +67,7 @@ def by_loop(images, policy):
     "policy", ["color", "translation", "cutout", ALL, "cutout,color", "translation,color"]
 )
 def test_against_a_loop(policy, shape):
-    images = pictures(20, *shape)
+    images = images_of(20, *shape)
     found = augmented(images, policy)
     assert found.shape == images.shape and found.dtype == np.float32
     np.testing.assert_allclose(found, by_loop(images, policy), atol=2e-6)
@@ -74,7 +75,7 @@ def test_against_a_loop(policy, shape):
 
 
 def test_the_colors_of_one_channel_have_no_saturation():
-    images = pictures(50, channels=1)
+    images = images_of(50, channels=1)
     uniform = draws(50).astype("float64")[:, :, None, None, None]
     brighter = images + uniform[:, 0] - 0.5
     mean = brighter.mean(axis=(1, 2, 3), keepdims=True)
@@ -103,8 +104,8 @@ def test_translation_moves_by_whole_pixels_in_all_directions_and_fills_with_zero
         np.testing.assert_array_equal(values, np.arange(-largest, largest + 1))
         assert counts.min() > 0.7 * 2000 / len(values)  # alike, give or take
     # A pixel keeps its value on the way.
-    picture = np.arange(1, 16 * 24 + 1, dtype="float32").reshape(1, 16, 24, 1)
-    moved = augmented(np.repeat(picture, 20, 0), "translation")
+    image = np.arange(1, 16 * 24 + 1, dtype="float32").reshape(1, 16, 24, 1)
+    moved = augmented(np.repeat(image, 20, 0), "translation")
     assert all(set(np.unique(one)) <= set(np.arange(16 * 24 + 1)) for one in moved)
 
 
@@ -121,7 +122,7 @@ def test_cutout_is_a_box_of_half_the_side():
 
 
 def test_gradient_of_the_sum():
-    images = tf.constant(pictures(10))
+    images = tf.constant(images_of(10))
     batch = distribution.whole_batch(10)
 
     def gradient(policy):
@@ -134,13 +135,13 @@ def test_gradient_of_the_sum():
     # Saturation and contrast turn around means, which they keep.
     np.testing.assert_allclose(gradient("color"), ones, rtol=1e-5)
     np.testing.assert_array_equal(gradient("cutout"), augmented(ones, "cutout"))
-    # Pixels that have left the picture have none: those of a move the other way.
+    # Pixels that have left the image have none: those of a move the other way.
     moved = augmented(ones, "translation")
     np.testing.assert_array_equal(gradient("translation"), moved[:, ::-1, ::-1])
 
 
 def test_gradient_by_differences():
-    images = pictures(4)
+    images = images_of(4)
     arriving = np.random.default_rng(1).normal(size=images.shape).astype("float32")
     direction = np.random.default_rng(2).normal(size=images.shape).astype("float32")
     tensor, batch = tf.constant(images), distribution.whole_batch(4)
@@ -148,7 +149,7 @@ def test_gradient_by_differences():
         tape.watch(tensor)
         total = tf.reduce_sum(diff_augment(tensor, batch, SEED) * arriving)
     found = np.sum(tape.gradient(total, tensor).numpy() * direction)
-    # Every change is linear in the picture, but for the brightness: differences are exact.
+    # Every augmentation is linear in the image, except for the brightness: differences are exact.
     ahead, behind = [by_loop(images + step * direction, ALL) for step in (1, -1)]
     assert found == pytest.approx(np.sum((ahead - behind) / 2 * arriving), rel=1e-4)
 
@@ -168,15 +169,15 @@ def test_in_a_graph_with_an_unknown_batch(jit_compile):
         return changed, tape.gradient(total, images)
 
     for count in (3, 5):
-        images = pictures(count)
+        images = images_of(count)
         changed, gradient = augment(images, SEED)
         np.testing.assert_allclose(changed, augmented(images, ALL), atol=1e-5)
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
 def test_the_gradient_has_a_gradient():
-    # A penalty on gradients looks through the changes.
-    images = tf.constant(pictures(4))
+    # A gradient penalty differentiates through the augmentations.
+    images = tf.constant(images_of(4))
     batch = distribution.whole_batch(4)
     with tf.GradientTape() as outer:
         outer.watch(images)
@@ -189,16 +190,16 @@ def test_the_gradient_has_a_gradient():
 
 
 def test_seeds():
-    images = pictures(6)
+    images = images_of(6)
     np.testing.assert_array_equal(augmented(images, ALL), augmented(images, ALL))
     other = augmented(images, ALL, tf.constant([3, 9], tf.int64))
     assert (other != augmented(images, ALL)).any(axis=(1, 2, 3)).all()
     same = np.repeat(images[:1], 6, axis=0)
-    assert np.ptp(augmented(same, ALL), axis=0).max() > 0.1  # each picture in its own way
+    assert np.ptp(augmented(same, ALL), axis=0).max() > 0.1  # each image in its own way
 
 
-def test_replicas_cut_the_same_rows(mirrored):
-    images = pictures(5)
+def test_replicas_augment_their_rows_of_the_global_batch(mirrored):
+    images = images_of(5)
     data = mirrored.experimental_distribute_dataset(
         tf.data.Dataset.from_tensor_slices(images).batch(5)
     )
@@ -215,7 +216,72 @@ def test_replicas_cut_the_same_rows(mirrored):
 def test_policies():
     assert check_policy("cutout,color") == "cutout,color"
     for policy in ("", "colour", "color, cutout", "color,color", "color,", None, ["color"], 3):
-        for refuses in (check_policy, lambda policy: augmented(pictures(2), policy)):
+        for refuses in (check_policy, lambda policy: augmented(images_of(2), policy)):
             with pytest.raises(InputError, match="policy must be color, translation") as caught:
                 refuses(policy)
             assert f"policy={policy!r}" in str(caught.value)
+
+
+# The layer.
+
+
+def test_the_layer_draws_one_seed_per_call():
+    images, layer, seeds = images_of(6), DiffAugment(seed=4), keras.random.SeedGenerator(4)
+    for _ in range(2):
+        found = layer(images, training=True)
+        np.testing.assert_array_equal(found, augmented(images, ALL, seeds.next()))
+    again, other = DiffAugment(seed=4), DiffAugment(seed=5)
+    again(images, training=True)
+    np.testing.assert_array_equal(again(images, training=True), found)
+    assert (other(images, training=True) != found).numpy().any()
+
+
+def test_the_layer_is_the_identity_at_inference():
+    images, layer = images_of(4), DiffAugment(seed=4)
+    before = np.array(layer.seed_generator.state)
+    np.testing.assert_array_equal(layer(images), images)
+    np.testing.assert_array_equal(layer(images, training=False), images)
+    np.testing.assert_array_equal(layer.seed_generator.state, before)  # no draw
+
+
+def test_replicas_of_the_layer_augment_the_rows_of_one(mirrored):
+    images = images_of(5)
+    expected = DiffAugment(seed=4)(images, training=True)
+    with mirrored.scope():
+        layer = DiffAugment(seed=4)
+    data = mirrored.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensor_slices(images).batch(5)
+    )
+    run = tf.function(lambda part: mirrored.run(lambda x: layer(x, training=True), (part,)))
+    parts = mirrored.experimental_local_results(run(next(iter(data))))
+    assert len(parts) == 2
+    np.testing.assert_allclose(tf.concat(parts, 0), expected, atol=1e-6)
+
+
+def test_gradients_flow_through_the_layer():
+    images = tf.constant(images_of(4))
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(DiffAugment("translation,cutout", seed=4)(images, training=True))
+    gradient = tape.gradient(total, images).numpy()
+    assert set(np.unique(gradient)) == {0.0, 1.0}  # where nothing moved out or was cut out
+
+
+def test_a_functional_model_saves_and_loads_the_layer(tmp_path):
+    model = keras.Sequential([keras.Input((12, 16, 3)), DiffAugment("color,cutout", seed=4)])
+    images = images_of(3)
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras", safe_mode=True)
+    assert again.layers[0].policy == "color,cutout" and again.layers[0].seed == 4
+    np.testing.assert_array_equal(again(images, training=True), model(images, training=True))
+
+
+def test_images_stay_float32_under_a_16_bit_policy():
+    images = images_of(3)
+    outputs = DiffAugment(seed=4, dtype="mixed_bfloat16")(images, training=True)
+    np.testing.assert_array_equal(outputs, DiffAugment(seed=4)(images, training=True))
+
+
+def test_the_layer_checks_its_policy():
+    with pytest.raises(InputError, match="policy must be color, translation, cutout, or several"):
+        DiffAugment("colour")
