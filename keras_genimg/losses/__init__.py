@@ -1,4 +1,4 @@
-"""Losses: functions, logits in, a scalar or one value a picture out."""
+"""Losses: functions of logits or images that return a scalar or one value per image."""
 
 from keras_genimg.losses.adversarial import (
     ADVERSARIAL_LOSSES,

@@ -1,12 +1,14 @@
-"""Adversarial losses in named pairs: logits in, a scalar out.
+"""Adversarial losses in named pairs: functions of logits that return a scalar.
 
 Every function takes the discriminator's logits (no sigmoid) of any shape and
-returns the mean over all elements of them. D(x) below is sigmoid(logit).
+returns the mean over all elements. D(x) below is sigmoid(logit).
 """
 
 import keras
+import tensorflow as tf
 from keras import ops
 
+from keras_genimg.distribution import batch_mean, global_batch
 from keras_genimg.errors import InputError
 
 __all__ = [
@@ -28,12 +30,12 @@ __all__ = [
 ]
 
 
-def minimax_discriminator_loss(real_logits, fake_logits):
+def minimax_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """-E[log D(x)] - E[log(1 - D(G(z)))].
 
     Args:
-        real_logits: float tensor, logits of real pictures.
-        fake_logits: float tensor, logits of generated pictures.
+        real_logits: float tensor, logits of real images.
+        fake_logits: float tensor, logits of generated images.
 
     Returns:
         Scalar tensor, nats.
@@ -49,11 +51,11 @@ def minimax_discriminator_loss(real_logits, fake_logits):
     return ops.mean(ops.softplus(-real_logits)) + ops.mean(ops.softplus(fake_logits))
 
 
-def minimax_generator_loss(fake_logits):
-    """E[log(1 - D(G(z)))]: the zero-sum game, whose gradient vanishes where D is sure.
+def minimax_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+    """E[log(1 - D(G(z)))]: the zero-sum objective, with a vanishing gradient where D is confident.
 
     Args:
-        fake_logits: float tensor, logits of generated pictures.
+        fake_logits: float tensor, logits of generated images.
 
     Returns:
         Scalar tensor, nats (never positive).
@@ -67,11 +69,11 @@ def minimax_generator_loss(fake_logits):
     return -ops.mean(ops.softplus(fake_logits))
 
 
-def non_saturating_discriminator_loss(real_logits, fake_logits):
-    """As `minimax_discriminator_loss`: only the generator's side differs.
+def non_saturating_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+    """Same as `minimax_discriminator_loss`: only the generator's loss differs.
 
     Args:
-        real_logits, fake_logits: float tensors, as `minimax_discriminator_loss` has them.
+        real_logits, fake_logits: float tensors, see `minimax_discriminator_loss`.
 
     Returns:
         Scalar tensor, nats.
@@ -81,11 +83,11 @@ def non_saturating_discriminator_loss(real_logits, fake_logits):
     return minimax_discriminator_loss(real_logits, fake_logits)
 
 
-def non_saturating_generator_loss(fake_logits):
-    """-E[log D(G(z))]: the same fixed point, a gradient where D is sure.
+def non_saturating_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+    """-E[log D(G(z))]: the same fixed point, with a gradient where D is confident.
 
     Args:
-        fake_logits: float tensor, logits of generated pictures.
+        fake_logits: float tensor, logits of generated images.
 
     Returns:
         Scalar tensor, nats.
@@ -99,12 +101,12 @@ def non_saturating_generator_loss(fake_logits):
     return ops.mean(ops.softplus(-fake_logits))
 
 
-def least_squares_discriminator_loss(real_logits, fake_logits):
+def least_squares_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """E[(D(x) - 1)^2] / 2 + E[D(G(z))^2] / 2, on raw logits.
 
     Args:
-        real_logits: float tensor, outputs for real pictures.
-        fake_logits: float tensor, outputs for generated pictures.
+        real_logits: float tensor, outputs for real images.
+        fake_logits: float tensor, outputs for generated images.
 
     Returns:
         Scalar tensor.
@@ -114,11 +116,11 @@ def least_squares_discriminator_loss(real_logits, fake_logits):
     return 0.5 * (ops.mean(ops.square(real_logits - 1.0)) + ops.mean(ops.square(fake_logits)))
 
 
-def least_squares_generator_loss(fake_logits):
+def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """E[(D(G(z)) - 1)^2] / 2, on raw logits.
 
     Args:
-        fake_logits: float tensor, outputs for generated pictures.
+        fake_logits: float tensor, outputs for generated images.
 
     Returns:
         Scalar tensor.
@@ -132,12 +134,12 @@ def least_squares_generator_loss(fake_logits):
     return 0.5 * ops.mean(ops.square(fake_logits - 1.0))
 
 
-def hinge_discriminator_loss(real_logits, fake_logits):
+def hinge_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))], on raw logits.
 
     Args:
-        real_logits: float tensor, outputs for real pictures.
-        fake_logits: float tensor, outputs for generated pictures.
+        real_logits: float tensor, outputs for real images.
+        fake_logits: float tensor, outputs for generated images.
 
     Returns:
         Scalar tensor.
@@ -151,11 +153,11 @@ def hinge_discriminator_loss(real_logits, fake_logits):
     return ops.mean(ops.relu(1.0 - real_logits)) + ops.mean(ops.relu(1.0 + fake_logits))
 
 
-def hinge_generator_loss(fake_logits):
+def hinge_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """-E[D(G(z))], on raw logits.
 
     Args:
-        fake_logits: float tensor, outputs for generated pictures.
+        fake_logits: float tensor, outputs for generated images.
 
     Returns:
         Scalar tensor.
@@ -165,12 +167,12 @@ def hinge_generator_loss(fake_logits):
     return -ops.mean(fake_logits)
 
 
-def wasserstein_discriminator_loss(real_logits, fake_logits):
+def wasserstein_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """E[f(G(z))] - E[f(x)]: minus the critic's estimate of the distance.
 
     Args:
-        real_logits: float tensor, critic's values of real pictures.
-        fake_logits: float tensor, critic's values of generated pictures.
+        real_logits: float tensor, critic's values of real images.
+        fake_logits: float tensor, critic's values of generated images.
 
     Returns:
         Scalar tensor.
@@ -180,11 +182,11 @@ def wasserstein_discriminator_loss(real_logits, fake_logits):
     return ops.mean(fake_logits) - ops.mean(real_logits)
 
 
-def wasserstein_generator_loss(fake_logits):
+def wasserstein_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """-E[f(G(z))].
 
     Args:
-        fake_logits: float tensor, critic's values of generated pictures.
+        fake_logits: float tensor, critic's values of generated images.
 
     Returns:
         Scalar tensor.
@@ -195,49 +197,43 @@ def wasserstein_generator_loss(fake_logits):
 
 
 def relativistic_average_discriminator_loss(
-    real_logits, fake_logits, *, real_mean=None, fake_mean=None
-):
-    """Is a real picture more real than the average generated one, and the reverse?
+    real_logits: tf.Tensor, fake_logits: tf.Tensor
+) -> tf.Tensor:
+    """Is a real image more realistic than the average generated one, and the reverse?
 
-    (-E[log sigmoid(C(x) - E C(G(z)))] - E[log(1 - sigmoid(C(G(z)) - E C(x)))]) as printed,
-    without a factor 1/2.
+    -E[log sigmoid(C(x) - E C(G(z)))] - E[log(1 - sigmoid(C(G(z)) - E C(x)))] as printed,
+    without a factor 1/2. The inner means are those of the global batch: under a strategy they
+    run over all replicas, and so do their gradients.
 
     Args:
         real_logits: float tensor, C(x).
         fake_logits: float tensor, C(G(z)).
-        real_mean: scalar, E C(x); by default the mean of `real_logits`, which is not that of
-            the batch where the batch is spread over replicas.
-        fake_mean: scalar, E C(G(z)), likewise.
 
     Returns:
-        Scalar tensor, nats.
+        Scalar tensor, nats: the mean over the logits of this replica.
 
     Reference: Jolicoeur-Martineau (2019), section 4.2, https://arxiv.org/abs/1807.00734
     """
-    real_mean = ops.mean(real_logits) if real_mean is None else real_mean
-    fake_mean = ops.mean(fake_logits) if fake_mean is None else fake_mean
+    real_mean = batch_mean(real_logits, global_batch(real_logits))
+    fake_mean = batch_mean(fake_logits, global_batch(fake_logits))
     return minimax_discriminator_loss(real_logits - fake_mean, fake_logits - real_mean)
 
 
 def relativistic_average_generator_loss(
-    real_logits, fake_logits, *, real_mean=None, fake_mean=None
-):
-    """The discriminator's loss with real and generated pictures exchanged.
+    real_logits: tf.Tensor, fake_logits: tf.Tensor
+) -> tf.Tensor:
+    """The discriminator's loss with real and generated images exchanged.
 
     Args:
         real_logits: float tensor, C(x).
         fake_logits: float tensor, C(G(z)).
-        real_mean: scalar, optional, as for the discriminator's loss.
-        fake_mean: scalar, optional.
 
     Returns:
-        Scalar tensor, nats.
+        Scalar tensor, nats: the mean over the logits of this replica.
 
     Reference: Jolicoeur-Martineau (2019), section 4.2, https://arxiv.org/abs/1807.00734
     """
-    return relativistic_average_discriminator_loss(
-        fake_logits, real_logits, real_mean=fake_mean, fake_mean=real_mean
-    )
+    return relativistic_average_discriminator_loss(fake_logits, real_logits)
 
 
 ADVERSARIAL_LOSSES = {
@@ -257,36 +253,53 @@ RELATIVISTIC_LOSSES = {
 }
 
 
-def get_adversarial_loss(name, relativistic=False):
-    """The pair of losses called `name`.
+def get_adversarial_loss(name: str | tuple | list, relativistic: bool = False) -> tuple:
+    """The pair of losses called `name`, with one signature for all names.
 
     Args:
-        name: string, a key of `ADVERSARIAL_LOSSES`, or a pair of functions
+        name: string, a key of `ADVERSARIAL_LOSSES`, or a custom pair of functions
             `(generator_loss(fake_logits), discriminator_loss(real_logits,
-            fake_logits))` of one's own (registered with Keras if the model is
-            to be saved).
-        relativistic: bool. Whether the model also has a use for the names of
-            `RELATIVISTIC_LOSSES`, whose functions both take `real_logits, fake_logits` and
-            the means of both.
+            fake_logits))`, registered with Keras if the model is to be saved.
+        relativistic: bool. Whether the names of `RELATIVISTIC_LOSSES` are allowed too. The
+            model must then pass `real_logits` to the generator's loss.
 
     Returns:
-        The pair of functions, generator's first.
+        generator_loss: function `(fake_logits, real_logits=None)`. Only relativistic losses
+            depend on `real_logits`, and require it.
+        discriminator_loss: function `(real_logits, fake_logits)`.
 
     Raises:
-        InputError: an unknown name, or something that is not a pair of functions.
+        InputError: an unknown name, or anything else that is not a pair of functions.
 
     Example:
     >>> generator_loss, discriminator_loss = get_adversarial_loss("hinge")
     >>> generator_loss(keras.ops.ones((8, 1))).shape
     TensorShape([])
     """
-    known = {**ADVERSARIAL_LOSSES, **(RELATIVISTIC_LOSSES if relativistic else {})}
-    if isinstance(name, str) and name in known:
-        return known[name]
+    if relativistic and isinstance(name, str) and name in RELATIVISTIC_LOSSES:
+        pair = RELATIVISTIC_LOSSES[name]
+
+        def generator_loss(fake_logits, real_logits):
+            return pair[0](real_logits, fake_logits)
+
+    else:
+        pair = _pair(name, relativistic)
+
+        def generator_loss(fake_logits, real_logits=None):
+            return pair[0](fake_logits)
+
+    return generator_loss, pair[1]
+
+
+def _pair(name, relativistic):
+    if isinstance(name, str) and name in ADVERSARIAL_LOSSES:
+        return ADVERSARIAL_LOSSES[name]
     if isinstance(name, (tuple, list)) and len(name) == 2:
-        pair = tuple(keras.saving.deserialize_keras_object(f) if isinstance(f, dict) else f for f in name)
+        restore = keras.saving.deserialize_keras_object
+        pair = [restore(function) if isinstance(function, dict) else function for function in name]
         if all(callable(function) for function in pair):
             return pair
+    known = [*ADVERSARIAL_LOSSES, *(RELATIVISTIC_LOSSES if relativistic else ())]
     raise InputError(
         f"loss must be one of {', '.join(known)}, or a pair of functions "
         f"(generator_loss, discriminator_loss). Received: loss={name!r}."

@@ -1,11 +1,12 @@
 """Divergences between distributions, in nats."""
 
+import tensorflow as tf
 from keras import ops
 
 __all__ = ["gaussian_kl"]
 
 
-def gaussian_kl(z_mean, z_log_var):
+def gaussian_kl(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
     """KL(N(z_mean, exp(z_log_var)) || N(0, I)), summed over the latent axes.
 
     Args:

@@ -1,4 +1,6 @@
-"""Penalties on the gradient of a critic with respect to pictures."""
+"""Penalties on the gradient of a critic with respect to its images."""
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -7,24 +9,25 @@ from keras_genimg.errors import InputError
 __all__ = ["gradient_penalty", "r1_penalty"]
 
 # Inside the root: the slope of a root at zero is infinite, and infinite times a gradient of
-# zero is NaN. It moves a norm of 1 by less than float32 can tell.
+# zero is NaN. It changes a norm of 1 by less than float32 resolves.
 EPSILON = 1e-12
 
 
-def gradient_penalty(critic, real_images, fake_images, *, alpha):
+def gradient_penalty(
+    critic: Callable, real_images: tf.Tensor, fake_images: tf.Tensor, *, alpha: tf.Tensor
+) -> tf.Tensor:
     """E[(||grad_x f(x_hat)|| - 1)^2] with x_hat = alpha * real + (1 - alpha) * fake.
 
-    Holds the norm of the critic's gradient near 1 on the lines between real and
-    generated pictures; alpha = 1 is the real end. The norm is that of each
-    example's own gradient, so that f may not mix examples (no batch
-    normalisation).
+    Keeps the norm of the critic's gradient near 1 on the lines between real and
+    generated images; alpha = 1 is the real end. The norm is that of each
+    example's gradient, so f must not mix examples (no batch normalisation).
 
     Args:
         critic: callable f, images to logits `(n, 1)`.
         real_images: float tensor `(n, ...)`.
         fake_images: float tensor of the same shape.
-        alpha: float tensor `(n,)` or `(n, 1, 1, 1)`, uniform in [0, 1), one number an
-            example (epsilon in the paper).
+        alpha: float tensor `(n,)` or `(n, 1, 1, 1)`, uniform in [0, 1), one number
+            per example (epsilon in the paper).
 
     Returns:
         Scalar tensor: the mean over the examples, without a weight (lambda).
@@ -46,7 +49,7 @@ def gradient_penalty(critic, real_images, fake_images, *, alpha):
     sizes = tf.TensorShape([real_images.shape[0]])
     if not any(alpha.shape.is_compatible_with(sizes + shape) for shape in ((), ones)):
         raise InputError(
-            "alpha must hold one number an example, of shape (n,) or "
+            "alpha must hold one number per example, of shape (n,) or "
             f"{('n', *ones)}, for images {tuple(real_images.shape)}. "
             f"Received: shape {tuple(alpha.shape)}."
         )
@@ -56,11 +59,11 @@ def gradient_penalty(critic, real_images, fake_images, *, alpha):
     return tf.reduce_mean(tf.square(norms - 1.0))
 
 
-def r1_penalty(discriminator, real_images):
-    """E[||grad_x D(x)||^2] / 2 on real pictures: a discriminator at rest there.
+def r1_penalty(discriminator: Callable, real_images: tf.Tensor) -> tf.Tensor:
+    """E[||grad_x D(x)||^2] / 2 on real images, where the discriminator should be flat.
 
     Args:
-        discriminator: callable, images to logits `(n, 1)`, which may not mix examples.
+        discriminator: callable, images to logits `(n, 1)`, which must not mix examples.
         real_images: float tensor `(n, ...)`.
 
     Returns:
@@ -82,8 +85,8 @@ def _squared_gradients(critic, images):
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = critic(images)  # (n, 1)
-    # The tape adds the logits up; each depends on its own picture alone.
+    # The tape sums the logits; each depends on its own image alone.
     gradients = tape.gradient(logits, images)  # (n, h, w, c)
-    if gradients is None:  # a critic that does not look at its pictures
+    if gradients is None:  # a critic that does not depend on its images
         gradients = tf.zeros_like(images)
     return tf.reduce_sum(tf.square(gradients), axis=list(range(1, images.shape.rank)))

@@ -1,11 +1,12 @@
-"""Log likelihoods of pictures, in nats, summed over all but the batch axis.
+"""Log-likelihoods of images, in nats, summed over all but the batch axis.
 
-Pictures are in [-1, 1] as everywhere in the package; each function says how it
-reads them. Divide by `height * width * channels * log(2)` for bits a dimension.
+Images are in [-1, 1] as everywhere in the package; each function says how it
+interprets them. Divide by `height * width * channels * log(2)` for bits per dimension.
 """
 
 import math
 
+import tensorflow as tf
 from keras import ops
 
 __all__ = [
@@ -20,11 +21,11 @@ def _sum_but_batch(terms):
     return ops.sum(terms, axis=tuple(range(1, len(terms.shape))))
 
 
-def bernoulli_log_likelihood(images, logits):
+def bernoulli_log_likelihood(images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """x log p + (1 - x) log(1 - p) with x = (images + 1) / 2 and p = sigmoid(logits).
 
-    For binarised pictures (-1 or 1) this is a likelihood. For grey values it is
-    the customary cross-entropy, which is not: say so where a figure is quoted.
+    For binarised images (-1 or 1) this is a likelihood. For grey values it is
+    the customary cross-entropy, which is not: say so wherever a value is quoted.
 
     Args:
         images: float tensor `(batch, ...)` in [-1, 1].
@@ -45,8 +46,8 @@ def bernoulli_log_likelihood(images, logits):
     return _sum_but_batch(x * logits - ops.softplus(logits))
 
 
-def gaussian_log_likelihood(images, mean, log_var):
-    """Density of N(mean, exp(log_var)) at the pictures, each value in [-1, 1].
+def gaussian_log_likelihood(images: tf.Tensor, mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
+    """Density of N(mean, exp(log_var)) at the images, each value in [-1, 1].
 
     Args:
         images: float tensor `(batch, ...)`.
@@ -55,7 +56,7 @@ def gaussian_log_likelihood(images, mean, log_var):
 
     Returns:
         float tensor `(batch,)`, nats of a density: comparable only between
-        models of pictures on the same scale.
+        models of images on the same scale.
 
     Example:
     >>> images = keras.ops.ones((8, 28, 28, 1))
@@ -69,12 +70,14 @@ def gaussian_log_likelihood(images, mean, log_var):
     return _sum_but_batch(-0.5 * (squares + log_var + math.log(2.0 * math.pi)))
 
 
-def discretized_logistic_log_likelihood(images, mean, log_scale):
+def discretized_logistic_log_likelihood(
+    images: tf.Tensor, mean: tf.Tensor, log_scale: tf.Tensor
+) -> tf.Tensor:
     """Probability of 256 grey levels under a logistic distribution cut into bins.
 
-    A value v in [-1, 1] is the bin [v - 1/255, v + 1/255]; the first bin reaches
-    to minus infinity and the last to infinity, so that the 256 probabilities add
-    up to one.
+    A value v in [-1, 1] is the bin [v - 1/255, v + 1/255]; the first bin extends
+    to minus infinity and the last to infinity, so that the 256 probabilities sum
+    to one.
 
     Args:
         images: float tensor `(batch, ...)`, level / 127.5 - 1.
@@ -98,9 +101,7 @@ def discretized_logistic_log_likelihood(images, mean, log_scale):
     # log(sigmoid(u) - sigmoid(l)) = log sigmoid(u) + log sigmoid(-l) + log(1 - exp(l - u)),
     # exact and without cancellation, since sigmoid(u) - sigmoid(l)
     #   = sigmoid(u) * sigmoid(-l) * (1 - exp(l - u)).
-    inside = (
-        -ops.softplus(-upper) - ops.softplus(lower) + ops.log(-ops.expm1(lower - upper))
-    )
+    inside = -ops.softplus(-upper) - ops.softplus(lower) + ops.log(-ops.expm1(lower - upper))
     first_bin = -ops.softplus(-upper)  # log sigmoid(u)
     last_bin = -ops.softplus(lower)  # log(1 - sigmoid(l))
     terms = ops.where(
@@ -111,11 +112,10 @@ def discretized_logistic_log_likelihood(images, mean, log_scale):
     return _sum_but_batch(terms)
 
 
-def importance_weighted_bound(log_weights):
+def importance_weighted_bound(log_weights: tf.Tensor) -> tf.Tensor:
     """log of the mean of k importance weights: L_k, a lower bound of log p(x).
 
-    One weight is the evidence lower bound's; more of them bring the bound nearer to
-    log p(x), which it reaches as k grows.
+    With one weight it is the evidence lower bound; it approaches log p(x) as k grows.
 
     Args:
         log_weights: float tensor `(k, batch)`: log p(x, z_i) - log q(z_i | x), nats.

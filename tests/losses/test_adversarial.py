@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_genimg import losses
+from keras_genimg.distribution import global_batch
 from keras_genimg.errors import InputError
 
 REAL = np.array([[2.0], [-1.0], [0.5], [0.0]], "float32")
@@ -42,12 +43,15 @@ def generator_formula(name, fake):
 @pytest.mark.parametrize("name", NAMES)
 def test_values(name):
     generator_loss, discriminator_loss = losses.get_adversarial_loss(name)
-    assert generator_loss is getattr(losses, f"{name}_generator_loss")
-    assert discriminator_loss is getattr(losses, f"{name}_discriminator_loss")
-    found = discriminator_loss(REAL, FAKE)
-    assert found.shape == ()
-    np.testing.assert_allclose(found, discriminator_formula(name, REAL, FAKE), rtol=1e-5)
-    np.testing.assert_allclose(generator_loss(FAKE), generator_formula(name, FAKE), rtol=1e-5)
+    for function in (discriminator_loss, getattr(losses, f"{name}_discriminator_loss")):
+        found = function(REAL, FAKE)
+        assert found.shape == ()
+        np.testing.assert_allclose(found, discriminator_formula(name, REAL, FAKE), rtol=1e-5)
+    expected = generator_formula(name, FAKE)
+    np.testing.assert_allclose(generator_loss(FAKE), expected, rtol=1e-5)
+    np.testing.assert_allclose(generator_loss(FAKE, REAL), expected, rtol=1e-5)  # of no effect
+    public = getattr(losses, f"{name}_generator_loss")
+    np.testing.assert_allclose(public(FAKE), expected, rtol=1e-5)
 
 
 def test_values_by_hand():
@@ -59,7 +63,7 @@ def test_values_by_hand():
     assert float(losses.least_squares_discriminator_loss(zero, zero)) == 0.5
     assert float(losses.least_squares_generator_loss(zero)) == 0.5
     assert float(losses.hinge_discriminator_loss(zero, zero)) == 2.0
-    # 2 on a real picture is beyond the margin, -0.5 on a fake one lacks half of it.
+    # 2 on a real image is beyond the margin, -0.5 on a fake one lacks half of it.
     two, half = np.full((1, 1), 2, "float32"), np.full((1, 1), -0.5, "float32")
     assert float(losses.hinge_discriminator_loss(two, half)) == 0.5
     assert float(losses.wasserstein_discriminator_loss(two, half)) == -2.5
@@ -91,6 +95,47 @@ def test_relativistic_average():
     )
     found = losses.relativistic_average_generator_loss(REAL, FAKE)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_relativistic_losses_of_one_signature():
+    generator_loss, discriminator_loss = losses.get_adversarial_loss("relativistic_average", True)
+    found = generator_loss(FAKE, REAL)
+    np.testing.assert_allclose(found, losses.relativistic_average_generator_loss(REAL, FAKE))
+    assert discriminator_loss is losses.relativistic_average_discriminator_loss
+    with pytest.raises(TypeError, match="real_logits"):
+        generator_loss(FAKE)
+
+
+def relativistic_step(real, fake):
+    """Both losses times the replica's share, and their gradients."""
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch((real, fake))
+        share = global_batch(real).share
+        generator_loss, discriminator_loss = losses.get_adversarial_loss(
+            "relativistic_average", relativistic=True
+        )
+        d_loss, g_loss = discriminator_loss(real, fake) * share, generator_loss(fake, real) * share
+    gradients = [
+        tape.gradient(loss, logits) for loss in (d_loss, g_loss) for logits in (real, fake)
+    ]
+    return [d_loss, g_loss], gradients
+
+
+@pytest.mark.parametrize("count", [4, 3])  # equal parts and unequal ones
+def test_relativistic_means_are_those_of_the_global_batch(mirrored, count):
+    real, fake = tf.constant(REAL[:count]), tf.constant(FAKE[:count])
+    one, one_gradients = relativistic_step(real, fake)
+    data = mirrored.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensor_slices((real, fake)).batch(count)
+    )
+    run = tf.function(lambda *parts: mirrored.run(relativistic_step, parts))
+    two, two_gradients = run(*next(iter(data)))
+    for expected, found in zip(one, two):
+        parts = mirrored.experimental_local_results(found)
+        np.testing.assert_allclose(sum(parts), expected, rtol=1e-5)
+    for expected, found in zip(one_gradients, two_gradients):
+        rows = tf.concat(mirrored.experimental_local_results(found), 0)
+        np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_relativistic_average_ignores_a_common_shift():
@@ -137,11 +182,17 @@ def test_a_pair_of_functions_is_a_loss():
         return keras.ops.mean(real_logits)
 
     pair = (generator_loss, discriminator_loss)
-    assert losses.get_adversarial_loss(pair) == pair
-    assert losses.get_adversarial_loss(list(pair)) == pair
+    saved = [keras.saving.serialize_keras_object(function) for function in ("x", *pair)][1:]
+    with keras.saving.custom_object_scope({function.__name__: function for function in pair}):
+        for given in (pair, list(pair), saved):
+            by_fakes, by_both = losses.get_adversarial_loss(given)
+            assert float(by_fakes(FAKE)) == float(by_fakes(FAKE, REAL)) == FAKE.mean()
+            assert by_both is discriminator_loss
 
 
-@pytest.mark.parametrize("bad", ["hinges", None, ("hinge", "hinge"), (np.mean,), 3])
+@pytest.mark.parametrize(
+    "bad", ["hinges", "relativistic_average", None, ("hinge", "hinge"), (np.mean,), 3]
+)
 def test_something_else_is_refused(bad):
     with pytest.raises(InputError, match="loss must be one of minimax, non_saturating") as caught:
         losses.get_adversarial_loss(bad)

@@ -12,7 +12,7 @@ SHAPE = (3, 2, 1)
 W = np.array([[[0.5], [-1.0]], [[2.0], [0.25]], [[-0.75], [1.5]]], "float32")
 
 
-def pictures(count, seed=0):
+def images_of(count, seed=0):
     return np.random.default_rng(seed).normal(size=(count, *SHAPE)).astype("float32")
 
 
@@ -32,24 +32,26 @@ def norms(images):
 
 def test_a_linear_critic_has_one_gradient_everywhere():
     alpha = np.linspace(0, 1, 4, dtype="float32")
-    found = gradient_penalty(linear, pictures(4), pictures(4, seed=1), alpha=alpha)
+    found = gradient_penalty(linear, images_of(4), images_of(4, seed=1), alpha=alpha)
     assert found.shape == ()
     norm = np.sqrt((W.astype("float64") ** 2).sum())
     assert float(found) == pytest.approx((norm - 1) ** 2, rel=1e-6)
-    assert float(r1_penalty(linear, pictures(4))) == pytest.approx(norm**2 / 2, rel=1e-6)
+    assert float(r1_penalty(linear, images_of(4))) == pytest.approx(norm**2 / 2, rel=1e-6)
 
 
 def test_a_gradient_of_norm_one_costs_nothing():
     def critic(images):
         return linear(images) / np.sqrt((W**2).sum())
 
-    found = gradient_penalty(critic, pictures(3), pictures(3, 1), alpha=np.full(3, 0.5, "float32"))
+    found = gradient_penalty(
+        critic, images_of(3), images_of(3, 1), alpha=np.full(3, 0.5, "float32")
+    )
     assert float(found) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1, 1, 1)])
 def test_each_example_has_its_own_alpha_and_its_own_norm(shape):
-    real, fake = pictures(4), pictures(4, seed=1)
+    real, fake = images_of(4), images_of(4, seed=1)
     alpha = np.array([0.0, 1.0, 0.25, 0.6], "float32")
     found = gradient_penalty(quadratic, real, fake, alpha=alpha.reshape(shape))
     each = [a * r + (1 - a) * f for a, r, f in zip(alpha, real, fake)]
@@ -61,14 +63,14 @@ def test_each_example_has_its_own_alpha_and_its_own_norm(shape):
 
 
 def test_alpha_of_one_is_the_real_end():
-    real, fake = pictures(5), pictures(5, seed=1)
+    real, fake = images_of(5), images_of(5, seed=1)
     for alpha, end in ((1.0, real), (0.0, fake)):
         found = gradient_penalty(quadratic, real, fake, alpha=np.full(5, alpha, "float32"))
         assert float(found) == pytest.approx(np.mean((norms(end) - 1) ** 2), rel=1e-5)
 
 
-def test_r1_is_half_the_mean_of_the_squared_norms_of_real_pictures():
-    real = pictures(6)
+def test_r1_is_half_the_mean_of_the_squared_norms_of_real_images():
+    real = images_of(6)
     expected = np.mean(norms(real) ** 2) / 2
     assert float(r1_penalty(quadratic, real)) == pytest.approx(expected, rel=1e-6)
 
@@ -84,18 +86,18 @@ def test_sequences_have_norms_too():
     assert float(found) == pytest.approx(np.mean((each - 1) ** 2), rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["scaled to zero", "looks at nothing"])
+@pytest.mark.parametrize("kind", ["scaled to zero", "constant"])
 def test_a_gradient_of_zero_gives_numbers(kind):
     scale = tf.Variable(0.0)
-    real, alpha = pictures(2), np.full(2, 0.5, "float32")
+    real, alpha = images_of(2), np.full(2, 0.5, "float32")
 
     def critic(images):
-        if kind == "looks at nothing":
+        if kind == "constant":
             return tf.ones((len(images), 1)) * scale
         return scale * linear(images)
 
     with tf.GradientTape() as tape:
-        penalty = gradient_penalty(critic, real, pictures(2, 1), alpha=alpha)
+        penalty = gradient_penalty(critic, real, images_of(2, 1), alpha=alpha)
     assert float(penalty) == pytest.approx(1.0, abs=1e-5)
     gradient = tape.gradient(penalty, scale, unconnected_gradients="zero")
     assert np.isfinite(float(gradient))
@@ -108,9 +110,9 @@ def test_a_gradient_of_zero_gives_numbers(kind):
 def test_the_gradient_of_the_penalty_is_that_of_its_formula():
     """Critic s w.x: penalty (|s| ||w|| - 1)^2 and its slope by s; R1 s^2 ||w||^2 / 2."""
     scale, norm = tf.Variable(0.4), float(np.sqrt((W**2).sum()))
-    real, alpha = pictures(3), np.full(3, 0.3, "float32")
+    real, alpha = images_of(3), np.full(3, 0.3, "float32")
     with tf.GradientTape(persistent=True) as tape:
-        penalty = gradient_penalty(lambda x: scale * linear(x), real, pictures(3, 1), alpha=alpha)
+        penalty = gradient_penalty(lambda x: scale * linear(x), real, images_of(3, 1), alpha=alpha)
         r1 = r1_penalty(lambda x: scale * linear(x), real)
     slope = 2 * (0.4 * norm - 1) * norm
     assert float(tape.gradient(penalty, scale)) == pytest.approx(slope, rel=1e-5)
@@ -127,7 +129,7 @@ def test_networks_and_traced_functions():
             keras.layers.Dense(1),
         ]
     )
-    real = pictures(2)
+    real = images_of(2)
     critic(real)
     slopes, step = np.zeros_like(real), 1e-2
     for place in np.ndindex(*SHAPE):
@@ -150,7 +152,7 @@ def test_networks_and_traced_functions():
 @pytest.mark.parametrize("shape", [(), (3,), (1,), (4, 3, 2, 1), (4, 1), (1, 4)])
 def test_another_alpha_is_refused(shape):
     with pytest.raises(InputError) as caught:
-        gradient_penalty(linear, pictures(4), pictures(4), alpha=np.zeros(shape, "float32"))
+        gradient_penalty(linear, images_of(4), images_of(4), alpha=np.zeros(shape, "float32"))
     message = str(caught.value)
-    assert "alpha must hold one number an example, of shape (n,) or ('n', 1, 1, 1)" in message
+    assert "alpha must hold one number per example, of shape (n,) or ('n', 1, 1, 1)" in message
     assert f"Received: shape {shape}." in message

@@ -56,7 +56,7 @@ def test_bernoulli_at_extreme_logits():
 
 def test_gaussian_against_the_density(batch):
     images, mean = batch
-    log_var = np.array([-1.5, 0.5], "float32")  # one a channel
+    log_var = np.array([-1.5, 0.5], "float32")  # one per channel
     variance = np.exp(log_var.astype("float64"))
     density = np.exp(-((images - mean).astype("float64") ** 2) / (2 * variance))
     density /= np.sqrt(2 * np.pi * variance)

@@ -36,7 +36,7 @@ def test_features_of_low_precision_are_compared_in_float32():
 
 
 def test_features_of_length_1():
-    """Two places of two features: unit vectors at 90 degrees, and one direction twice."""
+    """Two positions of two features: unit vectors at 90 degrees, and one direction twice."""
     real = np.float32([[[[3.0, 0.0], [1.0, 1.0]]]])  # (1, 1, 2, 2)
     fake = np.float32([[[[0.0, 0.1], [5.0, 5.0]]]])
     assert float(perceptual_loss(real, fake, lambda images: images)) == pytest.approx((2 + 0) / 2)
@@ -45,7 +45,7 @@ def test_features_of_length_1():
     assert float(both) == pytest.approx(1 + 2)
 
 
-def test_pictures_without_a_difference_and_places_without_a_feature():
+def test_images_without_a_difference_and_positions_without_a_feature():
     def network(images):
         return [keras.ops.relu(images), keras.ops.zeros_like(images)]
 
