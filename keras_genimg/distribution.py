@@ -7,10 +7,10 @@ several (`tf.distribute.MirroredStrategy`) and on several workers
 - a loss is weighted by the replica's share of the global batch, because an
   optimizer sums gradients over replicas;
 - random numbers are drawn for the global batch and each replica keeps the rows
-  of its own pictures, because a `keras.random.SeedGenerator` hands every
-  replica the same seed;
-- statistics that are not sums of per-picture terms (batch moments, codebook
-  counts) are added up over replicas before they are used.
+  of its own images, because a `keras.random.SeedGenerator` gives every replica
+  the same seed;
+- statistics that are not sums of per-image terms (batch moments, codebook
+  counts) are summed over replicas before they are used.
 
 Without a strategy each function here reduces to the obvious one-liner.
 """
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
+from keras_genimg.precision import at_least_float32, policy_dtype
 
 __all__ = [
     "GlobalBatch",
@@ -43,60 +44,63 @@ STRATEGIES = ("auto", "mirrored", "multi_worker")
 
 
 class GlobalBatch(NamedTuple):
-    """Where a replica's pictures stand in the global batch.
+    """The position of a replica's images in the global batch.
 
     Attributes:
-        size: int or int32 scalar. Pictures on this replica (n).
-        first: int or int32 scalar. Row of this replica's first picture in the
+        size: int or int32 scalar. Images on this replica (n).
+        first: int or int32 scalar. Row of this replica's first image in the
             global batch.
-        global_size: int or int32 scalar. Pictures on all replicas (N).
-        share: float32 scalar, n / N. A loss that is a mean over this replica's
-            pictures, times `share`, adds up over replicas to the mean over the
+        global_size: int or int32 scalar. Images on all replicas (N).
+        share: float scalar, n / N. A loss that is a mean over this replica's
+            images, times `share`, sums over replicas to the mean over the
             global batch.
     """
 
-    size: tf.Tensor
-    first: tf.Tensor
-    global_size: tf.Tensor
-    share: tf.Tensor
+    size: int | tf.Tensor
+    first: int | tf.Tensor
+    global_size: int | tf.Tensor
+    share: float | tf.Tensor
 
 
 def _several_replicas():
-    """The replica context where there is more than one replica, else None."""
+    """The replica context if there is more than one replica, else None."""
     context = tf.distribute.get_replica_context()
     if context is not None and context.num_replicas_in_sync > 1:
         return context
     return None
 
 
-def global_batch(tensor):
-    """Finds the place of this replica's batch in the global batch.
+def global_batch(tensor: tf.Tensor) -> GlobalBatch:
+    """Finds the position of this replica's batch in the global batch.
 
     Args:
         tensor: tensor of shape `(n, ...)`, this replica's part of the batch.
 
     Returns:
-        A `GlobalBatch`. Replicas may hold different numbers of pictures (the
-        last batch of a pass).
+        A `GlobalBatch`. Replicas may hold different numbers of images (the
+        last batch of an epoch). Its `share` is float64 for a float64 tensor and
+        float32 for other floating types; for integers the dtype policy decides.
     """
+    dtype = tf.as_dtype(tensor.dtype)
+    dtype = at_least_float32(dtype) if dtype.is_floating else policy_dtype()
     size = tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]
     context = _several_replicas()
     if context is None:
-        return GlobalBatch(size, 0, size, tf.constant(1.0))
+        return GlobalBatch(size, 0, size, tf.ones((), dtype))
     number = context.num_replicas_in_sync
     here = tf.one_hot(context.replica_id_in_sync_group, number, dtype=tf.int32)
     sizes = context.all_reduce(tf.distribute.ReduceOp.SUM, here * size)  # (replicas,)
     first = tf.reduce_sum(sizes * tf.cumsum(here, exclusive=True, reverse=True))
     total = tf.reduce_sum(sizes)
-    share = tf.cast(size, tf.float32) / tf.cast(total, tf.float32)
+    share = tf.cast(size, dtype) / tf.cast(total, dtype)
     return GlobalBatch(tf.convert_to_tensor(size), first, total, share)
 
 
-def whole_batch(size):
-    """The place of pictures that are all here, outside any replica.
+def whole_batch(size: int | tf.Tensor) -> GlobalBatch:
+    """The `GlobalBatch` of images that are all in one place, outside any replica.
 
     Args:
-        size: int or int32 scalar. Number of pictures.
+        size: int or int32 scalar. Number of images.
 
     Returns:
         `GlobalBatch` of that size, from row 0, with a share of 1.
@@ -104,15 +108,15 @@ def whole_batch(size):
     return GlobalBatch(size, 0, size, 1.0)
 
 
-def sum_over_replicas(tensors):
-    """Adds tensors up over the replicas.
+def sum_over_replicas(tensors: tf.Tensor | list) -> tf.Tensor | list:
+    """Sums tensors over the replicas.
 
     Args:
         tensors: tensor, or a list of tensors, of this replica.
 
     Returns:
-        their sums, in the same structure; the argument itself where there is one replica, and
-        outside a replica (while a model is being built, or used for sampling).
+        their sums, in the same structure; the argument itself with one replica and outside a
+        replica context (while a model is built, or used for sampling).
     """
     context = _several_replicas()
     if context is None:
@@ -120,8 +124,8 @@ def sum_over_replicas(tensors):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
-def batch_mean(values, batch):
-    """Mean over the pictures of the global batch, for losses that are no sum of their terms.
+def batch_mean(values: tf.Tensor, batch: GlobalBatch) -> tf.Tensor:
+    """Mean over the images of the global batch, for losses that are not a sum of their terms.
 
     Args:
         values: float tensor `(n, ...)`, this replica's rows.
@@ -131,7 +135,7 @@ def batch_mean(values, batch):
         Scalar, the same on every replica. Gradients flow to the rows of all of them.
     """
     total = sum_over_replicas(tf.reduce_sum(values))
-    columns = tf.size(values) / tf.shape(values)[0]  # values a picture
+    columns = tf.size(values) / tf.shape(values)[0]  # values per image
     return total / tf.cast(columns * tf.cast(batch.global_size, tf.float64), total.dtype)
 
 
@@ -143,10 +147,10 @@ def _rows_of(draw, batch, shape):
 
 
 def _unit_uniform(shape, seed):
-    """Uniform in [0, 1), from 24 random bits.
+    """Uniform in [0, 1), from 24 random bits: float32.
 
-    TensorFlow's own random floats are others under XLA than without; its random
-    integers are the same, and so is what is computed from them.
+    TensorFlow's random floats differ between XLA and plain execution. Its random
+    integers do not, and neither does what is computed from them.
     """
     bits = tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox")
     bits = tf.bitwise.right_shift(tf.bitcast(bits, tf.uint32), tf.constant(8, tf.uint32))
@@ -169,63 +173,79 @@ def _truncated_normal(shape, seed, limit):
     return tf.clip_by_value(values, -limit, limit)
 
 
-def random_normal(batch, shape, seed):
-    """Standard normal noise, a row a picture.
+def random_normal(
+    batch: GlobalBatch, shape: tuple, seed: tf.Tensor, dtype: str = "float32"
+) -> tf.Tensor:
+    """Standard normal noise, one row per image.
 
     Args:
         batch: `GlobalBatch`.
         shape: tuple of int. Shape of one row.
         seed: int tensor of shape `(2,)`, the same on every replica.
+        dtype: string. The draws are float32 and are cast: the numbers of every type are equal.
 
     Returns:
-        float32 tensor `(n, *shape)`: row i belongs to picture i whatever the
-        number of replicas.
+        tensor `(n, *shape)` of that type: row i belongs to image i for any number of replicas.
 
     Example:
     >>> random_normal(whole_batch(8), (64,), seed=(1, 2)).shape
     TensorShape([8, 64])
     """
-    return _rows_of(lambda full: _normal(full, seed), batch, shape)
+    return tf.cast(_rows_of(lambda full: _normal(full, seed), batch, shape), dtype)
 
 
-def random_truncated_normal(batch, shape, seed, limit=2.0):
-    """As `random_normal`, from the standard normal cut off at +-limit.
+def random_truncated_normal(
+    batch: GlobalBatch,
+    shape: tuple,
+    seed: tf.Tensor,
+    limit: float = 2.0,
+    dtype: str = "float32",
+) -> tf.Tensor:
+    """Noise of the standard normal distribution truncated at +-limit, one row per image.
 
     Args:
-        batch, shape, seed: as `random_normal` has them.
+        batch, shape, seed, dtype: see `random_normal`.
         limit: float above 0, in standard deviations.
 
     Returns:
-        float32 tensor `(n, *shape)` in [-limit, limit].
+        tensor `(n, *shape)` in [-limit, limit].
     """
-    return _rows_of(lambda full: _truncated_normal(full, seed, limit), batch, shape)
+    return tf.cast(_rows_of(lambda full: _truncated_normal(full, seed, limit), batch, shape), dtype)
 
 
-def random_uniform(batch, shape, seed, low=0.0, high=1.0):
-    """As `random_normal`, uniform in [low, high).
+def random_uniform(
+    batch: GlobalBatch,
+    shape: tuple,
+    seed: tf.Tensor,
+    low: float = 0.0,
+    high: float = 1.0,
+    dtype: str = "float32",
+) -> tf.Tensor:
+    """Uniform noise in [low, high), one row per image.
 
     Args:
-        batch, shape, seed: as `random_normal` has them.
+        batch, shape, seed, dtype: see `random_normal`.
         low, high: floats.
 
     Returns:
-        float32 tensor `(n, *shape)`.
+        tensor `(n, *shape)`.
     """
-    return _rows_of(lambda full: low + (high - low) * _unit_uniform(full, seed), batch, shape)
+    uniform = _rows_of(lambda full: low + (high - low) * _unit_uniform(full, seed), batch, shape)
+    return tf.cast(uniform, dtype)
 
 
-def get_strategy(name="auto"):
-    """Makes the `tf.distribute` strategy that the command line calls by name.
+def get_strategy(name: str = "auto") -> tf.distribute.Strategy:
+    """Creates a `tf.distribute` strategy by name.
 
     Args:
-        name: `"auto"` (all GPUs of this machine where there are two or more,
-            otherwise the default strategy; several workers where `TF_CONFIG`
-            names them), `"mirrored"` (all GPUs, or all logical CPUs) or
+        name: `"auto"` (all GPUs of this machine if there are at least two,
+            otherwise the default strategy; several workers if `TF_CONFIG` names
+            them), `"mirrored"` (all GPUs, or all logical CPUs) or
             `"multi_worker"` (the cluster in the environment variable
             `TF_CONFIG`).
 
     Returns:
-        A `tf.distribute.Strategy`. Build the model in its `scope()`.
+        A `tf.distribute.Strategy`. Build the model inside its `scope()`.
 
     Raises:
         InputError: an unknown name; `"multi_worker"` without a cluster.
@@ -243,17 +263,16 @@ def get_strategy(name="auto"):
     if name == "multi_worker" or (name == "auto" and len(workers) > 1):
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
-    if name == "mirrored":
-        return _mirrored(tuple(device.name for device in gpus or tf.config.list_logical_devices("CPU")))
-    if len(gpus) > 1:
-        return _mirrored(tuple(device.name for device in gpus))
+    if name == "mirrored" or len(gpus) > 1:
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return _mirrored(tuple(device.name for device in devices))
     return tf.distribute.get_strategy()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _mirrored(devices):
-    # One a process: TensorFlow 2.21 numbers the collectives of each strategy from the same
-    # start, and a second strategy on the same devices stops at the first shape that differs.
+    # One per process: TensorFlow 2.21 numbers the collectives of each strategy from the same
+    # start, and a second strategy on the same devices fails at the first shape that differs.
     return tf.distribute.MirroredStrategy(list(devices))
 
 
@@ -269,7 +288,7 @@ def _cluster_workers():
         ) from error
 
 
-def is_chief(strategy=None):
+def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     """Whether this process is the one that writes files.
 
     Args:
@@ -291,15 +310,15 @@ def is_chief(strategy=None):
     )
 
 
-def from_chief(values, strategy):
+def from_chief(values: list, strategy: tf.distribute.Strategy) -> list:
     """The chief's numbers, on every worker.
 
-    What each worker computes for itself can differ by a rounding, and a decision that hangs
-    on it (which model is the best) must be the same for all, or one waits for ever. Called by
-    every worker.
+    Results that each worker computes can differ by rounding. A decision that depends on them
+    (which model is the best) must be the same on all workers, or one waits forever. Every
+    worker must call this.
 
     Args:
-        values: list of floats, as many on every worker.
+        values: list of floats, of one length on every worker.
         strategy: `tf.distribute.Strategy`.
 
     Returns:

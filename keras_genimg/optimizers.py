@@ -1,4 +1,4 @@
-"""Adam with one kernel a weight."""
+"""Adam with one fused kernel per weight."""
 
 import keras
 import tensorflow as tf
@@ -10,13 +10,13 @@ __all__ = ["Adam"]
 class Adam(keras.optimizers.Adam):
     """Keras's Adam, with TensorFlow's fused kernel for the update of a weight.
 
-    Keras composes the update of a dozen operations, each of which reads and
-    writes all of a weight; the kernel does it in one pass, which on a CPU spares
-    a VAE some 7% of its step. Arguments, slots and formula are those of
-    `keras.optimizers.Adam`, and results agree with it to rounding.
+    Keras composes the update from a dozen operations, each of which reads and
+    writes the whole weight. The kernel needs one pass, which on a CPU saves about
+    7% of a VAE's training step. Arguments, slots and formula are those of
+    `keras.optimizers.Adam`, and results agree to rounding.
 
     Args:
-        learning_rate, beta_1, beta_2, **kwargs: as `keras.optimizers.Adam` has them.
+        learning_rate, beta_1, beta_2, **kwargs: see `keras.optimizers.Adam`.
 
     Example:
     >>> Adam(2e-4, beta_1=0.5).get_config()["beta_1"]
@@ -26,7 +26,9 @@ class Adam(keras.optimizers.Adam):
         lines, https://arxiv.org/abs/1412.6980
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         if self.amsgrad or isinstance(gradient, tf.IndexedSlices):  # the kernel has neither
             super().update_step(gradient, variable, learning_rate)
             return

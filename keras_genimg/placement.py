@@ -1,19 +1,21 @@
 """The networks of one model on several devices.
 
-Where one device does not hold both networks of a model, each can have its own:
-its weights, what it computes, its gradients and the state of its optimizer. It
-is no data parallelism (for that see `distribution`), and it changes no result.
+If one device cannot hold both networks of a model, each can have its own, with
+its weights, computation, gradients and optimizer state. This is not data
+parallelism (for that see `distribution`), and it changes no result.
 
-TensorFlow computes gradients on whatever device is current where they are asked
-for, so that a device scope around a network's call alone leaves the larger half
-of its work elsewhere. Here the gradient of a placed network is taken by a tape
-of its own, in the same scope.
+TensorFlow computes gradients on the device that is current when they are
+requested. A device scope around a network's call alone therefore leaves the
+larger half of the work elsewhere. Here a separate tape takes the gradient of a
+placed network, in the same scope.
 """
 
 import contextlib
 import contextvars
 import functools
+from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
@@ -21,29 +23,28 @@ from keras_genimg.errors import InputError
 __all__ = ["device_of", "in_scope", "on_devices", "run_on", "scope"]
 
 ROLES = ("generator", "discriminator")
-_places = contextvars.ContextVar("places", default={})
+_places = contextvars.ContextVar("places", default=None)
 
 
 @contextlib.contextmanager
-def on_devices(**devices):
-    """Scope in which models put their networks on devices of their own.
+def on_devices(**devices: str):
+    """Scope in which models place each network on its own device.
 
-    Models that are built, or loaded, and compiled in the scope keep their places
-    after it. What they export names no device. Networks of one's own, handed to a model
-    as `generator=` or `discriminator=`, stay where they were made: make them in the scope
+    Models that are built, or loaded, and compiled inside the scope keep their placement
+    after it. Their exports name no device. Custom networks, passed to a model as
+    `generator=` or `discriminator=`, stay where they were created: create them in the scope
     and under `tf.device`.
 
     Args:
         **devices: role=device: `generator` and `discriminator`, each the name of a
-            logical device such as `"GPU:1"`. A role that is left out stays where
-            TensorFlow puts it.
+            logical device such as `"GPU:1"`. TensorFlow places a role that is left out.
 
     Yields:
         None.
 
     Raises:
-        InputError: an unknown role, a device that is not there, or a strategy with
-            several replicas.
+        InputError: an unknown role, an unavailable device, or a strategy with several
+            replicas.
 
     Example:
     >>> with keras_genimg.placement.on_devices(generator="CPU:0", discriminator="CPU:0"):
@@ -79,23 +80,23 @@ def _short(name):
     return ":".join(name.replace("/", ":").split(":")[-2:]).upper()
 
 
-def device_of(role):
+def device_of(role: str) -> str | None:
     """The device of a role in the current `on_devices`.
 
     Args:
         role: `"generator"` or `"discriminator"`.
 
     Returns:
-        string such as `"/device:GPU:1"`; None outside a scope, or of a role left out.
+        string such as `"/device:GPU:1"`; None outside a scope, or for a role left out.
     """
-    return _places.get().get(role)
+    return (_places.get() or {}).get(role)
 
 
-def scope(device):
-    """`tf.device(device)`; for None a scope that leaves those around it as they are.
+def scope(device: str | None) -> contextlib.AbstractContextManager:
+    """`tf.device(device)`; for None a scope that changes nothing.
 
     Args:
-        device: string or None, as `device_of` gives it.
+        device: string or None, see `device_of`.
 
     Returns:
         context manager.
@@ -103,8 +104,8 @@ def scope(device):
     return contextlib.nullcontext() if device is None else tf.device(device)
 
 
-def in_scope(device, function):
-    """A function that runs on a device.
+def in_scope(device: str, function: Callable) -> Callable:
+    """Wraps a function so that it runs on a device.
 
     Args:
         device: string.
@@ -122,10 +123,10 @@ def in_scope(device, function):
     return placed
 
 
-def run_on(device, network):
-    """Puts what a network computes while it is trained on a device.
+def run_on(device: str | None, network: keras.Layer) -> None:
+    """Places the computation of a network during training on a device.
 
-    Its weights are made in `scope(device)` by whoever makes it.
+    The caller creates its weights in `scope(device)`.
 
     Args:
         device: string, or None to leave the network as it is.
@@ -137,7 +138,7 @@ def run_on(device, network):
 
     @functools.wraps(call)
     def placed_call(inputs, **kwargs):
-        if not kwargs.get("training", True):  # what is exported names no device
+        if not kwargs.get("training", True):  # exports name no device
             return call(inputs, **kwargs)
 
         @tf.custom_gradient

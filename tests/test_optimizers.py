@@ -40,10 +40,20 @@ def test_one_step_by_hand():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"beta_1": 0.5}, {"amsgrad": True}, {"weight_decay": 0.1}, {"clipnorm": 0.1}, {"use_ema": True}],
+    [
+        {},
+        {"beta_1": 0.5},
+        {"amsgrad": True},
+        {"weight_decay": 0.1},
+        {"clipnorm": 0.1},
+        {"use_ema": True},
+    ],
 )
 def test_agrees_with_keras(arguments):
-    ours, theirs = minimise(Adam(0.01, **arguments)), minimise(keras.optimizers.Adam(0.01, **arguments))
+    ours, theirs = (
+        minimise(Adam(0.01, **arguments)),
+        minimise(keras.optimizers.Adam(0.01, **arguments)),
+    )
     for one, other in zip(ours, theirs):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 

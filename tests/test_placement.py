@@ -1,4 +1,6 @@
-"""Generator and discriminator on two logical CPUs: the same weights, and the work is where it should be."""
+"""Generator and discriminator on two logical CPUs: equal weights, work on the right device."""
+
+import functools
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ from cases import SHAPE, smooth_pictures, train
 from keras_genimg import GAN, WGANGP, ConditionalGAN, InputError
 from keras_genimg.placement import on_devices
 
+PLACES = "generator must be placed on one of CPU:0, CPU:1."
 CPUS = {"generator": "CPU:0", "discriminator": "CPU:1"}
 LABELS = np.arange(8) % 3
 MODELS = {
@@ -23,25 +26,33 @@ def trained(name, eagerly=False):
     keras.utils.set_random_seed(0)
     model = MODELS[name]()
     model.compile(run_eagerly=eagerly)
-    labels = LABELS if model.needs_labels else None
+    labels = LABELS if name == "conditional_gan" else None
     model.fit(smooth_pictures(8), labels, batch_size=4, epochs=2, shuffle=False, verbose=0)
     return model
 
 
+@functools.cache
+def alone(name):
+    """A model trained without placement, once for all tests that only read it."""
+    return trained(name)
+
+
+@functools.cache
+def placed(name):
+    with on_devices(**CPUS):
+        return trained(name)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_placement_changes_no_weight(name):
-    alone = trained(name)
-    with on_devices(**CPUS):
-        placed = trained(name)
-    for mine, other in zip(placed.weights, alone.weights):
+    for mine, other in zip(placed(name).weights, alone(name).weights):
         np.testing.assert_allclose(mine, other, atol=2e-5, err_msg=mine.path)
 
 
 def test_placement_changes_no_weight_line_by_line():
-    alone = trained("r1")
     with on_devices(**CPUS):
-        placed = trained("r1", eagerly=True)
-    for mine, other in zip(placed.weights, alone.weights):
+        eager = trained("r1", eagerly=True)
+    for mine, other in zip(eager.weights, alone("r1").weights):
         np.testing.assert_allclose(mine, other, atol=2e-5, err_msg=mine.path)
 
 
@@ -54,12 +65,14 @@ def test_models_of_several_networks_and_of_pairs_are_placed_likewise(name):
             for layer in (layer for layer in self.model.layers if layer.weights):
                 side = "generator" if "generator" in layer.name or "walk" in layer.name else None
                 side = "discriminator" if "discriminator" in layer.name else side
-                places.extend((side, short(weight.value.device)) for weight in layer.weights if side)
+                places.extend(
+                    (side, short(weight.value.device)) for weight in layer.weights if side
+                )
 
-    alone, _ = train(name, smooth_pictures(8), batch_size=4, epochs=1)
+    expected, _ = train(name, smooth_pictures(8), batch_size=4, epochs=1)
     with on_devices(**CPUS):
-        placed, _ = train(name, smooth_pictures(8), batch_size=4, epochs=1, callbacks=[Places()])
-    for mine, other in zip(placed, alone):
+        found, _ = train(name, smooth_pictures(8), batch_size=4, epochs=1, callbacks=[Places()])
+    for mine, other in zip(found, expected):
         np.testing.assert_allclose(mine, other, atol=2e-5)
     assert set(places) == set(CPUS.items())
 
@@ -68,11 +81,12 @@ def short(device):
     return device[-5:]
 
 
-def test_weights_slots_and_averages_are_on_their_device():
-    with on_devices(**CPUS):
-        gan = trained("gan")
+def test_weights_slots_and_ema_weights_are_on_their_device():
+    gan = placed("gan")
     for network, device in (
-        (gan.generator, "CPU:0"), (gan.ema_generator, "CPU:0"), (gan.discriminator, "CPU:1")
+        (gan.generator, "CPU:0"),
+        (gan.ema_generator, "CPU:0"),
+        (gan.discriminator, "CPU:1"),
     ):
         assert {short(weight.value.device) for weight in network.weights} == {device}
     slots = gan.discriminator_optimizer._momentums + gan.discriminator_optimizer._velocities
@@ -91,26 +105,28 @@ def convolutions(graph):
 def test_every_convolution_forward_and_back_is_on_the_device_of_its_network():
     with on_devices(generator="CPU:1", discriminator="CPU:1"):
         gan = trained("gan")
-    step = tf.function(gan.train_step).get_concrete_function(tf.constant(smooth_pictures(4)))
+    step = tf.function(gan.train_step, autograph=False).get_concrete_function(
+        tf.constant(smooth_pictures(4))
+    )
     found = convolutions(step.graph)
     assert {name for name, _ in found} == {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"}
     assert {short(device) for _, device in found} == {"CPU:1"}
 
-    with on_devices(**CPUS):
-        gan = trained("gan")
-    step = tf.function(gan.train_step).get_concrete_function(tf.constant(smooth_pictures(4)))
+    gan = placed("gan")
+    step = tf.function(gan.train_step, autograph=False).get_concrete_function(
+        tf.constant(smooth_pictures(4))
+    )
     counts = [short(device) for _, device in convolutions(step.graph)]
     assert len(counts) == len(found) and 0 < counts.count("CPU:1") < len(counts)
     assert counts.count("CPU:0") + counts.count("CPU:1") == len(counts)
 
 
-def test_a_placed_model_is_saved_loaded_exported_and_goes_on_elsewhere(tmp_path):
-    with on_devices(**CPUS):
-        gan = trained("gan")
-    pictures = gan.generate(3, seed=1)
+def test_a_placed_model_is_saved_loaded_exported_and_resumes_elsewhere(tmp_path):
+    gan = placed("gan")
+    images = gan.generate(3, seed=1)
     gan.save(tmp_path / "gan.keras")
     again = keras.saving.load_model(tmp_path / "gan.keras")
-    np.testing.assert_allclose(again.generate(3, seed=1), pictures, atol=1e-6)
+    np.testing.assert_allclose(again.generate(3, seed=1), images, atol=1e-6)
     assert {short(w.value.device) for w in again.discriminator.weights} == {"CPU:0"}
     with on_devices(**CPUS):
         moved = keras.saving.load_model(tmp_path / "gan.keras")
@@ -132,8 +148,8 @@ def test_a_placed_model_is_saved_loaded_exported_and_goes_on_elsewhere(tmp_path)
     [
         ({}, "on_devices takes generator and discriminator. Received: nothing."),
         ({"critic": "CPU:0"}, "on_devices takes generator and discriminator. Received: critic."),
-        ({"generator": "GPU:7"}, "generator must be placed on one of CPU:0, CPU:1. Received: 'GPU:7'."),
-        ({"generator": 1}, "generator must be placed on one of CPU:0, CPU:1. Received: 1."),
+        ({"generator": "GPU:7"}, f"{PLACES} Received: 'GPU:7'."),
+        ({"generator": 1}, f"{PLACES} Received: 1."),
     ],
     ids=range(4),
 )

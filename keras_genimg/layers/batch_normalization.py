@@ -1,10 +1,11 @@
-"""Batch normalisation whose moments are those of the global batch."""
+"""Batch normalisation with the moments of the global batch."""
 
 import keras
 import tensorflow as tf
 
 from keras_genimg.distribution import sum_over_replicas
 from keras_genimg.errors import InputError
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["BatchNormalization"]
 
@@ -13,19 +14,20 @@ __all__ = ["BatchNormalization"]
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation over channels, synchronised and fused.
 
-    Under a strategy the moments are those of the global batch, so that replicas
-    change nothing. On one replica TensorFlow's fused kernel does in one pass
-    what Keras composes of several (about twice as fast on a CPU). Variables,
-    arguments and results are those of `keras.layers.BatchNormalization`; only
-    the last axis can be normalised and masks are not taken.
+    Under a strategy the moments are those of the global batch, so that the result
+    does not depend on the number of replicas. On one replica TensorFlow's fused
+    kernel does in one pass what Keras composes from several (about twice as fast
+    on a CPU). Variables, arguments and results are those of
+    `keras.layers.BatchNormalization`. It normalises the last axis only and takes
+    no mask.
 
     Args:
-        **kwargs: `momentum`, `epsilon`, `center`, `scale`, ... as
-            `keras.layers.BatchNormalization` has them.
+        **kwargs: `momentum`, `epsilon`, `center`, `scale`, ...: see
+            `keras.layers.BatchNormalization`.
 
     Call arguments:
         inputs: float tensor `(batch, ..., channels)`.
-        training: bool. Whether the moments are those of the batch, and the moving ones follow.
+        training: bool. Whether to use the moments of the batch and update the moving ones.
         mask: None.
 
     Returns:
@@ -41,37 +43,37 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Reference: Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if self.axis not in (-1, len(input_shape) - 1):
             raise InputError(
-                "BatchNormalization normalises the last axis alone, axis=-1. "
+                "BatchNormalization normalises the last axis only, axis=-1. "
                 f"Received: axis={self.axis}."
             )
         super().build(input_shape)
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:
         if not training or not self.trainable:
             return super().call(inputs, training=False)
         inputs = tf.convert_to_tensor(inputs)
         context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
+        several = context is not None and context.num_replicas_in_sync > 1
+        if several or inputs.dtype == tf.float64:  # the kernel has no float64
             outputs, mean, variance = self._synchronized(inputs)
         else:
             outputs, mean, variance = self._fused(inputs)
-        momentum = self.momentum
         for moving, moment in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving.value * momentum + tf.cast(moment, moving.dtype) * (1.0 - momentum))
+            moment = tf.cast(moment, moving.dtype)
+            moving.assign(moving.value * self.momentum + moment * (1.0 - self.momentum))
         return outputs
 
-    def _scale_and_offset(self):
-        dtype = tf.float32  # moments of 16-bit activations are still taken in 32 bits
+    def _scale_and_offset(self, dtype):
         channels = self.moving_mean.shape
         scale = tf.cast(self.gamma, dtype) if self.scale else tf.ones(channels, dtype)
         offset = tf.cast(self.beta, dtype) if self.center else tf.zeros(channels, dtype)
         return scale, offset
 
     def _fused(self, inputs):
-        scale, offset = self._scale_and_offset()
+        scale, offset = self._scale_and_offset(tf.float32)
         shape = tf.shape(inputs)
         images = inputs
         if inputs.shape.rank != 4:
@@ -85,10 +87,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.reshape(outputs, shape), mean, variance
 
     def _synchronized(self, inputs):
-        scale, offset = self._scale_and_offset()
-        values = tf.cast(inputs, tf.float32)
+        dtype = at_least_float32(inputs.dtype)  # moments of 16-bit activations need 32 bits
+        scale, offset = self._scale_and_offset(dtype)
+        values = tf.cast(inputs, dtype)
         axes = list(range(inputs.shape.rank - 1))
-        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], dtype)
         total, count = sum_over_replicas([tf.reduce_sum(values, axes), count])
         mean = total / count
         # A second pass around the common mean: E[x^2] - E[x]^2 would lose digits.

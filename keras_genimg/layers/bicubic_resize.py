@@ -1,8 +1,11 @@
-"""Bicubic resizing with antialiasing, as two products with matrices."""
+"""Bicubic resizing with antialiasing, as two matrix products."""
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
+
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["BicubicResize"]
 
@@ -14,34 +17,34 @@ def _cubic(distance):
     return np.where(distance < 1.0, near, np.where(distance < 2.0, far, 0.0))
 
 
-def _weights(small, large):
-    """What pixel i of a new side takes of pixel j of the old one: float32 `(new, old)`."""
-    step = small / large  # old pixels a new one
-    centres = (np.arange(large) + 0.5) * step  # of the new pixels, among the old ones
-    stretch = max(step, 1.0)  # shrinking: as wide a kernel as leaves no alias
+def _weights(small, large, dtype):
+    """The weight of pixel j of the old side in pixel i of the new one: `(new, old)`."""
+    step = small / large  # old pixels per new pixel
+    centres = (np.arange(large) + 0.5) * step  # of the new pixels, in old pixels
+    stretch = max(step, 1.0)  # downsampling: a kernel wide enough against aliasing
     weights = _cubic(np.abs(np.arange(small) + 0.5 - centres[:, None]) / stretch)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class BicubicResize(keras.layers.Layer):
-    """Resizes pictures by a cubic kernel, without weights to learn.
+    """Resizes images by a cubic kernel, without weights to learn.
 
-    Keys's kernel with a = -1/2, stretched where pictures shrink (antialiasing) and with
-    weights that add up to 1 at the edges too: the numbers of Pillow's `BICUBIC`. Two products
-    with constant matrices compute it. `keras.ops.image.resize` compiles with antialiasing
-    neither under XLA nor for LiteRT and ONNX.
+    Keys's kernel with a = -1/2, stretched for downsampling (antialiasing), with weights that
+    sum to 1 at the edges too: the same values as Pillow's `BICUBIC`. Two products with constant
+    matrices compute it. `keras.ops.image.resize` with antialiasing compiles neither under XLA
+    nor for LiteRT and ONNX.
 
     Args:
-        height: int. Rows of the pictures that are made.
-        width: int. Columns of them.
+        height: int. Rows of the output.
+        width: int. Columns of the output.
 
     Call arguments:
         inputs: tensor `(batch, h, w, channels)` in [-1, 1].
 
     Returns:
-        float32 tensor `(batch, height, width, channels)`. The kernel can overshoot; what
-        does is clipped to [-1, 1].
+        tensor `(batch, height, width, channels)`, float32 also under a 16-bit policy. The
+        kernel can overshoot: values are clipped to [-1, 1].
 
     Example:
     >>> BicubicResize(8, 8)(keras.ops.ones((4, 32, 32, 3))).shape
@@ -50,23 +53,24 @@ class BicubicResize(keras.layers.Layer):
     Reference: Keys (1981), https://doi.org/10.1109/TASSP.1981.1163711
     """
 
-    def __init__(self, height, width, **kwargs):
-        # float32 whatever the policy: these are pictures.
-        super().__init__(**{**kwargs, "dtype": "float32"})
+    def __init__(self, height: int, width: int, **kwargs):
+        super().__init__(**kwargs)
+        self.dtype_policy = at_least_float32(self.dtype_policy)  # these are images
         self.height = height
         self.width = width
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         height, width = inputs.shape[1:3]
+        dtype = self.compute_dtype
         images = ops.transpose(inputs, (0, 3, 1, 2))  # (B, h, w, c) -> (B, c, h, w)
-        images = ops.matmul(images, _weights(width, self.width).T)  # -> (B, c, h, W)
-        images = ops.matmul(_weights(height, self.height), images)  # -> (B, c, H, W)
+        images = ops.matmul(images, _weights(width, self.width, dtype).T)  # -> (B, c, h, W)
+        images = ops.matmul(_weights(height, self.height, dtype), images)  # -> (B, c, H, W)
         images = ops.transpose(images, (0, 2, 3, 1))  # -> (B, H, W, c)
         return ops.clip(images, -1.0, 1.0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], self.height, self.width, input_shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "height": self.height, "width": self.width}

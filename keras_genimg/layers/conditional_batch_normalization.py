@@ -1,6 +1,7 @@
-"""Batch normalisation whose scale and offset are those of the picture's class."""
+"""Batch normalisation with a scale and an offset per class."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_genimg.errors import InputError
@@ -13,17 +14,17 @@ __all__ = ["ConditionalBatchNormalization"]
 class ConditionalBatchNormalization(keras.layers.Layer):
     """Normalises over the batch, then scales and shifts by class: gamma_y x + beta_y.
 
-    The moments are those of the whole batch, of all classes (and, under a
-    strategy, of all replicas). Each class has its own gamma, which starts at 1,
-    and beta, which starts at 0, so that classes start alike.
+    The moments are those of the whole batch, over all classes (and, under a
+    strategy, all replicas). Each class has its own gamma, initially 1, and beta,
+    initially 0.
 
     Args:
         num_classes: int. Rows of the tables of gamma and beta.
-        momentum: float. Of the moving moments.
+        momentum: float. Momentum of the moving moments.
         epsilon: float. Added to the variance.
 
     Raises:
-        InputError: anything but `[inputs, labels]` is given.
+        InputError: inputs other than `[inputs, labels]`.
 
     Example:
     >>> layer = ConditionalBatchNormalization(num_classes=10)
@@ -36,7 +37,7 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         Koyama (2018), https://arxiv.org/abs/1802.05637
     """
 
-    def __init__(self, num_classes, momentum=0.9, epsilon=1e-3, **kwargs):
+    def __init__(self, num_classes: int, momentum: float = 0.9, epsilon: float = 1e-3, **kwargs):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.momentum = momentum
@@ -46,9 +47,9 @@ class ConditionalBatchNormalization(keras.layers.Layer):
             momentum=momentum, epsilon=epsilon, center=False, scale=False, dtype=policy
         )
 
-    def build(self, input_shape):
-        pair = len(input_shape) == 2 and all(isinstance(part, (tuple, list)) for part in input_shape)
-        if not pair or len(input_shape[0]) != 4 or len(input_shape[1]) != 1:
+    def build(self, input_shape: tuple) -> None:
+        ranks = [len(part) if isinstance(part, (tuple, list)) else None for part in input_shape]
+        if ranks != [4, 1]:
             raise InputError(
                 "ConditionalBatchNormalization takes [inputs, labels] of shapes (batch, height, "
                 f"width, channels) and (batch,). Received: {input_shape}."
@@ -58,16 +59,16 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         self.gamma = self.add_weight((self.num_classes, channels), "ones", name="gamma")
         self.beta = self.add_weight((self.num_classes, channels), "zeros", name="beta")
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: list, training: bool | None = None) -> tf.Tensor:
         """Normalises a batch.
 
         Args:
             inputs: list of float inputs `(batch, height, width, channels)` and
                 int32 labels `(batch,)`.
-            training: bool. Whether the moments are those of the batch.
+            training: bool. Whether to use the moments of the batch.
 
         Returns:
-            Tensor of the shape of the inputs.
+            float tensor of the shape of the inputs.
         """
         inputs, labels = inputs
         normalized = self.normalization(inputs, training=training)
@@ -75,10 +76,10 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         beta = ops.take(self.beta, labels, axis=0)[:, None, None, :]
         return normalized * gamma + beta
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape[0]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

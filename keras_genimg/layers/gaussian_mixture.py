@@ -1,13 +1,16 @@
-"""A mixture of Gaussians, fitted once and then drawn from."""
+"""A mixture of Gaussians: fitted once, then sampled."""
 
 import math
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_genimg import distribution
+from keras_genimg.checks import check_count
 from keras_genimg.errors import InputError
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["GaussianMixture"]
 
@@ -17,17 +20,17 @@ class GaussianMixture(keras.layers.Layer):
     """p(z) = sum_k w_k N(z; m_k, C_k), with full covariances, fitted by expectation maximisation.
 
     Args:
-        num_components: int. Gaussians (k).
+        num_components: int. Number of Gaussians (k).
         dim: int. Length of z.
 
     Call arguments:
         z: float tensor `(n, dim)`.
 
     Returns:
-        float32 tensor `(n,)`: log p(z), nats.
+        float tensor `(n,)`: log p(z), nats; float32 also under a 16-bit policy.
 
     Raises:
-        InputError: numbers that are no positive integers.
+        InputError: sizes that are not positive integers.
 
     Example:
     >>> mixture = GaussianMixture(num_components=3, dim=2)
@@ -35,16 +38,15 @@ class GaussianMixture(keras.layers.Layer):
     >>> mixture.sample(5, seed=(1, 0)).shape
     TensorShape([5, 2])
 
-    Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.2; after the
-        training of an autoencoder: Ghosh et al. (2020), https://arxiv.org/abs/1903.12436
+    Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.2; fitted
+        after an autoencoder is trained: Ghosh et al. (2020), https://arxiv.org/abs/1903.12436
     """
 
-    def __init__(self, num_components, dim, **kwargs):
-        super().__init__(**{**kwargs, "dtype": "float32"})
-        for name, value in (("num_components", num_components), ("dim", dim)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a positive integer. Received: {name}={value!r}.")
-        self.num_components, self.dim = num_components, dim
+    def __init__(self, num_components: int, dim: int, **kwargs):
+        super().__init__(**kwargs)
+        self.dtype_policy = at_least_float32(self.dtype_policy)
+        self.num_components = check_count("num_components", num_components)
+        self.dim = check_count("dim", dim)
         shapes = {
             "shares": ((num_components,), keras.initializers.Constant(1.0 / num_components)),
             "means": ((num_components, dim), "zeros"),
@@ -55,11 +57,11 @@ class GaussianMixture(keras.layers.Layer):
             setattr(self, name, weight)
         self.built = True
 
-    def call(self, z):
-        z = tf.cast(z, tf.float32)
+    def call(self, z: tf.Tensor) -> tf.Tensor:
         factors = tf.convert_to_tensor(self.factors)
         offsets = z[None] - tf.convert_to_tensor(self.means)[:, None]  # (k, n, d)
-        whitened = tf.linalg.triangular_solve(factors, tf.linalg.matrix_transpose(offsets))  # (k, d, n)
+        offsets = tf.linalg.matrix_transpose(offsets)  # (k, n, d) -> (k, d, n)
+        whitened = tf.linalg.triangular_solve(factors, offsets)  # (k, d, n)
         log_volumes = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factors)), axis=-1)  # (k,)
         constants = tf.math.log(tf.convert_to_tensor(self.shares)) - log_volumes
         constants -= 0.5 * self.dim * math.log(2.0 * math.pi)
@@ -67,7 +69,7 @@ class GaussianMixture(keras.layers.Layer):
             constants[:, None] - 0.5 * tf.reduce_sum(whitened**2, axis=1), axis=0
         )
 
-    def sample(self, count, seed):
+    def sample(self, count: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Draws z ~ p(z).
 
         Args:
@@ -75,27 +77,31 @@ class GaussianMixture(keras.layers.Layer):
             seed: int tensor of shape `(2,)`.
 
         Returns:
-            float32 tensor `(count, dim)`, the same of the same count and seed.
+            float tensor `(count, dim)`, the same for the same count and seed.
         """
         batch, seed = distribution.whole_batch(count), tf.cast(seed, tf.int64)
-        uniform = distribution.random_uniform(batch, (1,), seed)  # (n, 1)
+        dtype = self.compute_dtype
+        uniform = distribution.random_uniform(batch, (1,), seed, dtype=dtype)  # (n, 1)
         ends = tf.cumsum(tf.convert_to_tensor(self.shares))[:-1]
         component = tf.reduce_sum(tf.cast(uniform >= ends, tf.int32), axis=-1)  # (n,)
-        noise = distribution.random_normal(batch, (self.dim,), seed + [0, 1])
+        noise = distribution.random_normal(batch, (self.dim,), seed + [0, 1], dtype)
         turned = tf.linalg.matvec(tf.gather(tf.convert_to_tensor(self.factors), component), noise)
         return tf.gather(tf.convert_to_tensor(self.means), component) + turned
 
-    def fit(self, z, *, iterations=100, tolerance=1e-4, seed=0):
-        """Fits the mixture, from centres that are drawn far from each other (k-means++).
+    def fit(
+        self, z: ArrayLike, *, iterations: int = 100, tolerance: float = 1e-4, seed: int = 0
+    ) -> list:
+        """Fits the mixture by expectation maximisation, from the centres of k-means++.
 
         Args:
             z: float array `(n, dim)`, n above num_components.
-            iterations: int. Rounds of expectation and maximisation at most.
-            tolerance: float. Stops when a round adds less to the mean log-likelihood, in nats.
-            seed: int. Of the start.
+            iterations: int. Maximum number of iterations.
+            tolerance: float. Stops when an iteration adds less to the mean log-likelihood, in
+                nats.
+            seed: int. Seed of the initial centres.
 
         Returns:
-            list of floats: the mean log p(z) before each round.
+            list of floats: the mean log p(z) before each iteration.
 
         Raises:
             InputError: vectors of another length, too few, or not finite.
@@ -108,11 +114,11 @@ class GaussianMixture(keras.layers.Layer):
             )
         if not np.isfinite(z).all():
             raise InputError("fit takes finite vectors. Received: some that are not.")
-        floor = 1e-6 * z.var(axis=0).mean() + 1e-12  # no Gaussian may fall onto one vector
+        floor = 1e-6 * z.var(axis=0).mean() + 1e-12  # no Gaussian may collapse onto one vector
         shares, means, factors = _start(z, self.num_components, floor, np.random.default_rng(seed))
         history = []
         for _ in range(iterations):
-            # 1. Expectation: how much of each vector each Gaussian is answerable for.
+            # 1. Expectation: the responsibility of each Gaussian for each vector.
             log_joint = np.log(shares) + _log_normal(z, means, factors)  # (n, k)
             log_p = np.logaddexp.reduce(log_joint, axis=1)
             history.append(float(log_p.mean()))
@@ -132,7 +138,7 @@ class GaussianMixture(keras.layers.Layer):
         self.factors.assign(factors)
         return history
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num_components": self.num_components, "dim": self.dim}
 
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["InstanceNormalization"]
 
@@ -18,18 +19,18 @@ def _normalize(values, gamma, beta, epsilon):
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class InstanceNormalization(keras.layers.Layer):
-    """Normalises every channel of every picture by itself, then scales and shifts it.
+    """Normalises each channel of each image by itself, then scales and shifts it.
 
-    As `keras.layers.GroupNormalization(groups=-1)`, with the gradient written out, where
-    TensorFlow derives one of many small operations: a step of `CycleGAN` has 5,900 of them
-    instead of 9,500, and is traced in about half the time.
+    Same as `keras.layers.GroupNormalization(groups=-1)`, with the gradient in closed form.
+    TensorFlow would derive one from many small operations: with the closed form a step of
+    `CycleGAN` has 5,900 operations instead of 9,500 and is traced in about half the time.
 
     Args:
-        epsilon: float. Added to the variance: what keeps a picture without contrast so.
+        epsilon: float. Added to the variance, so that an image without contrast stays so.
 
     Call arguments:
         inputs: float tensor `(batch, height, width, channels)`.
-        training: bool. Changes no value; with it the written-out gradient is in use.
+        training: bool. Changes no value; selects the gradient in closed form.
 
     Returns:
         float tensor of the same shape.
@@ -44,11 +45,11 @@ class InstanceNormalization(keras.layers.Layer):
     Reference: Ulyanov et al. (2016), https://arxiv.org/abs/1607.08022
     """
 
-    def __init__(self, epsilon=1e-3, **kwargs):
+    def __init__(self, epsilon: float = 1e-3, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 4:
             raise InputError(
                 "InstanceNormalization takes inputs of shape (batch, height, width, channels). "
@@ -58,9 +59,10 @@ class InstanceNormalization(keras.layers.Layer):
         self.gamma = self.add_weight(initializer="ones", name="gamma", **weight)
         self.beta = self.add_weight(initializer="zeros", name="beta", **weight)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         inputs = tf.convert_to_tensor(inputs)
-        values = tf.cast(inputs, tf.float32)  # moments of 16-bit activations are taken in 32 bits
+        # Moments of 16-bit activations need 32 bits.
+        values = tf.cast(inputs, at_least_float32(inputs.dtype))
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
         if training:
             outputs = self._with_gradient(values, gamma, beta)
@@ -74,7 +76,8 @@ class InstanceNormalization(keras.layers.Layer):
             normalized, inverse, outputs = _normalize(values, gamma, beta, self.epsilon)
 
             def gradient(upstream):
-                # With n the normalised values and u = gamma dL/dy: dL/dx = (u - E[u] - n E[u n]) / s.
+                # With n the normalised values and u = gamma dL/dy:
+                # dL/dx = (u - E[u] - n E[u n]) / s.
                 scaled = upstream * gamma
                 mean = tf.reduce_mean(scaled, (1, 2), keepdims=True)  # (B, 1, 1, c)
                 slope = tf.reduce_mean(scaled * normalized, (1, 2), keepdims=True)
@@ -88,8 +91,8 @@ class InstanceNormalization(keras.layers.Layer):
 
         return normalize(values, gamma, beta)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "epsilon": self.epsilon}

@@ -1,9 +1,10 @@
-"""Convolution that sees what comes before in raster order."""
+"""Convolution that is causal in raster order."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_genimg.checks import check_count, is_integer
 from keras_genimg.errors import InputError
 
 __all__ = ["MaskedConv2D"]
@@ -11,24 +12,24 @@ __all__ = ["MaskedConv2D"]
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class MaskedConv2D(keras.layers.Layer):
-    """Convolution whose output at a position sees no later position in raster order.
+    """Convolution whose output at a position depends on no later position in raster order.
 
-    Rows above are seen in full, the row of the position as far as the position itself, and the
-    position by the type of the mask. The grid keeps its size. Of the kernel only the rows (and,
-    where it has one row, the columns) that hold anything visible are stored and computed.
+    The rows above are visible in full, the row of the position up to the position, and the
+    position itself by the type of the mask. The grid keeps its size. Only the rows of the kernel
+    (and, if it has one row, the columns) with visible entries are stored and computed.
 
-    With `groups` the features of a position have an order too, as the colours of a pixel have
-    in PixelRNN: feature i belongs to group i mod groups, and at the position itself an output
-    sees the inputs of earlier groups (mask A), or of earlier groups and its own (mask B).
+    With `groups` the features of a position are ordered too, like the colours of a pixel in
+    PixelRNN: feature i belongs to group i mod groups, and at the position itself an output
+    depends on the inputs of earlier groups (mask A), or of earlier groups and its own (mask B).
 
     Args:
         filters: int. Features of the output.
         kernel_size: odd int, or a pair of them (height, width).
         mask_type: `"A"`, which hides the position itself, for the first layer on data, or
             `"B"`, which shows it, for the layers after it.
-        groups: int. Groups of the features, such as the channels of a picture.
-        use_bias: bool. Whether a number is added to each feature.
-        kernel_initializer: of the kernel, as Keras has them.
+        groups: int. Groups of the features, such as the channels of an image.
+        use_bias: bool. Whether to add a bias to each feature.
+        kernel_initializer: a Keras initializer, or its name.
 
     Call arguments:
         inputs: float tensor `(batch, height, width, channels)`.
@@ -49,38 +50,35 @@ class MaskedConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        mask_type="B",
+        filters: int,
+        kernel_size: int | tuple | list,
+        mask_type: str = "B",
         *,
-        groups=1,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
+        groups: int = 1,
+        use_bias: bool = True,
+        kernel_initializer: str | dict | keras.Initializer = "glorot_uniform",
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in (("filters", filters), ("groups", groups)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a positive integer. Received: {name}={value!r}.")
         pair = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size,) * 2
-        if len(pair) != 2 or not all(type(side) is int and side > 0 and side % 2 for side in pair):
+        if len(pair) != 2 or not all(is_integer(n) and n > 0 and n % 2 for n in pair):
             raise InputError(
                 "kernel_size must be an odd positive integer or a pair of them. "
                 f"Received: kernel_size={kernel_size!r}."
             )
         if mask_type not in ("A", "B"):
             raise InputError(f"mask_type must be 'A' or 'B'. Received: mask_type={mask_type!r}.")
-        self.filters = filters
-        self.kernel_size = pair
+        self.filters = check_count("filters", filters)
+        self.kernel_size = tuple(int(side) for side in pair)
         self.mask_type = mask_type
-        self.groups = groups
+        self.groups = check_count("groups", groups)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         channels = input_shape[-1]
         above, left = (side // 2 for side in self.kernel_size)
-        right = left if above else 0  # in one row nothing to the right is ever seen
+        right = left if above else 0  # in one row nothing to the right is visible
         self.padding = [[0, 0], [above, 0], [left, right], [0, 0]]
         visible = np.ones((above + 1, left + 1 + right, channels, self.filters), "float32")
         visible[above, left + 1 :] = 0.0
@@ -96,14 +94,14 @@ class MaskedConv2D(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         inputs = tf.convert_to_tensor(inputs)
         kernel, bias = self.masked_weights()
         outputs = tf.nn.conv2d(tf.pad(inputs, self.padding), kernel, strides=1, padding="VALID")
         return outputs if bias is None else outputs + bias
 
-    def masked_weights(self):
-        """What `call` convolves with, in the type that the layer computes in.
+    def masked_weights(self) -> tuple:
+        """The masked kernel and the bias, in the compute type of the layer.
 
         Returns:
             kernel: float tensor `(rows, columns, channels, filters)`, zero where hidden.
@@ -116,10 +114,10 @@ class MaskedConv2D(keras.layers.Layer):
             return kernel, None
         return kernel, tf.cast(tf.convert_to_tensor(self.bias), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -13,7 +13,7 @@ class Sampling(keras.layers.Layer):
     """Draws z from a Gaussian so that gradients reach its mean and variance.
 
     z = z_mean + exp(z_log_var / 2) * epsilon, with epsilon ~ N(0, I) drawn for
-    the global batch: the same numbers whatever the number of replicas.
+    the global batch: the same numbers on any number of replicas.
 
     Args:
         seed: int, optional. Makes the draws repeatable.
@@ -33,21 +33,23 @@ class Sampling(keras.layers.Layer):
     Reference: Kingma and Welling (2014), section 2.4, https://arxiv.org/abs/1312.6114
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
 
-    def call(self, z_mean, z_log_var=None):
+    def call(self, z_mean: tf.Tensor | tuple, z_log_var: tf.Tensor | None = None) -> tf.Tensor:
         if z_log_var is None:
             z_mean, z_log_var = z_mean
         seed = self.seed_generator.next()
-        epsilon = random_normal(global_batch(z_mean), z_mean.shape[1:], seed)
-        return z_mean + tf.exp(0.5 * z_log_var) * tf.cast(epsilon, z_mean.dtype)
+        epsilon = random_normal(global_batch(z_mean), z_mean.shape[1:], seed, z_mean.dtype)
+        return z_mean + tf.exp(0.5 * z_log_var) * epsilon
 
-    def compute_output_shape(self, z_mean_shape, z_log_var_shape=None):
+    def compute_output_shape(
+        self, z_mean_shape: tuple, z_log_var_shape: tuple | None = None
+    ) -> tuple:
         return z_mean_shape if z_log_var_shape is not None else z_mean_shape[0]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "seed": self.seed}

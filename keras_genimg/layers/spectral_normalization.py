@@ -1,9 +1,12 @@
 """Weights divided by their largest singular value, with the gradient through it."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
+from keras_genimg.checks import check_count
 from keras_genimg.errors import InputError
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["SpectralNormalization"]
 
@@ -31,27 +34,27 @@ def _unit(vector, otherwise):
 class SpectralNormalization(keras.layers.Wrapper):
     """Runs a layer with W / sigma(W) in place of its kernel W.
 
-    sigma is the largest singular value of W, reshaped to one row an output
+    sigma is the largest singular value of W, reshaped to one row per output
     channel, and follows from power iteration: v = W^T u / |W^T u|, then u = W v / |W v|,
-    sigma = u^T W v. Each call does `power_iterations` of them from the u that
-    the last training call has left.
+    sigma = u^T W v. Each call does `power_iterations` of them, from the u of the
+    last training call.
 
-    u and v count as constants, but W in sigma does not: the gradient that
-    reaches W is (G - <G, W / sigma> u v^T) / sigma, for G that of W / sigma
+    u and v are constants, but W in sigma is not: the gradient with respect to W is
+    (G - <G, W / sigma> u v^T) / sigma, with G the gradient with respect to W / sigma
     (Eq. 12). Keras's layer of this name overwrites the kernel with its normalised
-    value instead and lets no gradient through sigma; here the kernel stays W.
+    value and passes no gradient through sigma; here the kernel stays W.
 
     Args:
-        layer: `Dense`, `Conv2D`, `Conv3D`, `Conv2DTranspose` or `Embedding`. Its dtype policy is
-            the one that counts; sigma is computed in float32.
-        power_iterations: int. Power iterations a call.
+        layer: `Dense`, `Conv2D`, `Conv3D`, `Conv2DTranspose` or `Embedding`. Its dtype policy
+            applies; sigma is computed in at least float32.
+        power_iterations: int. Power iterations per call.
 
     Call arguments:
-        inputs: what `layer` takes.
-        training: bool. Whether u is kept for the next call.
+        inputs: inputs of `layer`.
+        training: bool. Whether to keep u for the next call.
 
     Returns:
-        What `layer` returns.
+        outputs of `layer`.
 
     Raises:
         InputError: another kind of layer; `power_iterations` below 1.
@@ -64,49 +67,43 @@ class SpectralNormalization(keras.layers.Wrapper):
     Reference: Miyato et al. (2018), Algorithm 1, https://arxiv.org/abs/1802.05957
     """
 
-    def __init__(self, layer, power_iterations=1, **kwargs):
+    def __init__(self, layer: keras.Layer, power_iterations: int = 1, **kwargs):
         if _output_axis(layer) is None:
             kinds = ", ".join(kind.__name__ for kind in OUTPUT_AXES)
             raise InputError(
                 f"SpectralNormalization wraps one of {kinds}. Received: layer={layer!r}."
             )
-        count = power_iterations
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InputError(
-                "power_iterations must be a positive integer. "
-                f"Received: power_iterations={power_iterations!r}."
-            )
         # Under a 16-bit policy W is still read in 32 bits, here and by a model around this. The
         # wrapped layer casts its inputs and its normalised kernel by itself.
-        super().__init__(layer, autocast=False, **{**kwargs, "dtype": "float32"})
-        self.power_iterations = power_iterations
+        dtype = at_least_float32(layer.dtype_policy)
+        super().__init__(layer, autocast=False, **{**kwargs, "dtype": dtype})
+        self.power_iterations = check_count("power_iterations", power_iterations)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
         self.u = self.add_weight(
             name="u",
             shape=(self.kernel.shape[_output_axis(self.layer)],),
-            initializer=keras.initializers.RandomNormal(stddev=1.0),  # a fresh one each layer
-            dtype="float32",
+            initializer=keras.initializers.RandomNormal(stddev=1.0),  # each layer draws its own
             trainable=False,
-            # Every replica finds the same u, from the same W.
+            # Every replica computes the same u, from the same W.
             aggregation="only_first_replica",
         )
 
     @property
-    def kernel(self):
+    def kernel(self) -> keras.Variable:
         """The variable W of the wrapped layer."""
         embedding = isinstance(self.layer, keras.layers.Embedding)
         return self.layer.embeddings if embedding else self.layer.kernel
 
-    def call(self, inputs, training=False):
-        kernel = ops.convert_to_tensor(self.kernel, dtype="float32")
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        kernel = ops.convert_to_tensor(self.kernel, dtype=self.u.dtype)
         matrix = ops.moveaxis(kernel, _output_axis(self.layer), 0)
         matrix = ops.reshape(matrix, (self.u.shape[0], -1))  # (out, h, w, in) -> (out, h*w*in)
 
         # 1. u and v by power iteration, constants to the gradient.
         constant = ops.stop_gradient(matrix)
-        u, v = ops.convert_to_tensor(self.u), ops.zeros((matrix.shape[1],))
+        u, v = ops.convert_to_tensor(self.u), ops.zeros((matrix.shape[1],), kernel.dtype)
         for _ in range(self.power_iterations):
             v = _unit(ops.matmul(u, constant), otherwise=v)  # (h*w*in,)
             u = _unit(ops.matmul(constant, v), otherwise=u)  # (out,)
@@ -117,13 +114,15 @@ class SpectralNormalization(keras.layers.Wrapper):
         sigma = ops.sum(u * ops.matmul(matrix, v))
         sigma = ops.where(sigma > 0, sigma, 1.0)
 
-        # 3. The wrapped layer's own call, which in this scope reads W / sigma for W.
+        # 3. The wrapped layer's call, which in this scope reads W / sigma for W.
         values = [(variable, variable.value) for variable in self.layer.variables]
         with keras.StatelessScope([*values, (self.kernel, kernel / sigma)]):
             return self.layer(inputs)
 
-    def compute_output_spec(self, inputs, training=False):
+    def compute_output_spec(
+        self, inputs: keras.KerasTensor, training: bool = False
+    ) -> keras.KerasTensor:
         return self.layer.compute_output_spec(inputs)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "power_iterations": self.power_iterations}

@@ -15,14 +15,14 @@ def noise(height, width, limit, channels=1):
 
 
 @pytest.mark.parametrize("size", [(8, 6), (16, 12), (64, 48), (20, 30), (32, 24)], ids=str)
-def test_as_pillow_has_it(size):
+def test_values_are_those_of_pillow(size):
     images = noise(32, 24, limit=0.6, channels=2)
     found = BicubicResize(*size)(images).numpy()
     assert found.shape == (2, *size, 2) and found.dtype == np.float32
-    for image, made in zip(images, found):
+    for image_in, made in zip(images, found):
         for channel in range(2):
-            picture = Image.fromarray(image[..., channel], "F")
-            expected = picture.resize(size[::-1], Image.Resampling.BICUBIC)
+            image = Image.fromarray(image_in[..., channel], "F")
+            expected = image.resize(size[::-1], Image.Resampling.BICUBIC)
             np.testing.assert_allclose(made[..., channel], expected, atol=1e-6)
     assert np.abs(found).max() < 1  # nothing was clipped: the comparison is of the kernel
 
@@ -70,4 +70,6 @@ def test_it_is_float32_and_saved_and_has_a_gradient():
 def test_xla_makes_the_same():
     images = noise(16, 16, limit=0.5)
     compiled = tf.function(BicubicResize(8, 8).call, jit_compile=True)
-    np.testing.assert_allclose(compiled(tf.constant(images)), BicubicResize(8, 8)(images), atol=1e-6)
+    np.testing.assert_allclose(
+        compiled(tf.constant(images)), BicubicResize(8, 8)(images), atol=1e-6
+    )

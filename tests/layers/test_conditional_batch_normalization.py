@@ -35,7 +35,9 @@ def by_numpy(inputs, labels, gamma, beta, mean, variance, epsilon):
 
 def test_training_takes_the_moments_of_the_whole_batch():
     inputs, layer = inputs_of(), random_layer(momentum=0.75, epsilon=0.01)
-    before = [np.array(v) for v in (layer.normalization.moving_mean, layer.normalization.moving_variance)]
+    before = [
+        np.array(v) for v in (layer.normalization.moving_mean, layer.normalization.moving_variance)
+    ]
     outputs = layer([inputs, LABELS], training=True)
     mean, variance = inputs.mean((0, 1, 2)), inputs.var((0, 1, 2))  # of all classes
     expected = by_numpy(
@@ -76,7 +78,7 @@ def test_gradients_reach_the_rows_of_the_classes_in_the_batch():
         np.array(tf.convert_to_tensor(gradient))
         for gradient in tape.gradient(total, [layer.gamma.value, layer.beta.value])
     )
-    np.testing.assert_allclose(beta, [[60.0] * 3, [0.0] * 3, [60.0] * 3])  # 3 pictures of 4 x 5
+    np.testing.assert_allclose(beta, [[60.0] * 3, [0.0] * 3, [60.0] * 3])  # 3 images of 4 x 5
     assert np.abs(gamma[0]).min() > 0 and np.abs(gamma[2]).min() > 0
     np.testing.assert_array_equal(gamma[1], 0)
 

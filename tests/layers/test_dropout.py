@@ -14,7 +14,7 @@ def test_zeros_a_share_and_keeps_the_mean():
     np.testing.assert_allclose(np.unique(outputs), [0, 1 / 0.7], rtol=1e-6)
     # 10,000 draws: a standard deviation of the share of 0.0046.
     assert (outputs == 0).mean() == pytest.approx(0.3, abs=0.02)
-    assert np.std((outputs == 0).mean(0)) > 0.01  # not the same mask for every picture
+    assert np.std((outputs == 0).mean(0)) > 0.01  # not the same mask for every image
 
 
 def test_the_kept_units_keep_their_values():
@@ -63,6 +63,8 @@ def test_configuration():
 
 @pytest.mark.parametrize("rate", [1.0, -0.1, float("nan"), "half", None])
 def test_bad_rates(rate):
-    with pytest.raises(InputError, match="rate must be a number of at least 0 and below 1") as caught:
+    with pytest.raises(
+        InputError, match="rate must be a number of at least 0 and below 1"
+    ) as caught:
         Dropout(rate)
     assert f"rate={rate!r}" in str(caught.value)

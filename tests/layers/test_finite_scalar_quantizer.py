@@ -58,7 +58,9 @@ def test_the_gradient_is_that_of_the_bounded_value():
         tape.watch(values)
         total = tf.reduce_sum(layer(values, training=True)[0] * [[1.0, 2.0], [3.0, 4.0]])
     step = 1e-6
-    high, low = (bounded(values.numpy().astype("float64") + sign * step, levels) for sign in (1, -1))
+    high, low = (
+        bounded(values.numpy().astype("float64") + sign * step, levels) for sign in (1, -1)
+    )
     slope = (high - low) / (2 * step) / [2, 2] * [[1.0, 2.0], [3.0, 4.0]]
     np.testing.assert_allclose(tape.gradient(total, values), slope, rtol=1e-4)
 

@@ -14,12 +14,16 @@ SHARES = np.array([0.5, 0.3, 0.2])
 
 def drawn(count):
     component = RNG.choice(3, count, p=SHARES)
-    return CENTRES[component] + np.einsum("nij,nj->ni", SPREADS[component], RNG.normal(size=(count, 2)))
+    return CENTRES[component] + np.einsum(
+        "nij,nj->ni", SPREADS[component], RNG.normal(size=(count, 2))
+    )
 
 
 def true_mixture():
     mixture = GaussianMixture(3, 2)
-    for weight, value in zip((mixture.shares, mixture.means, mixture.factors), (SHARES, CENTRES, SPREADS)):
+    for weight, value in zip(
+        (mixture.shares, mixture.means, mixture.factors), (SHARES, CENTRES, SPREADS)
+    ):
         weight.assign(value)
     return mixture
 
@@ -31,7 +35,9 @@ def test_densities():
         covariance = spread @ spread.T
         offsets = z - centre
         squares = np.einsum("ni,ij,nj->n", offsets, np.linalg.inv(covariance), offsets)
-        expected += share * np.exp(-0.5 * squares) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
+        expected += (
+            share * np.exp(-0.5 * squares) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
+        )
     np.testing.assert_allclose(true_mixture()(z.astype("float32")), np.log(expected), rtol=1e-4)
 
 

@@ -19,7 +19,7 @@ def example(dtype="float32"):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_each_channel_of_each_picture_by_itself(training):
+def test_each_channel_of_each_image_by_itself(training):
     layer, inputs = example()
     mean, variance = inputs.mean((1, 2), keepdims=True), inputs.var((1, 2), keepdims=True)
     expected = (inputs - mean) / np.sqrt(variance + 0.01) * [1, -2, 0.5] + [0, 1, -1]
@@ -47,7 +47,7 @@ def test_the_gradient_is_the_derived_one():
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_it_is_keras_normalisation_with_a_group_a_channel():
+def test_it_is_keras_normalisation_with_one_group_per_channel():
     layer, inputs = example()
     other = keras.layers.GroupNormalization(groups=-1, epsilon=0.01)
     other.build(inputs.shape)
@@ -71,6 +71,6 @@ def test_16_bits_go_through_32():
     np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected, atol=0.02)
 
 
-def test_only_pictures_are_taken():
+def test_only_images_are_taken():
     with pytest.raises(InputError, match=r"takes inputs of shape .* Received: \(3, 4\)"):
         InstanceNormalization()(np.zeros((3, 4), "float32"))

@@ -45,7 +45,7 @@ def test_gradient():
     np.testing.assert_allclose(tape.gradient(total, inputs), expected, rtol=1e-3, atol=1e-5)
 
 
-def test_gradient_of_identical_pictures_is_finite():
+def test_gradient_of_identical_images_is_finite():
     inputs = tf.ones((4, 2, 2, 3))
     with tf.GradientTape() as tape:
         tape.watch(inputs)

@@ -17,7 +17,7 @@ def test_moments():
     np.testing.assert_allclose(z.std(0), [0.5, 1, 2], rtol=0.03)
     assert np.abs(np.corrcoef(z.T) - np.eye(3)).max() < 0.03
     fourth = (((z - z.mean(0)) / z.std(0)) ** 4).mean(0)
-    np.testing.assert_allclose(fourth, [3, 3, 3], rtol=0.1)  # as a Gaussian has it
+    np.testing.assert_allclose(fourth, [3, 3, 3], rtol=0.1)  # that of a Gaussian
 
 
 def test_gradients():

@@ -202,7 +202,7 @@ def network():
 
 
 def train(model, images, strategy=None):
-    """Three steps of SGD on the pictures, as shards where there are replicas."""
+    """Three steps of SGD on the images, in shards over the replicas."""
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         optimizer = keras.optimizers.SGD(0.05)
@@ -250,7 +250,7 @@ def test_saves_and_loads_in_safe_mode(tmp_path):
     for weight, other in zip(model.get_weights(), again.get_weights()):
         np.testing.assert_array_equal(other, weight)
     np.testing.assert_array_equal(again(images), model(images))
-    # And goes on alike.
+    # And training resumes in the same way.
     for weight, other in zip(train(model, images).weights, train(again, images).weights):
         np.testing.assert_array_equal(other, weight)
 
