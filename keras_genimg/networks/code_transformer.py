@@ -1,20 +1,24 @@
 """A transformer over a grid of codes: logits in one pass, samples from cached keys and values."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 from keras_genimg.layers import CausalSelfAttention, Dropout
+from keras_genimg.networks.initializers import normal
+from keras_genimg.precision import policy_dtype
 
 __all__ = ["CausalTransformer"]
 
 
-def gelu(x):
-    """GPT-2's form of GELU, by tanh (ONNX has no counterpart of the other)."""
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """GPT-2's form of GELU, by tanh (ONNX has no counterpart of the exact one)."""
     return keras.activations.gelu(x, approximate=True)
 
 
 class TransformerBlock(keras.layers.Layer):
-    """x + attention(norm(x)), then x + mlp(norm(x)), as GPT-2 has it.
+    """x + attention(norm(x)), then x + mlp(norm(x)), see GPT-2.
 
     Args:
         width: int. Features of a position.
@@ -23,7 +27,7 @@ class TransformerBlock(keras.layers.Layer):
         seed: int or None. Of the dropout.
     """
 
-    def __init__(self, width, num_heads, dropout, seed, **kwargs):
+    def __init__(self, width: int, num_heads: int, dropout: float, seed: int | None, **kwargs):
         super().__init__(**kwargs)
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-5) for _ in range(2)]
         self.attention = CausalSelfAttention(num_heads)
@@ -37,18 +41,18 @@ class TransformerBlock(keras.layers.Layer):
         self.contract.build((*input_shape[:-1], 4 * input_shape[-1]))
         self.built = True
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         attended = self.attention(self.norms[0](x))  # (B, T, width)
         x = x + self.dropouts[0](attended, training=training)
         return x + self.dropouts[1](self.mlp(x), training=training)
 
-    def step(self, x, keys, values, position):
-        """One position `(B, 1, width)`, as `CausalSelfAttention.step`."""
+    def step(self, x: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, position) -> tuple:
+        """One position `(B, 1, width)`, see `CausalSelfAttention.step`."""
         attended, keys, values = self.attention.step(self.norms[0](x), keys, values, position)
         x = x + attended
         return x + self.mlp(x), keys, values
 
-    def mlp(self, x):
+    def mlp(self, x: tf.Tensor) -> tf.Tensor:
         return self.contract(self.expand(self.norms[1](x)))
 
 
@@ -56,8 +60,8 @@ class TransformerBlock(keras.layers.Layer):
 class CausalTransformer(keras.layers.Layer):
     """p(code | the codes before it) at every position of a grid, in raster order.
 
-    Position i is given the code at i - 1 (the first one a start, or the class), the vector of
-    its row and that of its column.
+    Position i is conditioned on the code at i - 1 (the first one on a start, or the class), and
+    on the learned vectors of its row and its column.
 
     Args:
         shape: tuple (height, width, 1) of the grid.
@@ -83,32 +87,24 @@ class CausalTransformer(keras.layers.Layer):
     (2, 7, 7, 1, 128)
 
     Reference: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners",
-        section 2.3; over the codes of pictures: Esser et al. (2021), section 3.2,
+        section 2.3; over the codes of images: Esser et al. (2021), section 3.2,
         https://arxiv.org/abs/2012.09841
     """
 
     def __init__(
-        self,
-        shape,
-        levels,
-        features=128,
-        num_layers=4,
-        num_heads=4,
-        num_classes=None,
-        dropout=0.0,
-        seed=None,
-        **kwargs,
+        self, shape: tuple, levels: int, features: int = 128, num_layers: int = 4,
+        num_heads: int = 4, num_classes: int | None = None, dropout: float = 0.0,
+        seed: int | None = None, **kwargs,
     ):
         super().__init__(**kwargs)
         self.shape, self.levels = tuple(shape), levels
         self.features, self.num_heads = features, num_heads
         self.length = shape[0] * shape[1]
-        normal = keras.initializers.RandomNormal  # GPT-2 starts from N(0, 0.02^2); a fresh one each
-        self.embedding = keras.layers.Embedding(levels, features, normal(stddev=0.02))
-        # What stands before the first code: one start for all, or one a class.
-        self.start = keras.layers.Embedding(num_classes or 1, features, normal(stddev=0.02))
+        self.embedding = keras.layers.Embedding(levels, features, normal())
+        # Before the first code: one start for all, or one per class.
+        self.start = keras.layers.Embedding(num_classes or 1, features, normal())
         self.rows, self.columns = (
-            keras.layers.Embedding(size, features, normal(stddev=0.02)) for size in shape[:2]
+            keras.layers.Embedding(size, features, normal()) for size in shape[:2]
         )
         self.dropout = Dropout(dropout, seed)
         self.blocks = [
@@ -118,7 +114,7 @@ class CausalTransformer(keras.layers.Layer):
             for index in range(num_layers)
         ]
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
-        self.head = keras.layers.Dense(levels, dtype="float32")
+        self.head = keras.layers.Dense(levels, dtype=policy_dtype())
 
         for layer in (self.embedding, self.start, self.rows, self.columns):
             layer.build()
@@ -126,7 +122,9 @@ class CausalTransformer(keras.layers.Layer):
             layer.build((None, self.length, features))
         self.built = True
 
-    def call(self, values, labels=None, training=False):
+    def call(
+        self, values: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         codes = tf.reshape(values, (-1, self.length))  # (B, h, w, 1) -> (B, h*w)
         before = self.embedding(codes[:, :-1])  # (B, h*w - 1, features)
         x = tf.concat([self._start(tf.shape(codes)[0], labels), before], axis=1) + self._places()
@@ -137,7 +135,7 @@ class CausalTransformer(keras.layers.Layer):
         return tf.reshape(logits, (-1, *self.shape, self.levels))
 
     def _start(self, count, labels):
-        """`(B, 1, features)`: what the first position is given."""
+        """`(B, 1, features)`: the input of the first position."""
         return self.start(tf.zeros((count,), tf.int32) if labels is None else labels)[:, None]
 
     def _places(self):
@@ -146,8 +144,10 @@ class CausalTransformer(keras.layers.Layer):
         places = self.rows(tf.range(height))[:, None] + self.columns(tf.range(width))
         return tf.reshape(places, (self.length, self.features))
 
-    def sample(self, noise_of_row, count, labels=None):
-        """Draws each code given those before it; keys and values are kept, nothing is done twice.
+    def sample(
+        self, noise_of_row: Callable, count: int | tf.Tensor, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Draws each code given those before it, with cached keys and values.
 
         The largest of logits + noise is taken, which with Gumbel noise is a draw.
 
@@ -166,14 +166,15 @@ class CausalTransformer(keras.layers.Layer):
         empty = tf.zeros(size, self.compute_dtype)
 
         def position(column, row, x, cache, noise, made):
-            """Draws one code, of what stands before it, `(B, 1, features)`."""
+            """Draws one code from the features before it, `(B, 1, features)`."""
             number = row * width + column
             x, kept = x + places[number], []
             for block, (keys, values) in zip(self.blocks, cache):
                 x, keys, values = block.step(x, keys, values, number)
                 kept.append((keys, values))
-            logits = self.head(self.norm(x))[:, 0] + noise[:, column, 0]  # (B, levels)
-            code = tf.argmax(logits, axis=-1, output_type=tf.int32)  # (B,)
+            logits = self.head(self.norm(x))[:, 0]  # (B, levels)
+            scores = logits + tf.cast(noise[:, column, 0], logits.dtype)
+            code = tf.argmax(scores, axis=-1, output_type=tf.int32)  # (B,)
             made = made.write(number, code)
             return column + 1, row, self.embedding(code)[:, None], kept, noise, made
 

@@ -1,13 +1,21 @@
-"""Encoders and decoders that are told the class."""
+"""Encoders and decoders conditioned on the class."""
+
+from collections.abc import Callable
 
 import keras
 from keras import layers, ops
 
+from keras_genimg.checks import check_image_shape
+from keras_genimg.networks.blocks import float_input
+
 __all__ = ["conditional_decoder", "conditional_encoder"]
 
 
-def conditional_encoder(build, image_shape, latent_dim, num_classes, name="encoder", **options):
-    """An encoder that sees the class as further channels, one a class, of which one is 1.
+def conditional_encoder(
+    build: Callable, image_shape: tuple, latent_dim: int, num_classes: int, name: str = "encoder",
+    **options,
+) -> keras.Model:
+    """An encoder that sees the one-hot class as further channels.
 
     Args:
         build: function `(image_shape, latent_dim)` that makes an encoder without classes.
@@ -21,22 +29,29 @@ def conditional_encoder(build, image_shape, latent_dim, num_classes, name="encod
         `keras.Model` from `[images, labels]`, `(batch, height, width, channels)` and int
         `(batch,)`, to what `build`'s model returns.
 
+    Raises:
+        InputError: an invalid image shape.
+
     Example:
     >>> from keras_genimg.networks import conv_encoder
     >>> encoder = conditional_encoder(conv_encoder, (28, 28, 1), 16, num_classes=10)
     >>> [output.shape for output in encoder.outputs]
     [(None, 16), (None, 16)]
     """
-    height, width, channels = image_shape
-    images, labels = keras.Input(image_shape), keras.Input((), dtype="int32")
+    height, width, channels = check_image_shape(image_shape, default_networks=False)
+    images, labels = float_input((height, width, channels)), keras.Input((), dtype="int32")
     classes = ops.one_hot(labels, num_classes)[:, None, None]  # (B, 1, 1, K)
     planes = classes * ops.ones_like(images[..., :1])  # (B, h, w, K)
     network = build((height, width, channels + num_classes), latent_dim, **options)
-    return keras.Model([images, labels], network(layers.Concatenate()([images, planes])), name=name)
+    outputs = network(layers.Concatenate()([images, planes]))
+    return keras.Model([images, labels], outputs, name=name)
 
 
-def conditional_decoder(build, image_shape, latent_dim, num_classes, name="decoder", **options):
-    """A decoder that is given z and, beside it, 1 in the place of the class.
+def conditional_decoder(
+    build: Callable, image_shape: tuple, latent_dim: int, num_classes: int, name: str = "decoder",
+    **options,
+) -> keras.Model:
+    """A decoder of z joined with the one-hot class.
 
     Args:
         build: function `(image_shape, latent_dim)` that makes a decoder without classes.
@@ -55,7 +70,8 @@ def conditional_decoder(build, image_shape, latent_dim, num_classes, name="decod
     >>> conditional_decoder(conv_decoder, (28, 28, 1), 16, num_classes=10).output_shape
     (None, 28, 28, 1)
     """
-    latents, labels = keras.Input((latent_dim,)), keras.Input((), dtype="int32")
+    latents, labels = float_input((latent_dim,)), keras.Input((), dtype="int32")
     classes = ops.one_hot(labels, num_classes)  # (B, K)
     network = build(image_shape, latent_dim + num_classes, **options)
-    return keras.Model([latents, labels], network(layers.Concatenate()([latents, classes])), name=name)
+    outputs = network(layers.Concatenate()([latents, classes]))
+    return keras.Model([latents, labels], outputs, name=name)

@@ -1,71 +1,43 @@
-"""Deep convolutional networks of conditional GANs: they are told the picture's class."""
+"""Deep convolutional networks of conditional GANs."""
 
 import keras
 from keras import layers, ops
 
+from keras_genimg.checks import check_choice, check_image_shape
 from keras_genimg.errors import InputError
 from keras_genimg.layers import ConditionalBatchNormalization
-from keras_genimg.networks.dcgan import (
-    _initializer,
-    _widths,
-    dcgan_discriminator,
-    dcgan_generator,
-    upsample,
-)
-from keras_genimg.networks.shapes import halvings
+from keras_genimg.networks.blocks import augmented, float_input
+from keras_genimg.networks.dcgan import dcgan_discriminator, dcgan_generator, images_from
+from keras_genimg.networks.initializers import normal
+from keras_genimg.precision import policy_dtype
 
-__all__ = ["check_conditioning", "conditional_dcgan_discriminator", "conditional_dcgan_generator"]
+__all__ = ["conditional_dcgan_discriminator", "conditional_dcgan_generator"]
 
 CONDITIONINGS = ("projection", "concatenation")
 
 
-def check_conditioning(conditioning):
-    """Checks how the conditional networks are to be told the class.
-
-    Args:
-        conditioning: `"projection"` or `"concatenation"`.
-
-    Returns:
-        `conditioning`, unchanged.
-
-    Raises:
-        InputError: anything else.
-    """
-    if not isinstance(conditioning, str) or conditioning not in CONDITIONINGS:
-        raise InputError(
-            f"conditioning must be one of {', '.join(CONDITIONINGS)}. Received: {conditioning!r}."
-        )
-    return conditioning
-
-
 def conditional_dcgan_generator(
-    image_shape,
-    latent_dim,
-    num_classes,
-    conditioning="projection",
-    filters=32,
-    widest=256,
-    kernel_size=4,
-    momentum=0.9,
-    name="generator",
-):
-    """Noise and a class to a picture: `dcgan_generator` that is told the class.
+    image_shape: tuple, latent_dim: int, num_classes: int, conditioning: str = "projection",
+    filters: int = 32, widest: int = 256, kernel_size: int = 4, momentum: float = 0.9,
+    name: str = "generator",
+) -> keras.Model:
+    """Noise and a class to an image: `dcgan_generator` conditioned on the class.
 
     Args:
-        image_shape: (height, width, channels).
+        image_shape: (height, width, channels), multiples of 4 from 16 to 256.
         latent_dim: int. Length of the noise vector z.
         num_classes: int. Labels are integers from 0 to num_classes - 1.
         conditioning: `"projection"`: all batch normalisation has a scale and an
             offset for each class, the generator that goes with the projection
             discriminator; `"concatenation"`: z and the one-hot class are one vector.
-        filters, widest, kernel_size, momentum, name: as `dcgan_generator` has them.
+        filters, widest, kernel_size, momentum, name: see `dcgan_generator`.
 
     Returns:
         `keras.Model` from `[(batch, latent_dim), int32 (batch,)]` to float32
         `(batch, height, width, channels)` in [-1, 1].
 
     Raises:
-        InputError: an unknown conditioning.
+        InputError: an invalid image shape or conditioning.
 
     Example:
     >>> conditional_dcgan_generator((28, 28, 1), 64, num_classes=10).output_shape
@@ -74,72 +46,42 @@ def conditional_dcgan_generator(
     Reference: Miyato and Koyama (2018), https://arxiv.org/abs/1802.05637 (projection);
         Mirza and Osindero (2014), https://arxiv.org/abs/1411.1784 (concatenation)
     """
-    check_conditioning(conditioning)
-    latents = keras.Input((latent_dim,), name="latents")
+    check_choice("conditioning", conditioning, CONDITIONINGS)
+    image_shape = check_image_shape(image_shape)
+    latents = float_input((latent_dim,), name="latents")
     labels = keras.Input((), dtype="int32", name="labels")
     if conditioning == "concatenation":
         x = layers.Concatenate()([latents, ops.one_hot(labels, num_classes)])  # (B, z + classes)
-        images = dcgan_generator(
+        network = dcgan_generator(
             image_shape, latent_dim + num_classes, filters, widest, kernel_size, momentum
-        )(x)
-        return keras.Model([latents, labels], images, name=name)
-
-    def normalize(x):
-        return layers.ReLU()(ConditionalBatchNormalization(num_classes, momentum)([x, labels]))
-
-    sizes = halvings(image_shape)  # picture first
-    widths = _widths(len(sizes) - 1, filters, widest)
-    start = min(2 * widths[-1], widest)
-
-    # 1. z -> the smallest grid.
-    smallest = sizes[-1]
-    x = layers.Dense(
-        smallest[0] * smallest[1] * start, kernel_initializer=_initializer(), use_bias=False
-    )(latents)
-    x = normalize(layers.Reshape((*smallest, start))(x))  # (B, h*w*c) -> (B, h, w, c)
-
-    # 2. Double the grid until the next is the picture: 7x7 -> 14x14.
-    for level in range(len(sizes) - 2, 0, -1):
-        x = upsample(
-            x,
-            sizes[level + 1],
-            sizes[level],
-            widths[level],
-            kernel_size,
-            kernel_initializer=_initializer(),
-            use_bias=False,
         )
-        x = normalize(x)
+        return keras.Model([latents, labels], network(x), name=name)
 
-    # 3. The picture: 14x14 -> 28x28.
-    x = upsample(
-        x, sizes[1], sizes[0], image_shape[2], kernel_size, kernel_initializer=_initializer()
-    )
-    images = layers.Activation("tanh", dtype="float32")(x)
+    images = images_from(
+        latents, image_shape, filters, widest, kernel_size,
+        lambda x: layers.ReLU()(ConditionalBatchNormalization(num_classes, momentum)([x, labels])),
+    )  # fmt: skip
     return keras.Model([latents, labels], images, name=name)
 
 
 def conditional_dcgan_discriminator(
-    image_shape,
-    num_classes,
-    conditioning="projection",
-    classifies=False,
-    name="discriminator",
-    **arguments,
-):
-    """Picture and class to a logit: `dcgan_discriminator` that is told the class.
+    image_shape: tuple, num_classes: int, conditioning: str = "projection",
+    classifies: bool = False, augment: str | None = None, name: str = "discriminator", **arguments,
+) -> keras.Model:
+    """Image and class to a logit: `dcgan_discriminator` conditioned on the class.
 
     Args:
-        image_shape: (height, width, channels).
+        image_shape: (height, width, channels), multiples of 4 from 16 to 256.
         num_classes: int. Labels are integers from 0 to num_classes - 1.
         conditioning: `"projection"`: logit = psi(phi(x)) + <e_y, phi(x)>, phi(x) being
             the flat features that the last layer psi sees and e_y a learned vector
-            a class (Eq. 3); `"concatenation"`: the one-hot class joins the picture
+            per class (Eq. 3); `"concatenation"`: the one-hot class joins the image
             as constant planes.
         classifies: bool. Whether a second output reads the class from phi(x), which
-            with `"projection"` has not been told it (Odena et al., 2017).
+            with `"projection"` does not depend on it (Odena et al., 2017).
+        augment: string, optional. Policy of the layer `DiffAugment`, on the images alone.
         name: string.
-        **arguments: as `dcgan_discriminator` has them.
+        **arguments: see `dcgan_discriminator`.
 
     Returns:
         `keras.Model` from `[(batch, height, width, channels), int32 (batch,)]` to
@@ -147,8 +89,8 @@ def conditional_dcgan_discriminator(
         classes, `(batch, num_classes)`.
 
     Raises:
-        InputError: an unknown conditioning; `classifies` with `"concatenation"`, where
-            the features have been told the class.
+        InputError: an invalid image shape, policy or conditioning; `classifies` with
+            `"concatenation"`, where the features depend on the class.
 
     Example:
     >>> conditional_dcgan_discriminator((28, 28, 1), num_classes=10).output_shape
@@ -158,33 +100,37 @@ def conditional_dcgan_discriminator(
         (projection); Mirza and Osindero (2014), https://arxiv.org/abs/1411.1784
         (concatenation); Odena et al. (2017), https://arxiv.org/abs/1610.09585 (classifies)
     """
-    check_conditioning(conditioning)
+    check_choice("conditioning", conditioning, CONDITIONINGS)
+    height, width, channels = image_shape = check_image_shape(image_shape)
     labels = keras.Input((), dtype="int32", name="labels")
     if classifies and conditioning != "projection":
         raise InputError(
             'An auxiliary classifier goes with conditioning="projection"; otherwise its features '
-            f"have been told the class that it is to read. Received: conditioning={conditioning!r}."
+            f"depend on the class that it predicts. Received: conditioning={conditioning!r}."
         )
     if conditioning == "concatenation":
-        height, width, channels = image_shape
-        images = keras.Input(image_shape, name="images")
+        images = float_input(image_shape, name="images")
         planes = layers.Reshape((1, 1, num_classes))(ops.one_hot(labels, num_classes))
         planes = layers.UpSampling2D((height, width))(planes)  # (B, 1, 1, K) -> (B, h, w, K)
-        x = layers.Concatenate()([images, planes])  # (B, h, w, c + K)
+        x = layers.Concatenate()([augmented(images, augment), planes])  # (B, h, w, c + K)
         logits = dcgan_discriminator((height, width, channels + num_classes), **arguments)(x)
         return keras.Model([images, labels], logits, name=name)
 
-    network = dcgan_discriminator(image_shape, **arguments)
+    network = dcgan_discriminator(image_shape, augment=augment, **arguments)
     images, unconditional = network.input, network.output  # psi(phi(x)): (B, 1)
     features = network.layers[-1].input  # phi(x): (B, h*w*c)
     directions = layers.Embedding(
-        num_classes, features.shape[-1], _initializer(), dtype="float32", name="class_directions"
+        num_classes, features.shape[-1], normal(), dtype=policy_dtype(), name="class_directions"
     )(labels)  # e_y: (B, h*w*c)
-    agreement = layers.Dot(axes=1, dtype="float32")([directions, features])  # <e_y, phi(x)>: (B, 1)
-    logits = layers.Add(dtype="float32")([unconditional, agreement])
+    agreement = layers.Dot(axes=1, dtype=policy_dtype())([directions, features])  # <e_y, phi(x)>
+    logits = layers.Add(dtype=policy_dtype())([unconditional, agreement])  # (B, 1)
     if not classifies:
         return keras.Model([images, labels], logits, name=name)
     classes = layers.Dense(
-        num_classes, kernel_initializer=_initializer(), dtype="float32", name="classes"
+        num_classes, kernel_initializer=normal(), dtype=policy_dtype(), name="classes"
     )(features)  # (B, h*w*c) -> (B, K)
     return keras.Model([images, labels], [logits, classes], name=name)
+
+
+def check_conditioning(conditioning):  # until models leave this check to the networks
+    return check_choice("conditioning", conditioning, CONDITIONINGS)

@@ -1,29 +1,29 @@
-"""The DCGAN of five convolutions each, for pictures of 32x32 and 64x64."""
+"""The DCGAN of five convolutions each, for images of 32x32 and 64x64."""
 
 import keras
 from keras import layers
 
+from keras_genimg.checks import check_image_shape
 from keras_genimg.errors import InputError
-from keras_genimg.layers import (
-    BatchNormalization,
-    MinibatchStandardDeviation,
-    SpectralNormalization,
+from keras_genimg.layers import BatchNormalization, MinibatchStandardDeviation
+from keras_genimg.networks.blocks import (
+    augmented,
+    downsample,
+    float_input,
+    kernel_wrapper,
+    upsample_to_image,
 )
-from keras_genimg.networks.shapes import check_image_shape, strides_between
+from keras_genimg.networks.initializers import normal
+from keras_genimg.networks.shapes import widths_of
+from keras_genimg.precision import policy_dtype
 
 __all__ = ["dcgan5_discriminator", "dcgan5_generator"]
 
 KERNEL = 4
 
 
-def _initializer():
-    # Radford et al. start all weights from N(0, 0.02^2). A fresh object each time:
-    # one that is shared would start layers of one shape from the same numbers.
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
 def _grids(image_shape):
-    """Four steps from a 4x4 grid to the picture: 4 -> 8 -> 16 -> 32 -> 64, or 4 -> 4 -> ... 32."""
+    """Four steps from a 4x4 grid to the image: 4 -> 8 -> 16 -> 32 -> 64, or 4 -> 4 -> ... 32."""
     image_shape = check_image_shape(image_shape, default_networks=False)
     if not set(image_shape[:2]) <= {32, 64}:
         raise InputError(
@@ -35,8 +35,11 @@ def _grids(image_shape):
     return [tuple(max(side // 2**level, 4) for side in sides) for level in (4, 3, 2, 1, 0)]
 
 
-def dcgan5_generator(image_shape, latent_dim, filters=64, momentum=0.9, name="generator"):
-    """Noise to picture by five transposed 4x4 convolutions: 100-512-256-128-64-3.
+def dcgan5_generator(
+    image_shape: tuple, latent_dim: int, filters: int = 64, momentum: float = 0.9,
+    name: str = "generator",
+) -> keras.Model:
+    """Noise to image by five transposed 4x4 convolutions: 100-512-256-128-64-3.
 
     64x64: 1x1 -> 4x4 -> 8x8 -> 16x16 -> 32x32 -> 64x64. 32x32: the second layer
     keeps its grid of 4x4. Batch normalisation and ReLU after every layer but the
@@ -45,7 +48,7 @@ def dcgan5_generator(image_shape, latent_dim, filters=64, momentum=0.9, name="ge
     Args:
         image_shape: (height, width, channels); height and width 32 or 64.
         latent_dim: int. Length of the noise vector z, 100 in the paper.
-        filters: int. Of the last layer before the picture; 8, 4 and 2 times as many
+        filters: int. Of the last layer before the image; 8, 4 and 2 times as many
             before it.
         momentum: float. Of the batch normalisation.
         name: string.
@@ -55,7 +58,7 @@ def dcgan5_generator(image_shape, latent_dim, filters=64, momentum=0.9, name="ge
         width, channels)` in [-1, 1].
 
     Raises:
-        InputError: a size that does not fit.
+        InputError: an invalid size.
 
     Example:
     >>> dcgan5_generator((64, 64, 3), 100).output_shape
@@ -64,42 +67,29 @@ def dcgan5_generator(image_shape, latent_dim, filters=64, momentum=0.9, name="ge
     Reference: Radford et al. (2016), section 3, https://arxiv.org/abs/1511.06434
     """
     grids = _grids(image_shape)
-    latents = keras.Input((latent_dim,))
+
+    def normalize(x):
+        return layers.ReLU()(BatchNormalization(momentum=momentum)(x))
+
+    # 1. One pixel to the grid of 4x4: a kernel of 4 without padding.
+    latents = float_input((latent_dim,))
     x = layers.Reshape((1, 1, latent_dim))(latents)  # (B, z) -> (B, 1, 1, z)
-
-    # 1. One pixel to the grid of 4x4: a kernel of 4 with nothing around it.
     x = layers.Conv2DTranspose(
-        8 * filters, KERNEL, padding="valid", kernel_initializer=_initializer(), use_bias=False
+        8 * filters, KERNEL, padding="valid", kernel_initializer=normal(), use_bias=False
     )(x)
-    x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
 
-    # 2. Three more, then the picture.
+    # 2. Three more, then the image.
     widths = [4 * filters, 2 * filters, filters, image_shape[2]]
-    for level, (width, small, large) in enumerate(zip(widths, grids, grids[1:])):
-        last = level == len(widths) - 1
-        x = layers.Conv2DTranspose(
-            width,
-            KERNEL,
-            strides_between(large, small),
-            padding="same",
-            kernel_initializer=_initializer(),
-            use_bias=last,
-        )(x)
-        if not last:
-            x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
-    images = layers.Activation("tanh", dtype="float32")(x)
+    images = upsample_to_image(normalize(x), grids, widths, KERNEL, normalize)
     return keras.Model(latents, images, name=name)
 
 
 def dcgan5_discriminator(
-    image_shape,
-    filters=64,
-    momentum=0.9,
-    spectral_normalization=False,
-    minibatch_standard_deviation=False,
-    name="discriminator",
-):
-    """Picture to logit by five 4x4 convolutions: 64-128-256-512-1.
+    image_shape: tuple, filters: int = 64, momentum: float = 0.9,
+    spectral_normalization: bool = False, minibatch_standard_deviation: bool = False,
+    augment: str | None = None, name: str = "discriminator",
+) -> keras.Model:
+    """Image to logit by five 4x4 convolutions: 64-128-256-512-1.
 
     The generator's grids backwards: 64x64 -> 32x32 -> 16x16 -> 8x8 -> 4x4 -> 1x1, and at
     32x32 the fourth layer keeps its grid of 4x4. LeakyReLU(0.2), batch normalisation after
@@ -112,7 +102,8 @@ def dcgan5_discriminator(
         spectral_normalization: bool. Whether every layer is divided by its largest
             singular value, instead of batch normalisation.
         minibatch_standard_deviation: bool. Whether the last layer also sees how much the
-            pictures of the batch differ.
+            images of the batch differ.
+        augment: string, optional. Policy of the layer `DiffAugment`, which comes first.
         name: string.
 
     Returns:
@@ -120,7 +111,7 @@ def dcgan5_discriminator(
         `(batch, 1)`.
 
     Raises:
-        InputError: a size that does not fit.
+        InputError: an invalid size or policy.
 
     Example:
     >>> dcgan5_discriminator((64, 64, 3)).output_shape
@@ -128,35 +119,22 @@ def dcgan5_discriminator(
 
     Reference: Radford et al. (2016), section 3, https://arxiv.org/abs/1511.06434
     """
-    grids = _grids(image_shape)[::-1]  # the picture first
-    wrapped = SpectralNormalization if spectral_normalization else lambda layer: layer
-    images = keras.Input(image_shape)
-    x = images
+    grids = _grids(image_shape)[::-1]  # the image first
+    wrapper = kernel_wrapper(spectral_normalization)
+    images = float_input(image_shape)
 
     # 1. Four convolutions down to the grid of 4x4.
-    for level, (large, small) in enumerate(zip(grids, grids[1:])):
-        batch_normalization = level > 0 and not spectral_normalization
-        x = wrapped(
-            layers.Conv2D(
-                filters * 2**level,
-                KERNEL,
-                strides_between(large, small),
-                padding="same",
-                kernel_initializer=_initializer(),
-                use_bias=not batch_normalization,
-            )
-        )(x)
-        if batch_normalization:
-            x = BatchNormalization(momentum=momentum)(x)
-        x = layers.LeakyReLU(0.2)(x)
+    x = downsample(
+        augmented(images, augment), grids, widths_of(4, filters, 8 * filters), KERNEL,
+        None if spectral_normalization else lambda: BatchNormalization(momentum=momentum),
+        wrapper,
+    )[-1]
     if minibatch_standard_deviation:
         x = MinibatchStandardDeviation()(x)  # (B, h, w, c) -> (B, h, w, c + 1)
 
     # 2. That grid to one pixel, the logit.
-    x = wrapped(
-        layers.Conv2D(
-            1, KERNEL, padding="valid", kernel_initializer=_initializer(), dtype="float32"
-        )
-    )(x)
-    logits = layers.Flatten(dtype="float32")(x)  # (B, 1, 1, 1) -> (B, 1)
+    last = layers.Conv2D(
+        1, KERNEL, padding="valid", kernel_initializer=normal(), dtype=policy_dtype()
+    )
+    logits = layers.Flatten(dtype=policy_dtype())(wrapper(last)(x))  # (B, 1, 1, 1) -> (B, 1)
     return keras.Model(images, logits, name=name)

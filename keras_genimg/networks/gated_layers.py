@@ -1,28 +1,28 @@
-"""Layers of a gated PixelCNN: the two stacks, and what a coarser grid tells them."""
+"""Layers of a gated PixelCNN: the two stacks, and their condition on a coarser grid."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_genimg.layers import Dropout, MaskedConv2D
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["ConditionStack", "GatedLayer"]
 
 
-def gate(x):
+def gate(x: tf.Tensor) -> tf.Tensor:
     """tanh(a) * sigmoid(b) of the halves a, b of the last axis (Eq. 2)."""
-    # In float32: CPUs compute these functions slower in half of the bits.
-    a, b = tf.split(tf.cast(x, "float32"), 2, axis=-1)
+    # At least in float32: CPUs compute these functions slower in 16 bits.
+    a, b = tf.split(tf.cast(x, at_least_float32(x.dtype)), 2, axis=-1)
     return tf.cast(tf.tanh(a) * tf.sigmoid(b), x.dtype)
 
 
 class GatedLayer(keras.layers.Layer):
     """One layer of both stacks (Figure 2 of the paper).
 
-    The vertical stack at a row knows all that is above the row, as wide as it reaches; the
-    horizontal one knows what is to the left, and is told by the vertical one. Together they see
-    everything before a position: no blind spot. The first layer hides the position itself and
-    has no residual connection.
+    The vertical stack at a row sees the rows above; the horizontal one sees the positions to the
+    left and the features of the vertical one. Together they see everything before a position,
+    without a blind spot. The first layer hides the position itself and has no residual connection.
 
     Args:
         filters: int. Features of each stack, a multiple of `channels`.
@@ -36,8 +36,8 @@ class GatedLayer(keras.layers.Layer):
     """
 
     def __init__(
-        self, filters, kernel_size, first, channels, num_classes, conditioned, dropout, seed,
-        **kwargs,
+        self, filters: int, kernel_size: int, first: bool, channels: int, num_classes: int | None,
+        conditioned: bool, dropout: float, seed: int | None, **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters, self.reach, self.first = filters, kernel_size // 2, first
@@ -64,17 +64,20 @@ class GatedLayer(keras.layers.Layer):
             self.place.build((*grid, self.filters))
         self.built = True
 
-    def call(self, above, before, labels=None, condition=None, training=False):
+    def call(
+        self, above: tf.Tensor, before: tf.Tensor, labels: tf.Tensor | None = None,
+        condition: tf.Tensor | None = None, training: bool = False,
+    ) -> tuple:
         """Features of both stacks, `(B, h, w, F)` each -> `(B, h, w, filters)` each."""
         above_bias, before_bias = self.biases(labels, condition)
         sides = [self.reach, self.reach]
         padded = tf.pad(above, [[0, 0], [self.reach, 0], sides, [0, 0]])
-        told = self.vertical(padded) + above_bias  # (B, h, w, 2 * filters)
-        seen = self.horizontal(before) + self.link(told) + before_bias
-        mixed = self.mix(self.dropout(gate(seen), training=training))  # (B, h, w, filters)
-        return gate(told), mixed if self.first else mixed + before
+        vertical = self.vertical(padded) + above_bias  # (B, h, w, 2 * filters)
+        horizontal = self.horizontal(before) + self.link(vertical) + before_bias
+        mixed = self.mix(self.dropout(gate(horizontal), training=training))  # (B, h, w, filters)
+        return gate(vertical), mixed if self.first else mixed + before
 
-    def biases(self, labels, condition):
+    def biases(self, labels: tf.Tensor | None, condition: tf.Tensor | None) -> tuple:
         """What a class and a condition, `(B, h, w, filters)`, add inside the gates of the stacks.
 
         Returns:
@@ -90,38 +93,40 @@ class GatedLayer(keras.layers.Layer):
 
     # The same numbers for one row, and for one position.
 
-    def row(self, rows, biases):
+    def row(self, rows: tf.Tensor, biases: tuple) -> tuple:
         """Of the vertical stack: `(B, reach + 1, w, F)`, the row and those above it.
 
         Returns:
-            `(B, 1, w, filters)`, its features; `(B, w, 2 * filters)`, what the horizontal stack
-            is told at each position.
+            `(B, 1, w, filters)`, its features; `(B, w, 2 * filters)`, their part of the
+            horizontal stack's gates.
         """
         above_bias, before_bias = biases
-        told = self.vertical(tf.pad(rows, [[0, 0], [0, 0], [self.reach] * 2, [0, 0]])) + above_bias
-        return gate(told), tf.squeeze(self.link(told) + before_bias, 1)
+        padded = tf.pad(rows, [[0, 0], [0, 0], [self.reach] * 2, [0, 0]])
+        vertical = self.vertical(padded) + above_bias
+        return gate(vertical), tf.squeeze(self.link(vertical) + before_bias, 1)
 
-    def position_weights(self):
+    def position_weights(self) -> list:
         """The horizontal stack's masked weights as matrices with their biases, for `position`."""
         weights = []
         for layer in (self.horizontal, self.mix):
             kernel, bias = layer.masked_weights()
-            weights += [tf.reshape(kernel, (-1, kernel.shape[-1])), bias]  # (1, n, F, f) -> (n*F, f)
+            # (1, n, F, f) -> (n*F, f)
+            weights += [tf.reshape(kernel, (-1, kernel.shape[-1])), bias]
         return weights
 
-    def position(self, window, told, weights):
+    def position(self, window: tf.Tensor, vertical: tf.Tensor, weights: list) -> tf.Tensor:
         """Of the horizontal stack: `(B, reach + 1, F)`, the position last -> `(B, filters)`."""
         kernel, bias, mix_kernel, mix_bias = weights
         flat = tf.reshape(window, (-1, kernel.shape[0]))  # (B, n, F) -> (B, n*F)
-        mixed = gate(flat @ kernel + bias + told) @ mix_kernel + mix_bias
+        mixed = gate(flat @ kernel + bias + vertical) @ mix_kernel + mix_bias
         return mixed if self.first else mixed + window[:, -1]
 
 
 class ConditionStack(keras.layers.Layer):
     """Codes of a coarser grid as features of each position of a finer one.
 
-    The codes get learned vectors, which residual convolutions make known to their neighbours;
-    each position of the finer grid takes those of the code that lies over it.
+    Residual convolutions mix the learned vectors of neighbouring codes; each position of the
+    finer grid takes the features of the code that covers it.
 
     Args:
         shape: tuple (height, width) of the finer grid.
@@ -131,12 +136,15 @@ class ConditionStack(keras.layers.Layer):
         blocks: int. Residual convolutions.
     """
 
-    def __init__(self, shape, condition_shape, embeddings, filters, blocks=2, **kwargs):
+    def __init__(
+        self, shape: tuple, condition_shape: tuple, embeddings: int, filters: int, blocks: int = 2,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.embedding = keras.layers.Embedding(embeddings, filters)
         self.blocks = [keras.layers.Conv2D(filters, 3, padding="same") for _ in range(blocks)]
         self.smooth = keras.layers.Conv2D(filters, 3, padding="same")
-        # The row and the column of the code that lies over a position: 0, 0, 1, 1, ... of halves.
+        # The row and the column of the code that covers a position: 0, 0, 1, 1, ... of halves.
         self.rows, self.columns = (
             np.arange(size, dtype="int32") * coarse // size
             for size, coarse in zip(shape, condition_shape)
@@ -146,7 +154,7 @@ class ConditionStack(keras.layers.Layer):
             layer.build((None, None, None, filters))
         self.built = True
 
-    def call(self, codes):
+    def call(self, codes: tf.Tensor) -> tf.Tensor:
         """int `(B, height, width)` of the coarser grid -> `(B, h, w, filters)`."""
         x = self.embedding(codes)
         for block in self.blocks:

@@ -1,26 +1,18 @@
-"""PatchGAN: a discriminator that judges every part of a picture by itself."""
+"""PatchGAN: a discriminator that judges every part of an image by itself."""
 
 import keras
 from keras import layers
 
-from keras_genimg.errors import InputError
+from keras_genimg.checks import check_choice, check_count, check_image_shape
 from keras_genimg.layers import BatchNormalization, InstanceNormalization
-from keras_genimg.networks.shapes import (
-    check_count,
-    check_image_shape,
-    check_same_size,
-    halvings,
-)
+from keras_genimg.networks.blocks import downsample, float_input
+from keras_genimg.networks.initializers import normal
+from keras_genimg.networks.shapes import check_same_size, halvings, widths_of
+from keras_genimg.precision import policy_dtype
 
 __all__ = ["patchgan_discriminator"]
 
-
-def _initializer():
-    # Isola et al. start all weights from N(0, 0.02^2); a fresh object a layer.
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
-# What normalises the layers, by name.
+# Layers of normalisation, by name.
 NORMALIZATIONS = {
     "batch": lambda: BatchNormalization(momentum=0.9),
     "instance": InstanceNormalization,
@@ -28,25 +20,20 @@ NORMALIZATIONS = {
 
 
 def patchgan_discriminator(
-    image_shape,
-    source_shape=None,
-    filters=32,
-    widest=256,
-    levels=2,
-    normalization="batch",
-    name="discriminator",
-):
-    """Picture, or a picture and the one it was made of, to a grid of logits.
+    image_shape: tuple, source_shape: tuple | None = None, filters: int = 32, widest: int = 256,
+    levels: int = 2, normalization: str = "batch", name: str = "discriminator",
+) -> keras.Model:
+    """Image, or a pair of a source and an image, to a grid of logits.
 
     4x4 convolutions with LeakyReLU(0.2): `levels` of stride 2, one of stride 1, and one
-    that makes a logit a place. Each logit is of the patch that it sees: 16x16 with one
-    level, 34x34 with two (all of a small picture, seen from each place in turn), 70x70
-    with three, as the paper has it at 256x256.
+    that makes one logit per position. The receptive field of a logit is 16x16 with one
+    level, 34x34 with two (all of a small image, from each position in turn) and 70x70
+    with three, the paper's at 256x256.
 
     Args:
-        image_shape: (height, width, channels).
-        source_shape: (height, width, channels) of the other picture of a pair, with the
-            same height and width; None for a discriminator of single pictures.
+        image_shape: (height, width, channels), multiples of 4 from 16 to 256.
+        source_shape: (height, width, channels) of the other image of a pair, with the
+            same height and width; None for a discriminator of single images.
         filters: int. Filters of the first layer (64 in the paper); they double with each
             layer, up to `widest`.
         widest: int. Most filters in a layer.
@@ -60,7 +47,7 @@ def patchgan_discriminator(
         `[sources, images]`, to float32 logits `(batch, height', width', 1)`.
 
     Raises:
-        InputError: shapes or an option that do not fit.
+        InputError: an invalid shape or option.
 
     Example:
     >>> patchgan_discriminator((32, 32, 3), source_shape=(32, 32, 1)).output_shape
@@ -70,31 +57,16 @@ def patchgan_discriminator(
         https://arxiv.org/abs/1611.07004
     """
     image_shape = check_image_shape(image_shape)
-    if normalization not in NORMALIZATIONS:
-        raise InputError(
-            f"normalization must be one of {', '.join(NORMALIZATIONS)}. Received: {normalization!r}."
-        )
+    check_choice("normalization", normalization, NORMALIZATIONS)
     sizes = halvings(image_shape, levels=check_count("levels", levels))
-    images = keras.Input(image_shape)
-    inputs = x = images
+    inputs = x = images = float_input(image_shape)
     if source_shape is not None:
-        check_same_size(source_shape, image_shape)
-        sources = keras.Input(source_shape)
-        inputs = [sources, images]
+        inputs = [float_input(check_same_size(source_shape, image_shape)), images]
         x = layers.Concatenate()(inputs)  # (B, h, w, c) and (B, h, w, d) -> (B, h, w, c + d)
-    for level in range(len(sizes)):
-        x = layers.Conv2D(
-            min(filters * 2**level, widest),
-            4,
-            2 if level < levels else 1,
-            padding="same",
-            kernel_initializer=_initializer(),
-            use_bias=level == 0,
-        )(x)
-        if level > 0:
-            x = NORMALIZATIONS[normalization]()(x)
-        x = layers.LeakyReLU(0.2)(x)
+    # The last convolution keeps its grid.
+    grids, widths = [*sizes, sizes[-1]], widths_of(len(sizes), filters, widest)
+    x = downsample(x, grids, widths, 4, NORMALIZATIONS[normalization])[-1]
     logits = layers.Conv2D(
-        1, 4, padding="same", kernel_initializer=_initializer(), dtype="float32"
+        1, 4, padding="same", kernel_initializer=normal(), dtype=policy_dtype()
     )(x)  # (B, h', w', f) -> (B, h', w', 1)
     return keras.Model(inputs, logits, name=name)

@@ -1,10 +1,13 @@
 """Gated PixelCNN: logits of every position in one pass, and samples position by position."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 from keras_genimg.layers import MaskedConv2D
 from keras_genimg.networks.gated_layers import ConditionStack, GatedLayer
+from keras_genimg.precision import at_least_float32, policy_dtype
 
 __all__ = ["GatedPixelCNN"]
 
@@ -16,8 +19,8 @@ class GatedPixelCNN(keras.layers.Layer):
     Args:
         shape: tuple (height, width, channels) of the grid; of codes the channels are 1.
         levels: int. Values that a channel can take (K).
-        embedded: bool. Whether values are names without an order, which get learned vectors
-            (codes, of one channel), rather than brightnesses from -1 to 1.
+        embedded: bool. Whether values are categories without an order, embedded as learned
+            vectors (codes, of one channel), rather than brightnesses from -1 to 1.
         filters: int. Features of each stack, a multiple of the channels.
         num_layers: int. Gated layers.
         kernel_size: odd int of at least 3. Of the layers after the first.
@@ -26,7 +29,7 @@ class GatedPixelCNN(keras.layers.Layer):
         dropout: float. Rate in each layer.
         seed: int or None. Of the dropout.
         condition_shape: tuple (height, width), or None. Of a coarser grid of codes, on which
-            every position hangs.
+            every position is conditioned.
         condition_embeddings: int. Codes of that grid.
 
     Call arguments:
@@ -49,20 +52,10 @@ class GatedPixelCNN(keras.layers.Layer):
     """
 
     def __init__(
-        self,
-        shape,
-        levels,
-        embedded=False,
-        filters=48,
-        num_layers=5,
-        kernel_size=3,
-        first_kernel_size=7,
-        num_classes=None,
-        dropout=0.0,
-        seed=None,
-        condition_shape=None,
-        condition_embeddings=None,
-        **kwargs,
+        self, shape: tuple, levels: int, embedded: bool = False, filters: int = 48,
+        num_layers: int = 5, kernel_size: int = 3, first_kernel_size: int = 7,
+        num_classes: int | None = None, dropout: float = 0.0, seed: int | None = None,
+        condition_shape: tuple | None = None, condition_embeddings: int | None = None, **kwargs,
     ):
         super().__init__(**kwargs)
         self.shape, self.levels = tuple(shape), levels
@@ -71,19 +64,16 @@ class GatedPixelCNN(keras.layers.Layer):
         self.features = filters if embedded else channels  # of a position of the data
         self.stack = [
             GatedLayer(
-                filters,
-                kernel_size if index else first_kernel_size,
-                index == 0,
-                channels,
-                num_classes,
-                condition_shape is not None,
-                dropout,
+                filters, kernel_size if index else first_kernel_size, index == 0, channels,
+                num_classes, condition_shape is not None, dropout,
                 None if seed is None else seed + index,  # else all layers would drop the same
             )
             for index in range(num_layers)
         ]
         self.hidden = MaskedConv2D(filters, 1, "B", groups=channels)
-        self.last = MaskedConv2D(levels * channels, 1, "B", groups=channels, dtype="float32")
+        self.last = MaskedConv2D(
+            levels * channels, 1, "B", groups=channels, dtype=policy_dtype()
+        )
         self.condition = None
         if condition_shape is not None:
             self.condition = ConditionStack(
@@ -99,34 +89,41 @@ class GatedPixelCNN(keras.layers.Layer):
         self.last.build((*grid, filters))
         self.built = True
 
-    def call(self, values, labels=None, condition=None, training=False):
+    def call(
+        self, values: tf.Tensor, labels: tf.Tensor | None = None,
+        condition: tf.Tensor | None = None, training: bool = False,
+    ) -> tf.Tensor:
         return self.logits_of(self.embed(values), labels, condition, training)
 
-    def embed(self, values):
-        """What the stacks take.
+    def embed(self, values: tf.Tensor) -> tf.Tensor:
+        """The input of the stacks.
 
         Args:
             values: int tensor `(..., channels)` in [0, levels).
 
         Returns:
-            float tensor `(..., channels)` in [-1, 1]; of codes their vectors `(..., filters)`.
+            float tensor `(..., channels)` in [-1, 1]; for codes their vectors `(..., filters)`.
         """
         if self.embedding is not None:
             return self.embedding(values[..., 0])
-        scaled = tf.cast(values, "float32") * (2.0 / (self.levels - 1)) - 1.0
-        return tf.cast(scaled, self.compute_dtype)
+        values = tf.cast(values, at_least_float32(self.compute_dtype))
+        return tf.cast(values * (2.0 / (self.levels - 1)) - 1.0, self.compute_dtype)
 
-    def logits_of(self, data, labels=None, condition=None, training=False):
+    def logits_of(
+        self, data: tf.Tensor, labels: tf.Tensor | None = None, condition: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Logits of embedded data: `call` without its first step.
 
         Args:
-            data: float tensor `(B, height, width, features)`, as `embed` makes it.
-            labels, condition, training: as the call takes them.
+            data: float tensor `(B, height, width, features)`, see `embed`.
+            labels, condition, training: see the call arguments.
 
         Returns:
             float32 logits `(B, height, width, channels, levels)`.
         """
-        above = tf.pad(data, [[0, 0], [1, 0], [0, 0], [0, 0]])[:, :-1]  # each row sees the one above
+        # Each row sees the one above.
+        above = tf.pad(data, [[0, 0], [1, 0], [0, 0], [0, 0]])[:, :-1]
         before = data
         features = None if self.condition is None else self.condition(condition)
         for layer in self.stack:
@@ -139,13 +136,16 @@ class GatedPixelCNN(keras.layers.Layer):
         logits = tf.reshape(logits, (-1, height, width, self.levels, channels))
         return tf.transpose(logits, (0, 1, 2, 4, 3))  # -> (B, h, w, channels, levels)
 
-    def sample(self, noise_of_row, count, labels=None, condition=None):
+    def sample(
+        self, noise_of_row: Callable, count: int | tf.Tensor, labels: tf.Tensor | None = None,
+        condition: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Draws x_i ~ p(x_i | what was drawn before), each position computed once.
 
         The vertical stack is computed row by row from the last rows of the layer below, and the
-        horizontal one position by position from the last positions: nothing is computed again,
-        so that the work grows linearly with the number of positions. The largest of logits +
-        noise is taken, which with Gumbel noise is a draw.
+        horizontal one position by position from the last positions, so that the cost is linear
+        in the number of positions. The largest of logits + noise is taken, which with Gumbel
+        noise is a draw.
 
         Args:
             noise_of_row: function from an int32 scalar, the row, to float32 `(count, width,
@@ -166,42 +166,44 @@ class GatedPixelCNN(keras.layers.Layer):
         def zeros(*shape):
             return tf.zeros((count, *shape), self.compute_dtype)
 
-        def position(column, windows, noise, told, made):
+        def position(column, windows, noise, context, made):
             """Draws the channels of a position, from the features to its left in each layer."""
             values = [tf.zeros((count,), tf.int32)] * channels
-            told_here = tf.unstack(told[column])  # (B, 2 * filters) a layer
+            here = tf.unstack(context[column])  # (B, 2 * filters) per layer
             data = zeros(self.features)  # hidden by the first layer's mask as long as it is unknown
             for channel in range(channels):
                 x, seen = data, []
-                for layer, window, of_row, own in zip(self.stack, windows, told_here, weights):
+                for layer, window, of_row, own in zip(self.stack, windows, here, weights):
                     seen.append(tf.concat([window, x[:, None]], axis=1))  # (B, reach + 1, F)
                     x = layer.position(seen[-1], of_row, own)
                 logits = self._head(x, head[channel])  # (B, levels)
-                best = tf.argmax(logits + noise[:, column, channel], axis=-1, output_type=tf.int32)
-                values[channel] = best
+                scores = logits + tf.cast(noise[:, column, channel], logits.dtype)
+                values[channel] = tf.argmax(scores, axis=-1, output_type=tf.int32)
                 data = self.embed(tf.stack(values, axis=-1))  # (B, channels) -> (B, features)
             seen[0] = tf.concat([windows[0], data[:, None]], axis=1)  # now that it is known
             windows = [tf.ensure_shape(s[:, 1:], w.shape) for s, w in zip(seen, windows)]
-            return column + 1, windows, noise, told, made.write(column, tf.stack(values, axis=-1))
+            made = made.write(column, tf.stack(values, axis=-1))
+            return column + 1, windows, noise, context, made
 
         def bias_of_row(number, bias):
             return bias if self.condition is None else bias[:, number][:, None]  # (B, 1, w, 2f)
 
         def row(number, data, above, made):
             """Draws a row, from the data of the row above and rows of each layer above that."""
-            x, rows, told = data, [], []
+            x, rows, context = data, [], []
             for layer, kept, bias in zip(self.stack, above, biases):
                 window = tf.concat([kept, x], axis=1)  # (B, reach + 1, w, F)
                 rows.append(tf.ensure_shape(window[:, 1:], kept.shape))
                 x, of_row = layer.row(window, [bias_of_row(number, part) for part in bias])
-                told.append(of_row)
-            told = tf.transpose(tf.stack(told), (2, 0, 1, 3))  # (layers, B, w, 2f) -> (w, layers, B, 2f)
+                context.append(of_row)
+            # (layers, B, w, 2f) -> (w, layers, B, 2f)
+            context = tf.transpose(tf.stack(context), (2, 0, 1, 3))
             windows = [zeros(layer.reach, kept.shape[-1]) for layer, kept in zip(self.stack, above)]
             cells = tf.TensorArray(tf.int32, width, element_shape=(None, channels))
             cells = tf.while_loop(
                 lambda column, *_: column < width,
                 position,
-                (0, windows, noise_of_row(number), told, cells),
+                (0, windows, noise_of_row(number), context, cells),
                 parallel_iterations=1,
             )[-1]
             values = tf.transpose(cells.stack(), (1, 0, 2))  # (w, B, c) -> (B, w, c)

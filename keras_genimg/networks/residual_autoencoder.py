@@ -1,9 +1,12 @@
-"""Encoders and decoders of residual blocks, for VAEs that go by their likelihood."""
+"""Encoders and decoders of residual blocks, for VAEs judged by their likelihood."""
 
-from keras import Input, Model, layers
+import keras
+from keras import layers
 
-from keras_genimg.networks.dcgan import upsample
-from keras_genimg.networks.shapes import halvings, strides_between
+from keras_genimg.checks import check_image_shape
+from keras_genimg.networks.blocks import float_input, gaussian, upsample
+from keras_genimg.networks.shapes import halvings, strides_between, widths_of
+from keras_genimg.precision import policy_dtype
 
 __all__ = ["residual_decoder", "residual_encoder"]
 
@@ -20,15 +23,16 @@ def _blocks(x, blocks):
 
 
 def residual_encoder(
-    image_shape, latent_dim, filters=32, widest=64, blocks=1, units=450, name="encoder"
-):
-    """Picture to the mean and log variance of a Gaussian over z, by residual blocks with ELU.
+    image_shape: tuple, latent_dim: int, filters: int = 32, widest: int = 64, blocks: int = 1,
+    units: int = 450, name: str = "encoder",
+) -> keras.Model:
+    """Image to the mean and log variance of a Gaussian over z, by residual blocks with ELU.
 
     Each grid is half as large as the one before, down to 7x7 or so; blocks work on the halved
     grids alone, since most of the time would go into those of full size.
 
     Args:
-        image_shape: (height, width, channels).
+        image_shape: (height, width, channels), multiples of 4 from 16 to 256.
         latent_dim: int. Length of z.
         filters: int. Filters on the first halved grid; they double with each halving, up to
             `widest`.
@@ -41,6 +45,9 @@ def residual_encoder(
         `keras.Model` from `(batch, height, width, channels)` to the list
         `[z_mean, z_log_var]`, each float32 `(batch, latent_dim)`.
 
+    Raises:
+        InputError: an invalid image shape.
+
     Example:
     >>> [output.shape for output in residual_encoder((28, 28, 1), 32).outputs]
     [(None, 32), (None, 32)]
@@ -48,30 +55,29 @@ def residual_encoder(
     Reference: Kingma et al. (2016), appendix C.1, https://arxiv.org/abs/1606.04934, whose blocks
         work on the grid of full size too
     """
+    image_shape = check_image_shape(image_shape)
     sizes = halvings(image_shape)
-    images = Input(image_shape)
-    x = images
-    for level, (large, small) in enumerate(zip(sizes, sizes[1:])):
-        width = min(filters * 2**level, widest)
+    widths = widths_of(len(sizes) - 1, filters, widest)
+    x = images = float_input(image_shape)
+    for width, large, small in zip(widths, sizes, sizes[1:]):
         x = layers.Conv2D(width, 4, strides_between(large, small), padding="same")(x)
         x = _blocks(x, blocks)
         x = layers.Activation("elu")(x)
     x = layers.Flatten()(x)  # (B, h, w, c) -> (B, h*w*c)
     x = layers.Dense(units, activation="elu")(x)
-    z_mean = layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
-    z_log_var = layers.Dense(latent_dim, dtype="float32", name="z_log_var")(x)
-    return Model(images, [z_mean, z_log_var], name=name)
+    return keras.Model(images, gaussian(x, latent_dim), name=name)
 
 
 def residual_decoder(
-    image_shape, latent_dim, filters=32, widest=64, blocks=1, units=450, name="decoder"
-):
-    """z to one unbounded value a pixel: the layers of `residual_encoder` in reverse.
+    image_shape: tuple, latent_dim: int, filters: int = 32, widest: int = 64, blocks: int = 1,
+    units: int = 450, name: str = "decoder",
+) -> keras.Model:
+    """z to one unbounded value per pixel: the layers of `residual_encoder` in reverse.
 
     Args:
-        image_shape: (height, width, channels).
+        image_shape: (height, width, channels), multiples of 4 from 16 to 256.
         latent_dim: int. Length of z.
-        filters: int. Filters on the last grid before the picture; they double with each
+        filters: int. Filters on the last grid before the image; they double with each
             halving, up to `widest`.
         widest: int. Most filters in a layer.
         blocks: int. Residual blocks on each grid.
@@ -81,15 +87,19 @@ def residual_decoder(
     Returns:
         `keras.Model` from `(batch, latent_dim)` to float32 `(batch, height, width, channels)`.
 
+    Raises:
+        InputError: an invalid image shape.
+
     Example:
     >>> residual_decoder((28, 28, 1), 32).output_shape
     (None, 28, 28, 1)
 
-    Reference: as `residual_encoder`
+    Reference: see `residual_encoder`
     """
+    image_shape = check_image_shape(image_shape)
     sizes = halvings(image_shape)
-    widths = [min(filters * 2**level, widest) for level in range(len(sizes) - 1)]
-    latents = Input((latent_dim,))
+    widths = widths_of(len(sizes) - 1, filters, widest)
+    latents = float_input((latent_dim,))
     x = layers.Dense(units, activation="elu")(latents)
     x = layers.Dense(sizes[-1][0] * sizes[-1][1] * widths[-1])(x)
     x = layers.Reshape((*sizes[-1], widths[-1]))(x)  # (B, h*w*c) -> (B, h, w, c)
@@ -98,6 +108,6 @@ def residual_decoder(
         x = layers.Activation("elu")(x)
         x = upsample(x, sizes[level + 1], sizes[level], widths[level - 1], 4)
     x = _blocks(x, blocks)
-    x = layers.Activation("elu", dtype="float32")(x)
-    outputs = upsample(x, sizes[1], sizes[0], image_shape[2], 4, dtype="float32")
-    return Model(latents, outputs, name=name)
+    x = layers.Activation("elu", dtype=policy_dtype())(x)
+    outputs = upsample(x, sizes[1], sizes[0], image_shape[2], 4, dtype=policy_dtype())
+    return keras.Model(latents, outputs, name=name)

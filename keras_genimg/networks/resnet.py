@@ -3,29 +3,22 @@
 import keras
 from keras import layers, ops
 
-from keras_genimg.layers import (
-    BatchNormalization,
-    MinibatchStandardDeviation,
-    SpectralNormalization,
-)
-from keras_genimg.networks.shapes import check_image_shape, halvings, strides_between
+from keras_genimg.checks import check_image_shape
+from keras_genimg.layers import BatchNormalization, MinibatchStandardDeviation
+from keras_genimg.networks.blocks import augmented, crop, float_input, kernel_wrapper
+from keras_genimg.networks.initializers import glorot_uniform
+from keras_genimg.networks.shapes import halvings, strides_between
+from keras_genimg.precision import policy_dtype
 
 __all__ = ["resnet_discriminator", "resnet_generator"]
 
 
-def _initializer(scale=1.0):
-    # As the authors' code: Glorot and Bengio's uniform weights, those on a residual path
-    # sqrt(2) times as large. A fresh object each time: one that is shared would start layers
-    # of one shape from the same numbers.
-    return keras.initializers.VarianceScaling(scale, mode="fan_avg", distribution="uniform")
-
-
 def _residual_conv(filters):
-    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=_initializer(2.0))
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=glorot_uniform(2.0))
 
 
 def _shortcut_conv(filters):
-    return layers.Conv2D(filters, 1, kernel_initializer=_initializer())
+    return layers.Conv2D(filters, 1, kernel_initializer=glorot_uniform())
 
 
 def _upsample(x, small, large):
@@ -35,11 +28,7 @@ def _upsample(x, small, large):
     pixels = layers.Concatenate()([x] * across) if across > 1 else x  # (B, h, w, across * c)
     rows = layers.Reshape((height, across * width * channels))(pixels)
     x = layers.Concatenate()([rows] * down) if down > 1 else rows  # (B, h, down * across * w * c)
-    x = layers.Reshape((down * height, across * width, channels))(x)
-    excess = [made - wanted for made, wanted in zip(x.shape[1:3], large)]
-    if any(excess):  # an odd side: 7 -> 14, cut to 13
-        x = layers.Cropping2D(((0, excess[0]), (0, excess[1])))(x)
-    return x
+    return crop(layers.Reshape((down * height, across * width, channels))(x), large)
 
 
 def _up_block(x, small, large, filters, momentum):
@@ -52,8 +41,11 @@ def _up_block(x, small, large, filters, momentum):
     return layers.Add()([_residual_conv(filters)(x), shortcut])
 
 
-def resnet_generator(image_shape, latent_dim, filters=64, momentum=0.9, name="generator"):
-    """Noise to picture: a dense layer, residual blocks that double, a convolution.
+def resnet_generator(
+    image_shape: tuple, latent_dim: int, filters: int = 64, momentum: float = 0.9,
+    name: str = "generator",
+) -> keras.Model:
+    """Noise to image: a dense layer, residual blocks that double, a convolution.
 
     At 32x32: a grid of 4x4, three blocks, 3x3 convolution and tanh; a block more
     with each doubling of the side.
@@ -70,7 +62,7 @@ def resnet_generator(image_shape, latent_dim, filters=64, momentum=0.9, name="ge
         width, channels)` in [-1, 1].
 
     Raises:
-        InputError: a size that does not fit.
+        InputError: an invalid image shape.
 
     Example:
     >>> resnet_generator((32, 32, 3), 128).output_shape
@@ -82,30 +74,28 @@ def resnet_generator(image_shape, latent_dim, filters=64, momentum=0.9, name="ge
     sizes = halvings(image_shape)[::-1]  # smallest first
 
     # 1. z -> the smallest grid.
-    latents = keras.Input((latent_dim,))
+    latents = float_input((latent_dim,))
     height, width = sizes[0]
-    x = layers.Dense(height * width * filters, kernel_initializer=_initializer())(latents)
+    x = layers.Dense(height * width * filters, kernel_initializer=glorot_uniform())(latents)
     x = layers.Reshape((height, width, filters))(x)  # (B, h*w*c) -> (B, h, w, c)
 
-    # 2. Double the grid until it is that of the picture: 4x4 -> 8x8 -> ...
+    # 2. Double the grid until it is that of the image: 4x4 -> 8x8 -> ...
     for small, large in zip(sizes, sizes[1:]):
         x = _up_block(x, small, large, filters, momentum)
 
-    # 3. The picture.
+    # 3. The image.
     x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
-    x = layers.Conv2D(image_shape[2], 3, padding="same", kernel_initializer=_initializer())(x)
-    images = layers.Activation("tanh", dtype="float32")(x)
+    x = layers.Conv2D(image_shape[2], 3, padding="same", kernel_initializer=glorot_uniform())(x)
+    images = layers.Activation("tanh", dtype=policy_dtype())(x)
     return keras.Model(latents, images, name=name)
 
 
 def resnet_discriminator(
-    image_shape,
-    filters=64,
-    spectral_normalization=True,
-    minibatch_standard_deviation=False,
-    name="discriminator",
-):
-    """Picture to logit: residual blocks, of which the first halve, and a sum over places.
+    image_shape: tuple, filters: int = 64, spectral_normalization: bool = True,
+    minibatch_standard_deviation: bool = False, augment: str | None = None,
+    name: str = "discriminator",
+) -> keras.Model:
+    """Image to logit: residual blocks, of which the first halve, and a sum over positions.
 
     At 32x32: two blocks that halve, two at 8x8, ReLU, the sum over the grid, a
     dense unit; a block more with each doubling of the side. No batch normalisation.
@@ -116,7 +106,8 @@ def resnet_discriminator(
         spectral_normalization: bool. Whether every layer with a kernel is divided by
             its largest singular value.
         minibatch_standard_deviation: bool. Whether the last block also sees how much the
-            pictures of the batch differ.
+            images of the batch differ.
+        augment: string, optional. Policy of the layer `DiffAugment`, which comes first.
         name: string.
 
     Returns:
@@ -124,7 +115,7 @@ def resnet_discriminator(
         `(batch, 1)`.
 
     Raises:
-        InputError: a size that does not fit.
+        InputError: an invalid image shape or policy.
 
     Example:
     >>> resnet_discriminator((32, 32, 3)).output_shape
@@ -133,30 +124,30 @@ def resnet_discriminator(
     Reference: Miyato et al. (2018), Table 4, https://arxiv.org/abs/1802.05957
     """
     image_shape = check_image_shape(image_shape)
-    normalized = SpectralNormalization if spectral_normalization else lambda layer: layer
+    wrapper = kernel_wrapper(spectral_normalization)
     halved = halvings(image_shape, smallest=8)
     sizes = [*halved, halved[-1], halved[-1]]  # two blocks that do not halve
 
-    images = keras.Input(image_shape)
-    x = images
+    images = float_input(image_shape)
+    x = augmented(images, augment)
     for block, (large, small) in enumerate(zip(sizes, sizes[1:])):
         last = block == len(sizes) - 2
         if last and minibatch_standard_deviation:
             x = MinibatchStandardDeviation()(x)  # (B, h, w, c) -> (B, h, w, c + 1)
         shortcut = x
-        if block > 0:  # the picture itself is not cut off at zero
+        if block > 0:  # the image itself is not cut off at zero
             x = layers.ReLU()(x)
-        x = normalized(_residual_conv(filters))(x)
-        x = normalized(_residual_conv(filters))(layers.ReLU()(x))
+        x = wrapper(_residual_conv(filters))(x)
+        x = wrapper(_residual_conv(filters))(layers.ReLU()(x))
         if small != large:
             strides = strides_between(large, small)
             x = layers.AveragePooling2D(strides, padding="same")(x)
             shortcut = layers.AveragePooling2D(strides, padding="same")(shortcut)
         if small != large or shortcut.shape[-1] != filters:
-            shortcut = normalized(_shortcut_conv(filters))(shortcut)
+            shortcut = wrapper(_shortcut_conv(filters))(shortcut)
         x = layers.Add()([x, shortcut])
 
-    x = ops.cast(layers.ReLU()(x), "float32")
+    x = ops.cast(layers.ReLU()(x), policy_dtype())
     x = ops.sum(x, axis=(1, 2))  # (B, h, w, c) -> (B, c)
-    logits = normalized(layers.Dense(1, kernel_initializer=_initializer(), dtype="float32"))(x)
+    logits = wrapper(layers.Dense(1, kernel_initializer=glorot_uniform(), dtype=policy_dtype()))(x)
     return keras.Model(images, logits, name=name)

@@ -4,20 +4,23 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from keras_genimg.checks import check_image_shape, is_integer
 from keras_genimg.errors import InputError
 from keras_genimg.layers import BicubicResize
-from keras_genimg.networks.shapes import check_image_shape
+from keras_genimg.networks.blocks import float_input
+from keras_genimg.networks.initializers import he_normal
+from keras_genimg.precision import policy_dtype
 
 __all__ = ["check_scale", "super_resolution_generator"]
 
 SCALES = (2, 4)
 
 
-def check_scale(image_shape, scale):
-    """The shape of the low-resolution pictures.
+def check_scale(image_shape: tuple, scale: int) -> tuple:
+    """The shape of the low-resolution images.
 
     Args:
-        image_shape: (height, width, channels) of the high-resolution pictures.
+        image_shape: (height, width, channels) of the high-resolution images.
         scale: 2 or 4.
 
     Returns:
@@ -30,7 +33,7 @@ def check_scale(image_shape, scale):
     >>> check_scale((32, 32, 3), 4)
     (8, 8, 3)
     """
-    if isinstance(scale, bool) or scale not in SCALES:
+    if not is_integer(scale) or scale not in SCALES:
         raise InputError(f"scale must be 2 or 4. Received: scale={scale!r}.")
     height, width, channels = image_shape
     if height % scale or width % scale:
@@ -47,7 +50,7 @@ class DepthToSpace(layers.Layer):
     The sub-pixel step of Shi et al. (2016), https://arxiv.org/abs/1609.05158, by 2.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.depth_to_space(inputs, 2)
 
     def compute_output_shape(self, input_shape):
@@ -55,31 +58,26 @@ class DepthToSpace(layers.Layer):
         return (batch, 2 * height, 2 * width, channels // 4)
 
 
-def _initializer():
-    # A fresh object each time: one that is shared would start layers of one shape from the
-    # same numbers.
-    return keras.initializers.HeNormal()
-
-
 def _convolution(filters):
-    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=_initializer())
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=he_normal())
 
 
 def _prelu():
     return layers.PReLU(shared_axes=(1, 2), alpha_initializer=keras.initializers.Constant(0.25))
 
 
-def super_resolution_generator(image_shape, scale, filters=32, blocks=4, name="generator"):
-    """Low resolution to high: bicubic interpolation and what residual blocks add to it.
+def super_resolution_generator(
+    image_shape: tuple, scale: int, filters: int = 32, blocks: int = 4, name: str = "generator"
+) -> keras.Model:
+    """Low resolution to high: bicubic interpolation plus the details of residual blocks.
 
     Residual blocks at the low resolution, then for each doubling a convolution whose
     channels become pixels. The last convolution starts at zero, so that the untrained
-    network is bicubic interpolation, and training has only the details to find. Without
-    batch normalisation, as Lim et al. (2017) have it, and without a skip around all blocks.
+    network is bicubic interpolation, and training has only the details to find. There is no
+    batch normalisation, see Lim et al. (2017), and no skip around all blocks.
 
     Args:
-        image_shape: (height, width, channels) of the pictures that are made, multiples of
-            `scale`.
+        image_shape: (height, width, channels) of the outputs, multiples of 4 from 16 to 256.
         scale: 2 or 4. How many times higher and wider they are.
         filters: int. Of every layer; 64 in the paper.
         blocks: int. Residual blocks; 16 in the paper.
@@ -90,7 +88,7 @@ def super_resolution_generator(image_shape, scale, filters=32, blocks=4, name="g
         `(batch, height, width, channels)` in [-1, 1].
 
     Raises:
-        InputError: a shape or scale that does not fit.
+        InputError: an invalid shape or scale.
 
     Example:
     >>> super_resolution_generator((32, 32, 3), scale=4).input_shape
@@ -99,10 +97,10 @@ def super_resolution_generator(image_shape, scale, filters=32, blocks=4, name="g
     Reference: Ledig et al. (2017), Figure 4, https://arxiv.org/abs/1609.04802; residual
         blocks: Lim et al. (2017), section 3.1, https://arxiv.org/abs/1707.02921
     """
-    height, width, channels = check_image_shape(image_shape, default_networks=False)
+    height, width, channels = image_shape = check_image_shape(image_shape)
 
     # 1. Features at the low resolution.
-    images = keras.Input(check_scale(image_shape, scale))
+    images = float_input(check_scale(image_shape, scale))
     x = _prelu()(_convolution(filters)(images))  # (B, h, w, c) -> (B, h, w, filters)
     for _ in range(blocks):
         residual = _prelu()(_convolution(filters)(x))
@@ -110,14 +108,14 @@ def super_resolution_generator(image_shape, scale, filters=32, blocks=4, name="g
     # No sum with the first features: a tensor with three uses has a gradient of three terms,
     # which TensorFlow adds up in an order that is not the same in each run.
 
-    # 2. Double until the size is that of the picture.
+    # 2. Double until the size is that of the image.
     while x.shape[1] < height:
         x = DepthToSpace()(_convolution(4 * filters)(x))  # -> (B, 2h, 2w, filters)
         x = _prelu()(x)
 
-    # 3. The details, on top of the interpolated picture.
+    # 3. The details, on top of the interpolated image.
     details = layers.Conv2D(
-        channels, 3, padding="same", kernel_initializer="zeros", dtype="float32"
+        channels, 3, padding="same", kernel_initializer="zeros", dtype=policy_dtype()
     )(x)
-    made = layers.Add(dtype="float32")([BicubicResize(height, width)(images), details])
+    made = layers.Add(dtype=policy_dtype())([BicubicResize(height, width)(images), details])
     return keras.Model(images, ops.clip(made, -1.0, 1.0), name=name)

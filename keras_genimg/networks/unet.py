@@ -1,37 +1,24 @@
-"""U-Net: a picture from a picture, with a way around each grid for what need not change."""
+"""U-Net: image to image, with skip connections between grids of one size."""
 
 import keras
 from keras import layers
 
+from keras_genimg.checks import check_image_shape
 from keras_genimg.layers import BatchNormalization, Dropout
-from keras_genimg.networks.dcgan import upsample
-from keras_genimg.networks.shapes import (
-    check_image_shape,
-    check_same_size,
-    halvings,
-    strides_between,
-)
+from keras_genimg.networks.blocks import downsample, float_input, upsample
+from keras_genimg.networks.initializers import normal
+from keras_genimg.networks.shapes import check_same_size, halvings, widths_of
+from keras_genimg.precision import policy_dtype
 
 __all__ = ["unet"]
 
 
-def _initializer():
-    # Isola et al. start all weights from N(0, 0.02^2); a fresh object a layer.
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
 def unet(
-    source_shape,
-    image_shape,
-    filters=32,
-    widest=256,
-    kernel_size=4,
-    momentum=0.9,
-    dropout=0.5,
-    seed=None,
-    name="generator",
-):
-    """Picture to picture: convolutions that halve, then double, with skips across.
+    source_shape: tuple, image_shape: tuple, filters: int = 32, widest: int = 256,
+    kernel_size: int = 4, momentum: float = 0.9, dropout: float = 0.5, seed: int | None = None,
+    name: str = "generator",
+) -> keras.Model:
+    """Image to image: convolutions that halve, then double, with skips across.
 
     Down: strided convolutions with batch normalisation (but for the first) and
     LeakyReLU(0.2), to a grid of at most 4 a side. Up: transposed convolutions with batch
@@ -40,9 +27,9 @@ def unet(
     training only.
 
     Args:
-        source_shape: (height, width, channels) of what is given, multiples of 4 from 16
+        source_shape: (height, width, channels) of the inputs, multiples of 4 from 16
             to 256.
-        image_shape: (height, width, channels) of what is made, of the same height and width.
+        image_shape: (height, width, channels) of the outputs, of the same height and width.
         filters: int. Filters of the first layer (64 in the paper); they double with each
             halving of the grid, up to `widest`.
         widest: int. Most filters in a layer (512 in the paper).
@@ -57,7 +44,7 @@ def unet(
         [-1, 1].
 
     Raises:
-        InputError: shapes that do not fit.
+        InputError: invalid shapes.
 
     Example:
     >>> unet((28, 28, 1), (28, 28, 3)).output_shape
@@ -69,27 +56,21 @@ def unet(
     """
     image_shape = check_image_shape(image_shape)
     source_shape = check_same_size(source_shape, image_shape)
-    sizes = halvings(image_shape, smallest=4)  # picture first
-    widths = [min(filters * 2**level, widest) for level in range(len(sizes) - 1)]
+    sizes = halvings(image_shape, smallest=4)  # image first
+    widths = widths_of(len(sizes) - 1, filters, widest)
 
     # 1. Down: 28x28 -> 14x14 -> 7x7 -> 4x4.
-    x = sources = keras.Input(source_shape)
-    grids = []
-    for level, width in enumerate(widths):
-        x = layers.Conv2D(
-            width, kernel_size, strides_between(sizes[level], sizes[level + 1]), padding="same",
-            kernel_initializer=_initializer(), use_bias=level == 0,
-        )(x)
-        if level > 0:
-            x = BatchNormalization(momentum=momentum)(x)
-        x = layers.LeakyReLU(0.2)(x)
-        grids.append(x)
+    sources = float_input(source_shape)
+    _, *grids = downsample(
+        sources, sizes, widths, kernel_size, lambda: BatchNormalization(momentum=momentum)
+    )
 
     # 2. Up, and across: 4x4 -> 7x7, beside the 7x7 of the way down -> 14x14, beside that.
+    x = grids[-1]
     for level in range(len(widths) - 1, 0, -1):
         x = upsample(
             x, sizes[level + 1], sizes[level], widths[level - 1], kernel_size,
-            kernel_initializer=_initializer(), use_bias=False,
+            kernel_initializer=normal(), use_bias=False,
         )
         x = BatchNormalization(momentum=momentum)(x)
         if dropout and level == len(widths) - 1:
@@ -97,9 +78,7 @@ def unet(
         x = layers.ReLU()(x)
         x = layers.Concatenate()([x, grids[level - 1]])  # (B, h, w, f) -> (B, h, w, 2 f)
 
-    # 3. The picture: 14x14 -> 28x28.
-    x = upsample(
-        x, sizes[1], sizes[0], image_shape[2], kernel_size, kernel_initializer=_initializer()
-    )
-    images = layers.Activation("tanh", dtype="float32")(x)
+    # 3. The image: 14x14 -> 28x28.
+    x = upsample(x, sizes[1], sizes[0], image_shape[2], kernel_size, kernel_initializer=normal())
+    images = layers.Activation("tanh", dtype=policy_dtype())(x)
     return keras.Model(sources, images, name=name)

@@ -53,18 +53,19 @@ def test_shapes(kind, shape):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("training", [False, True])
-def test_the_class_changes_picture_and_logit(kind, training):
+def test_the_class_changes_image_and_logit(kind, training):
     makes, judges = randomize(generator(kind)), randomize(discriminator(kind))
-    latents, images = np.repeat(latents_of(1), 3, axis=0), np.repeat(images_of((16, 16, 1), 1), 3, 0)
+    latents = np.repeat(latents_of(1), 3, axis=0)
+    images = np.repeat(images_of((16, 16, 1), 1), 3, axis=0)
     labels = np.array([0, 1, 1], "int32")
-    pictures = makes([latents, labels], training=training).numpy()
+    generated = makes([latents, labels], training=training).numpy()
     logits = judges([images, labels], training=training).numpy()
-    for outputs in (pictures, logits):  # the same class twice is the same output
+    for outputs in (generated, logits):  # the same class twice is the same output
         assert np.abs(outputs[0] - outputs[1]).max() > 1e-2
         np.testing.assert_allclose(outputs[1], outputs[2], atol=1e-5)
 
 
-def test_every_normalisation_of_the_projection_generator_knows_the_class():
+def test_every_normalisation_of_the_projection_generator_depends_on_the_class():
     network = generator("projection", (64, 64, 3))
     kinds = [type(layer) for layer in network.layers]
     # 64 -> 32 -> 16 -> 8 -> 4: the smallest grid and three on the way.
@@ -135,5 +136,6 @@ def test_an_unknown_conditioning(kind):
         with pytest.raises(InputError) as caught:
             make(kind)
         assert str(caught.value) == (
-            f"conditioning must be one of projection, concatenation. Received: {kind!r}."
+            "conditioning must be one of projection, concatenation. "
+            f"Received: conditioning={kind!r}."
         )

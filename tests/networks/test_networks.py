@@ -1,4 +1,4 @@
-"""The default networks fit every promised size, and have the widths of their articles."""
+"""The default networks fit every promised size, and have the widths of their papers."""
 
 import keras
 import numpy as np
@@ -6,7 +6,10 @@ import pytest
 import tensorflow as tf
 
 from keras_genimg import GAN, VAE, VQVAE, CNNClassifier, networks
+from keras_genimg.checks import check_code_shape, check_image_shape
 from keras_genimg.errors import InputError
+from keras_genimg.layers import DiffAugment
+from keras_genimg.networks import initializers
 
 SIZES = [
     (16, 16), (20, 20), (28, 28), (32, 32), (36, 36), (44, 44), (64, 64), (100, 100), (128, 128),
@@ -58,7 +61,7 @@ def test_the_largest_size():
 
 
 @pytest.mark.parametrize("size", [(16, 64), (20, 20), (44, 36)], ids="{0[0]}x{0[1]}".format)
-def test_what_they_compute_has_the_shape_that_they_tell(size):
+def test_outputs_have_the_declared_shapes(size):
     shape = (*size, 3)
     latents = np.random.default_rng(0).normal(size=(2, 5)).astype("float32")
     images = networks.dcgan_generator(shape, 5)(latents).numpy()
@@ -70,7 +73,7 @@ def test_what_they_compute_has_the_shape_that_they_tell(size):
     assert networks.vq_decoder(shape, 6)(codes).shape == (2, *shape)
 
 
-def test_every_part_of_a_picture_is_made_and_seen():
+def test_every_part_of_an_image_is_made_and_seen():
     """Odd sides are cut: no row or column may be a constant, nor be ignored."""
     keras.utils.set_random_seed(0)
     shape = (44, 20, 1)
@@ -118,25 +121,156 @@ def test_other_sizes_are_refused_with_the_nearest(size, nearest):
         assert f"the nearest that fits is {nearest[0]}x{nearest[1]} " in message
         assert f"Received: {size[0]}x{size[1]}." in message
     # What the message names really fits, and is as near as any that does.
-    assert networks.check_image_shape((*nearest, 3)) == (*nearest, 3)
+    assert check_image_shape((*nearest, 3)) == (*nearest, 3)
     for side, found in zip(size, nearest):
         assert abs(side - found) == min(abs(side - fits) for fits in range(16, 257, 4))
 
 
 @pytest.mark.parametrize(
-    "shape", [(28, 28), (28, 28, 1, 1), (28.5, 28, 1), (28, 28, 0), (-28, 28, 1), 28, None, "28x28x1"]
+    "shape",
+    [(28, 28), (28, 28, 1, 1), (28.5, 28, 1), (28, 28, 0), (-28, 28, 1), 28, None, "28x28x1"],
 )
-def test_what_is_no_image_shape(shape):
-    with pytest.raises(InputError, match="must be .height, width, channels., three positive") as caught:
-        networks.check_image_shape(shape)
+def test_invalid_image_shapes(shape):
+    with pytest.raises(InputError, match="must be .height, width, channels., three") as caught:
+        check_image_shape(shape)
     assert f"image_shape={shape!r}" in str(caught.value)
 
 
-def test_networks_of_ones_own_take_any_size():
-    assert networks.check_image_shape([30, 7, 2], default_networks=False) == (30, 7, 2)
+def test_custom_networks_take_any_size():
+    assert check_image_shape([30, 7, 2], default_networks=False) == (30, 7, 2)
 
 
-# -------------------------------------------------------------- the articles' sizes
+def test_code_shapes():
+    assert check_code_shape([7, 5]) == (7, 5)
+    for shape in ((7,), (7, 7, 1), (7, 0), 7):
+        with pytest.raises(InputError, match="code_shape must be .height, width., two positive"):
+            check_code_shape(shape)
+
+
+CODES = {"embedding_dim": 6}
+LATENTS = {"latent_dim": 5}
+CLASSES = {"num_classes": 3}
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("conditional_dcgan_discriminator", CLASSES),
+        ("conditional_dcgan_generator", LATENTS | CLASSES),
+        ("conv_decoder", LATENTS),
+        ("conv_encoder", LATENTS),
+        ("dcgan_discriminator", {}),
+        ("dcgan_generator", LATENTS),
+        ("mlp_decoder", LATENTS),
+        ("mlp_discriminator", {}),
+        ("mlp_encoder", LATENTS),
+        ("mlp_generator", LATENTS),
+        ("patchgan_discriminator", {}),
+        ("residual_decoder", LATENTS),
+        ("residual_encoder", LATENTS),
+        ("resnet_discriminator", {}),
+        ("resnet_generator", LATENTS),
+        ("super_resolution_generator", {"scale": 2}),
+        ("two_level_decoder", CODES),
+        ("two_level_encoder", CODES),
+        ("video_discriminator", {"num_frames": 2}),
+        ("vq_decoder", CODES),
+        ("vq_encoder", CODES),
+    ],
+)
+def test_every_default_network_checks_its_size(name, arguments):
+    for shape in ((30, 30, 3), (12, 16, 3), (16, 260, 3)):
+        with pytest.raises(InputError, match="multiples of 4 from 16 to 256") as caught:
+            getattr(networks, name)(shape, **arguments)
+        assert f"Received: {shape[0]}x{shape[1]}." in str(caught.value)
+    with pytest.raises(InputError, match="three positive integers"):
+        getattr(networks, name)((32, 32), **arguments)
+
+
+@pytest.mark.parametrize("name", ["conv", "mlp", "residual"])
+def test_networks_with_classes_check_the_size_too(name):
+    for part, make in (
+        ("encoder", networks.conditional_encoder),
+        ("decoder", networks.conditional_decoder),
+    ):
+        with pytest.raises(InputError, match="multiples of 4 from 16 to 256"):
+            make(getattr(networks, f"{name}_{part}"), (30, 30, 1), 5, num_classes=3)
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+@pytest.mark.parametrize("name", ["dcgan", "mlp", "dcgan5", "resnet"])
+def test_augmentation_comes_first_and_changes_nothing_else(name):
+    make = getattr(networks, f"{name}_discriminator")
+    options = {"units": (8,)} if name == "mlp" else {"filters": 4}
+    shape = (32, 32, 3)
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    plain = make(shape, **options)
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    network = make(shape, augment="color,translation", **options)
+    assert isinstance(network.layers[1], DiffAugment)
+    assert network.layers[1].policy == "color,translation"
+    names = [layer.name for layer in network.layers]
+    assert names[:1] + names[2:] == [layer.name for layer in plain.layers]
+    assert len(network.weights) == len(plain.weights)
+    network.set_weights(plain.get_weights())
+    images = np.random.default_rng(0).uniform(-1, 1, (4, *shape)).astype("float32")
+    np.testing.assert_array_equal(network(images), plain(images))  # nothing while not training
+    first, second = (np.array(network(images, training=True)) for _ in range(2))
+    assert np.abs(first - second).max() > 0
+    with pytest.raises(InputError, match="Received: policy='colour'"):
+        make(shape, augment="colour", **options)
+
+
+@pytest.mark.parametrize("conditioning", ["projection", "concatenation"])
+def test_augmentation_of_a_conditional_discriminator_leaves_the_class_alone(conditioning):
+    network = networks.conditional_dcgan_discriminator(
+        (16, 16, 1), 3, conditioning, filters=4, augment="color"
+    )
+    (layer,) = [layer for layer in network.layers if isinstance(layer, DiffAugment)]
+    assert layer.output.shape == (None, 16, 16, 1)
+
+
+def test_augmentation_is_saved(tmp_path):
+    network = networks.dcgan_discriminator((16, 16, 1), filters=4, augment="cutout")
+    network.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras", safe_mode=True)
+    assert again.layers[1].policy == "cutout"
+    images = np.ones((2, 16, 16, 1), "float32")
+    np.testing.assert_array_equal(again(images), network(images))
+
+
+# ---------------------------------------------------------------- initial weights
+
+
+def test_initializers_are_fresh_objects():
+    for make in (initializers.normal, initializers.glorot_uniform, initializers.he_normal):
+        first, second = make(), make()
+        assert first is not second
+        assert np.abs(first((3, 4)) - second((3, 4))).max() > 0  # layers of one shape differ
+
+
+@pytest.mark.parametrize(
+    "make, variance",
+    [
+        (initializers.normal, 0.02**2),
+        (initializers.glorot_uniform, 2 / (200 + 300)),
+        (lambda: initializers.glorot_uniform(2.0), 4 / (200 + 300)),
+        (initializers.he_normal, 2 / 200),
+    ],
+    ids=["normal", "glorot_uniform", "glorot_uniform_2", "he_normal"],
+)
+def test_variance_of_initializers(make, variance):
+    keras.utils.set_random_seed(0)
+    weights = np.array(make()((200, 300)))
+    assert np.var(weights) == pytest.approx(variance, rel=0.03)
+    assert abs(weights.mean()) < 0.02 * np.sqrt(variance)
+
+
+# -------------------------------------------------------------- the papers' sizes
 
 
 def dense_widths(network):
@@ -176,7 +310,9 @@ def test_dcgan_has_the_papers_layers():
     assert kinds.count("Dense") == 1 and "BatchNormalization" in kinds
     assert not any("Pooling" in type(layer).__name__ for layer in gan.discriminator.layers)
     assert dense_widths(gan.discriminator) == [1]
-    activations = [layer for layer in gan.discriminator.layers if "LeakyReLU" in type(layer).__name__]
+    activations = [
+        layer for layer in gan.discriminator.layers if "LeakyReLU" in type(layer).__name__
+    ]
     assert activations and all(layer.negative_slope == pytest.approx(0.2) for layer in activations)
     kernels = [w for w in gan.generator.weights + gan.discriminator.weights if w.name == "kernel"]
     for kernel in kernels:

@@ -37,7 +37,8 @@ def test_a_block_adds_to_its_input():
     inside = keras.Model(
         encoder.inputs[0], [convolutions[-3].output, found["Flatten"].input, found["Add"].output]
     )
-    before, after, added = inside(np.random.default_rng(0).normal(size=(2, 16, 16, 1)).astype("float32"))
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 1)).astype("float32")
+    before, after, added = inside(images)
     y = tf.nn.elu(before)
     for layer, activation in zip(convolutions[-2:], (tf.nn.elu, tf.identity)):
         y = activation(tf.nn.conv2d(y, layer.kernel, 1, "SAME") + layer.bias)
@@ -45,7 +46,7 @@ def test_a_block_adds_to_its_input():
     np.testing.assert_allclose(after, tf.nn.elu(before + y), atol=1e-5)
 
 
-def test_bfloat16_layers_answer_in_float32():
+def test_bfloat16_layers_return_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         encoder = residual_encoder((16, 16, 1), 5, filters=4)

@@ -101,7 +101,7 @@ def test_discriminator_parameters_by_hand():
     c = 64
     conv, shortcut = 9 * c * c + c, c * c + c
     expected = (
-        (9 * 3 * c + c) + conv + (3 * c + c)  # from the picture
+        (9 * 3 * c + c) + conv + (3 * c + c)  # from the image
         + (2 * conv + shortcut)  # the other that halves
         + 2 * 2 * conv  # shortcuts that are the identity
         + c + 1
@@ -126,7 +126,7 @@ def test_spectral_normalization_of_every_layer_with_a_kernel():
 
 
 def test_global_sum_pooling():
-    """A constant picture: the logit grows with the number of places, not their mean."""
+    """A constant image: the logit grows with the number of positions, not their mean."""
     network = resnet_discriminator((32, 32, 1), filters=4, spectral_normalization=False)
     for weight in network.trainable_weights:
         weight.assign(np.zeros(weight.shape))

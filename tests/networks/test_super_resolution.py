@@ -9,14 +9,14 @@ from cases import smooth_pictures
 from keras_genimg.errors import InputError
 from keras_genimg.layers import BicubicResize
 from keras_genimg.networks import super_resolution_generator
-from keras_genimg.networks.super_resolution import DepthToSpace
+from keras_genimg.networks.super_resolution import DepthToSpace, check_scale
 
 
 def count(network, kind):
     return sum(isinstance(layer, kind) for layer in network.layers)
 
 
-@pytest.mark.parametrize("shape, scale", [((16, 16, 1), 2), ((20, 12, 3), 4)], ids=str)
+@pytest.mark.parametrize("shape, scale", [((16, 16, 1), 2), ((20, 16, 3), 4)], ids=str)
 def test_untrained_it_is_bicubic_interpolation(shape, scale):
     network = super_resolution_generator(shape, scale, filters=4, blocks=2)
     low_shape = (shape[0] // scale, shape[1] // scale, shape[2])
@@ -32,7 +32,7 @@ def test_parameters_by_hand():
     network = super_resolution_generator((32, 32, 3), 4, filters=8, blocks=3)
     eight = 9 * 8 * 8 + 8
     convolutions = (9 * 3 * 8 + 8) + 6 * eight + 2 * (9 * 8 * 32 + 32) + (9 * 8 * 3 + 3)
-    slopes = 8 * (1 + 3 + 2)  # of PReLU: the first, one a block, one a doubling
+    slopes = 8 * (1 + 3 + 2)  # of PReLU: the first, one per block, one per doubling
     assert network.count_params() == convolutions + slopes
 
 
@@ -68,7 +68,7 @@ def test_output_is_float32_under_a_mixed_policy():
     low = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype("float32")
     made = network(low)
     assert made.dtype == tf.float32
-    # The interpolated picture itself is not rounded to bfloat16.
+    # The interpolated image itself is not rounded to bfloat16.
     np.testing.assert_allclose(made, BicubicResize(16, 16)(low), atol=1e-6)
 
 
@@ -78,11 +78,17 @@ def test_output_is_float32_under_a_mixed_policy():
         ((16, 16, 3), 3, "scale must be 2 or 4. Received: scale=3."),
         ((16, 16, 3), True, "scale must be 2 or 4. Received: scale=True."),
         ((16, 16, 3), "2", "scale must be 2 or 4. Received: scale='2'."),
-        ((18, 16, 3), 4, "must be multiples of the scale, 4. Received: 18x16."),
+        ((18, 16, 3), 2, "multiples of 4 from 16 to 256; the nearest that fits is 16x16"),
         ((16, 16), 2, "image_shape must be (height, width, channels)"),
     ],
 )
-def test_what_does_not_fit(shape, scale, words):
+def test_invalid_arguments(shape, scale, words):
     with pytest.raises(InputError) as caught:
         super_resolution_generator(shape, scale)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_scale_divides_the_sides():
+    assert check_scale((18, 30, 3), 2) == (9, 15, 3)
+    with pytest.raises(InputError, match="multiples of the scale, 4. Received: 18x16"):
+        check_scale((18, 16, 3), 4)

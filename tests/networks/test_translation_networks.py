@@ -1,4 +1,4 @@
-"""U-Net, PatchGAN and the residual translator: sizes, what each place sees, noise."""
+"""U-Net, PatchGAN and the residual translator: sizes, receptive fields, noise."""
 
 import keras
 import numpy as np
@@ -36,7 +36,8 @@ def test_the_largest_size():
     assert network.output_shape == (None, *shape)
     grids = [layer.output.shape[1] for layer in network.layers if type(layer).__name__ == "Conv2D"]
     assert grids == [128, 64, 32, 16, 8, 4]
-    assert networks.patchgan_discriminator(shape, levels=3, **NARROW).output_shape == (None, 32, 32, 1)
+    network = networks.patchgan_discriminator(shape, levels=3, **NARROW)
+    assert network.output_shape == (None, 32, 32, 1)
 
 
 def changed_extent(function, images):
@@ -50,7 +51,7 @@ def changed_extent(function, images):
 
 
 @pytest.mark.parametrize("levels, patch", [(1, 16), (2, 34), (3, 70)])
-def test_a_logit_sees_the_patch_of_the_paper(levels, patch):
+def test_a_logit_has_the_receptive_field_of_the_paper(levels, patch):
     network = networks.patchgan_discriminator((96, 96, 1), filters=2, levels=levels)
     images = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 1)).astype("float32")
     middle = network.output_shape[1] // 2
@@ -58,7 +59,7 @@ def test_a_logit_sees_the_patch_of_the_paper(levels, patch):
     assert seen == [patch, patch]
 
 
-def test_a_pair_is_seen_in_both_of_its_pictures():
+def test_both_images_of_a_pair_are_seen():
     network = networks.patchgan_discriminator((16, 16, 3), (16, 16, 1))
     rng = np.random.default_rng(0)
     source, image = (rng.uniform(-1, 1, (2, 16, 16, c)).astype("float32") for c in (1, 3))
@@ -67,7 +68,7 @@ def test_a_pair_is_seen_in_both_of_its_pictures():
         assert np.abs(network(other) - logits).min() > 0
 
 
-def test_every_part_of_a_picture_is_made_and_seen():
+def test_every_part_of_an_image_is_made_and_seen():
     """Odd grids are cut on the way up: no row or column may be a constant, nor be ignored."""
     rng = np.random.default_rng(0)
     images = rng.uniform(-1, 1, (8, 44, 20, 1)).astype("float32")
@@ -104,7 +105,7 @@ def test_the_noise_of_a_unet_is_dropout_while_training():
     np.testing.assert_array_equal(without(images, training=True), without(images, training=True))
 
 
-def test_normalisation_of_a_translator_is_of_each_picture_alone():
+def test_normalisation_of_a_translator_is_of_each_image_alone():
     network = networks.residual_translator((16, 16, 1), (16, 16, 1), filters=4)
     images = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 1)).astype("float32")
     together = network(images, training=True)
@@ -116,22 +117,23 @@ def test_normalisation_of_a_translator_is_of_each_picture_alone():
     "make, words",
     [
         (lambda: networks.unet((16, 16, 1), (32, 32, 1)),
-         "translate pictures into pictures of the same height and width. "
+         "translate images into images of the same height and width. "
          "Received: 16x16 and 32x32."),
-        (lambda: networks.residual_translator((16, 16, 1), (16, 20, 1)), "Received: 16x16 and 16x20."),
+        (lambda: networks.residual_translator((16, 16, 1), (16, 20, 1)),
+         "Received: 16x16 and 16x20."),
         (lambda: networks.unet((16, 16), (16, 16, 1)),
          "source_shape must be (height, width, channels), three positive integers."),
         (lambda: networks.unet((30, 30, 1), (30, 30, 1)), "the nearest that fits is 32x32"),
         (lambda: networks.residual_translator((16, 16, 1), (16, 16, 1), blocks=-1),
          "blocks must be an integer of at least 0. Received: blocks=-1."),
         (lambda: networks.patchgan_discriminator((16, 16, 1), normalization="layer"),
-         "normalization must be one of batch, instance. Received: 'layer'."),
+         "normalization must be one of batch, instance. Received: normalization='layer'."),
         (lambda: networks.patchgan_discriminator((16, 16, 1), levels=0),
          "levels must be a positive integer. Received: levels=0."),
     ],
     ids=range(7),
 )  # fmt: skip
-def test_what_does_not_fit(make, words):
+def test_invalid_arguments(make, words):
     with pytest.raises(InputError) as caught:
         make()
     assert words in str(caught.value) and "\n" not in str(caught.value)

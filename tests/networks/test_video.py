@@ -1,4 +1,4 @@
-"""The clip discriminator: sizes layer by layer, parameters by hand, and that it sees every pixel."""
+"""The clip discriminator: sizes layer by layer, parameters by hand, every pixel seen."""
 
 import keras
 import numpy as np
@@ -37,7 +37,8 @@ def test_parameters_by_hand():
     kernels = 27 * (1 * 4 + 4 * 8 + 8 * 8) + 2 * 4 * 4 * 8
     trainable = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
     assert trainable == kernels + 4 + 2 * (8 + 8) + 1  # biases, gammas and betas
-    deviations = [np.std(layer.kernel) for layer in convolutions(video_discriminator((28, 28, 1), 16))]
+    network = video_discriminator((28, 28, 1), 16)
+    deviations = [np.std(layer.kernel) for layer in convolutions(network)]
     np.testing.assert_allclose(deviations, 0.02, rtol=0.1)
 
 
@@ -54,7 +55,7 @@ def test_it_sees_every_pixel_and_the_order_of_frames():
     assert np.abs(network(clips[:, ::-1], training=True) - logits).max() > 1e-3
 
 
-def test_a_moment_is_no_clip():
+def test_a_clip_has_two_frames_or_more():
     with pytest.raises(InputError, match="an integer of at least 2. Received: num_frames=1"):
         video_discriminator((16, 16, 1), 1)
 
