@@ -16,6 +16,7 @@ _EXPORTS = {
     "ConditionalVAE": "keras_genimg.models",
     "CycleGAN": "keras_genimg.models",
     "GAN": "keras_genimg.models",
+    "IWAE": "keras_genimg.models",
     "Pix2Pix": "keras_genimg.models",
     "PixelCNN": "keras_genimg.models",
     "SequenceGAN": "keras_genimg.models",

@@ -9,7 +9,7 @@ from keras_genimg.errors import InputError
 __all__ = ["check_backend"]
 
 
-def check_backend():
+def check_backend() -> None:
     """Raises an `InputError` unless Keras runs, or will run, on TensorFlow."""
     backend = _configured_backend()
     if backend != "tensorflow":

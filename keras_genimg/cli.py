@@ -1,7 +1,7 @@
 """The command line: keras-genimg train | generate | interpolate | invert | evaluate | ...
 
 TensorFlow is imported only when a command needs it, so that --help, --version
-and mistakes in the arguments answer at once.
+and invalid arguments answer at once.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import difflib
 import errno
 import json
 import os
+import pathlib
 import sys
 import tempfile
 
@@ -18,41 +19,22 @@ from keras_genimg.errors import InputError
 from keras_genimg.recipes import read_recipe, recipe_names
 from keras_genimg.version import __version__
 
-__all__ = ["main"]
-
-# Snake-case name -> (class, what it is, the paper).
-MODELS = {
-    "cnn_classifier": ("CNNClassifier", "convolutional classifier", "LeCun et al., 1998"),
-    "conditional_vae": ("ConditionalVAE", "VAE that is told the class", "Kingma et al., 2014"),
-    "conditional_gan": ("ConditionalGAN", "GAN that is told the class", "Mirza and Osindero, 2014"),
-    "cyclegan": ("CycleGAN", "unpaired translation, both ways", "Zhu et al., 2017"),
-    "gan": ("GAN", "generative adversarial network", "Goodfellow et al., 2014"),
-    "pix2pix": ("Pix2Pix", "paired translation, restoration", "Isola et al., 2017"),
-    "pixel_cnn": ("PixelCNN", "gated, value after value", "van den Oord et al., 2016"),
-    "sequence_gan": ("SequenceGAN", "GAN of image sequences (MoCoGAN)", "Tulyakov et al., 2018"),
-    "super_resolution_gan": ("SuperResolutionGAN", "low resolution to high", "Ledig et al., 2017"),
-    "vae": ("VAE", "variational autoencoder", "Kingma and Welling, 2014"),
-    "vq_gan": ("VQGAN", "VQ-VAE against a discriminator", "Esser et al., 2021"),
-    "vq_vae": ("VQVAE", "vector-quantised autoencoder", "van den Oord et al., 2017"),
-    "vq_vae2": ("VQVAE2", "VQ-VAE with two levels of codes", "Razavi et al., 2019"),
-    "wgan": ("WGAN", "Wasserstein GAN, weights clipped", "Arjovsky et al., 2017"),
-    "wgan_gp": ("WGANGP", "Wasserstein GAN with gradient penalty", "Gulrajani et al., 2017"),
-}
+__all__ = ["main", "model_names"]
 
 
-def main(arguments=None):
+def main(arguments: list | None = None) -> int:
     """Runs one command.
 
     Args:
         arguments: list of strings, those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 for input that its giver can put right.
+        The exit code: 0, or 2 for invalid input.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = vars(_parser().parse_args(arguments))
+    run = options.pop("run")
     try:
-        options.run(options)
+        run(options)
     except InputError as error:
         return _refuse(error)
     except OSError as error:
@@ -60,24 +42,30 @@ def main(arguments=None):
             raise
         return _refuse(f"{error.filename or 'A file'} could not be written: {error.strerror}.")
     except KeyboardInterrupt:
-        print("\nkeras-genimg: stopped; --resume goes on from the last epoch.", file=sys.stderr)
+        print("\nkeras-genimg: stopped; --resume continues after the last epoch.", file=sys.stderr)
         return 130
     return 0
 
 
+def model_names() -> list:
+    """Names of all models, those of the files in `keras_genimg/models`."""
+    folder = pathlib.Path(__file__).parent / "models"
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+
+
 def _import_runs():
-    """Imports `keras_genimg.runs`, and TensorFlow without its words about missing GPUs."""
+    """Imports `keras_genimg.runs`, and TensorFlow without its messages about missing GPUs."""
     check_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as words:
-        os.dup2(words.fileno(), 2)  # TensorFlow's C++ writes past sys.stderr
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)  # TensorFlow's C++ writes past sys.stderr
         try:
             import tensorflow  # noqa: F401
         except BaseException:
-            words.seek(0)
-            os.write(saved, words.read())
+            messages.seek(0)
+            os.write(saved, messages.read())
             raise
         finally:
             os.dup2(saved, 2)
@@ -94,162 +82,166 @@ def _refuse(message):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="keras-genimg", description="Train image generators and use what they learned."
+        prog="keras-genimg", description="Train image generators and use the trained models."
     )
     parser.add_argument("--version", action="version", version=f"keras-genimg {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    train = commands.add_parser("train", help="train a model into a run folder")
-    train.add_argument("model", metavar="MODEL", nargs="?", help="a name from keras-genimg list; "
-                       "with --recipe not needed")
-    train.add_argument("--recipe", metavar="NAME", help="settings that reproduce a published "
-                       "number, from keras-genimg list; other options go before them")
-    train.add_argument("--start-from", metavar="RUN", help="start with the weights of another run "
-                       "of the same model and networks")
-    train.add_argument("--data", metavar="NAME", help="glyphs (built in, the default), a "
-                       "tensorflow-datasets set (mnist, fashion_mnist, cifar10), or a folder")
-    train.add_argument("--data-dir", metavar="DIR", help="where prepared data sets are")
-    train.add_argument("--binarize", metavar="KIND", help="make pixels black or white: dynamic, at "
-                       "random by their brightness and anew each pass, or threshold")
-    train.add_argument("--damage", metavar="KIND", help="what pix2pix learns to undo: mask (the "
-                       "default), noise, or grey")
-    train.add_argument("--data-b", metavar="NAME", help="the second set of cyclegan, resized "
-                       "like the first")
-    train.add_argument("--image-size", type=int, metavar="N", help="resize pictures to N x N")
-    train.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colour")
-    train.add_argument("--batch-size", type=int, metavar="N", help="pictures an update (64)")
-    train.add_argument("--epochs", type=int, metavar="N", help="passes over the data (15)")
-    train.add_argument("--steps-per-epoch", type=int, metavar="N", help="end each pass early")
-    train.add_argument("--seed", type=int, metavar="N", help="of weights, noise and order (0)")
-    train.add_argument("--output", metavar="RUN", help="the run folder (runs/MODEL, or runs/NAME "
-                       "of the recipe)")
-    train.add_argument("--evaluate-every", type=int, metavar="N", help="measure 10000 samples "
-                       "every N epochs and keep the best model as RUN/best.keras")
-    train.add_argument("--features", metavar="NAME", help="what --evaluate-every measures in: "
-                       "fashion_mnist, mnist, glyphs, cifar10, inception_v3 (by the data)")
-    again = train.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on with a run")
-    again.add_argument("--overwrite", action="store_true", help="replace a run")
-    train.add_argument("--strategy", metavar="NAME", help="auto (default), mirrored, multi_worker")
-    train.add_argument("--policy", choices=("float32", "mixed_bfloat16"), help="in what layers "
-                       "compute; mixed_bfloat16 is faster where the processor has it")
-    train.add_argument("--set", action="append", default=[], metavar="ARGUMENT=VALUE",
-                       help="any argument of the model or of its compile()")
-    train.set_defaults(run=_train)
-
-    prior = commands.add_parser("prior", help="fit a prior to the codes of a run, to generate")
-    prior.add_argument("run_folder", metavar="RUN")
-    prior.add_argument("--kind", default="pixel_cnn", choices=("pixel_cnn", "code_transformer"))
-    prior.add_argument("--epochs", type=int, default=15, metavar="N", help="passes over the codes (15)")
-    prior.add_argument("--batch-size", type=int, default=64, metavar="N", help="grids a step (64)")
-    prior.add_argument("--by-class", action="store_true", help="tell it the class")
-    prior.add_argument("--seed", type=int, default=0, metavar="N")
-    prior.add_argument("--policy", choices=("float32", "mixed_bfloat16"), help="as train has it")
-    prior.add_argument("--set", action="append", default=[], metavar="ARGUMENT=VALUE",
-                       help="any argument of the prior, or its learning_rate")
-    prior.set_defaults(run=_prior)
-
-    generate = commands.add_parser("generate", help="make pictures with a trained model")
-    generate.add_argument("run_folder", metavar="RUN")
-    generate.add_argument("--count", type=int, default=64, metavar="N")
-    generate.add_argument("--seed", type=int, metavar="N")
-    generate.add_argument("--labels", metavar="0,1,...", help="classes to make, in turn")
-    generate.add_argument("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, "
-                          "FILE.gif, or a folder for one PNG a picture (RUN/generated)")
-    generate.add_argument("--format", choices=("png", "npz", "gif"))
-    generate.add_argument("--frames", type=int, metavar="N", help="frames a clip, of sequence_gan")
-    generate.set_defaults(run=_generate)
-
-    interpolate = commands.add_parser("interpolate", help="walk from one latent to another")
-    interpolate.add_argument("run_folder", metavar="RUN")
-    interpolate.add_argument("--count", type=int, default=8, metavar="N", help="walks, a row each (8)")
-    interpolate.add_argument("--steps", type=int, default=10, metavar="N", help="pictures a walk (10)")
-    interpolate.add_argument("--method", default="linear", choices=("linear", "spherical"))
-    interpolate.add_argument("--seed", type=int, metavar="N")
-    interpolate.add_argument("--labels", metavar="0,1,...", help="classes of the walks, in turn")
-    interpolate.add_argument("--output", metavar="FILE", help="FILE.png for a grid, FILE.gif, "
-                             "FILE.npz (RUN/interpolation.png)")
-    interpolate.set_defaults(run=_interpolate)
-
-    invert = commands.add_parser("invert", help="find the latents of given pictures")
-    invert.add_argument("run_folder", metavar="RUN")
-    given = invert.add_mutually_exclusive_group(required=True)
-    given.add_argument("--images", metavar="PATH", help="a picture or a folder of them")
-    given.add_argument("--data", metavar="NAME", help="pictures of a data set")
-    invert.add_argument("--data-dir", metavar="DIR")
-    invert.add_argument("--split", default="test", metavar="NAME", help="of the data set (test)")
-    invert.add_argument("--count", type=int, default=8, metavar="N", help="pictures to use (8)")
-    invert.add_argument("--mask", default="none", choices=("none", "half", "box"),
-                        help="what is missing, to be completed: the lower half, or the middle")
-    invert.add_argument("--labels", metavar="0,1,...", help="classes of the pictures, in turn")
-    invert.add_argument("--seed", type=int, metavar="N", help="of where the search starts")
-    invert.add_argument("--output", metavar="FILE", help="FILE.png for a grid, FILE.npz for "
-                        "latents, pictures and errors (RUN/inversion.png)")
-    invert.set_defaults(run=_invert)
-
-    evaluate = commands.add_parser("evaluate", help="measure a trained model on a data set")
-    evaluate.add_argument("run_folder", metavar="RUN")
-    evaluate.add_argument("--data", required=True, metavar="NAME")
-    evaluate.add_argument("--data-dir", metavar="DIR")
-    evaluate.add_argument("--split", default="test", metavar="NAME")
-    evaluate.add_argument("--metrics", nargs="+", metavar="NAME", help="of samples: "
-                          "frechet_distance kernel_distance inception_score "
-                          "precision_recall_density_coverage; of models that have one: "
-                          "log_likelihood (default: the model's own losses)")
-    evaluate.add_argument("--importance-samples", type=int, metavar="N", help="draws a picture by "
-                          "which log_likelihood of a VAE is estimated (5000)")
-    evaluate.add_argument("--features", metavar="NAME", help="what they are taken in: fashion_mnist"
-                          ", mnist, glyphs, cifar10, inception_v3 (default: by the data)")
-    evaluate.add_argument("--count", type=int, metavar="N",
-                          help="samples to make (10000); for losses and log_likelihood, "
-                          "pictures to use (all)")
-    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (0)")
-    evaluate.set_defaults(run=_evaluate)
-
-    export = commands.add_parser("export", help="write a trained model for other programs")
-    export.add_argument("run_folder", metavar="RUN")
-    export.add_argument("--format", default="saved_model", choices=("saved_model", "litert", "onnx"))
-    export.add_argument("--precision", choices=("float32", "float16", "int8"),
-                        help="what a LiteRT file stores weights in (float32)")
-    export.add_argument("--output", metavar="PATH")
-    export.set_defaults(run=_export)
-
-    commands.add_parser("list", help="name the models and recipes").set_defaults(run=_list)
+    for name, summary, add_options in (
+        ("train", "train a model into a run folder", _add_train),
+        ("prior", "fit a prior over the codes of a run, so that it generates", _add_prior),
+        ("generate", "generate images with a trained model", _add_generate),
+        ("interpolate", "interpolate between latents", _add_interpolate),
+        ("invert", "find the latents of given images", _add_invert),
+        ("evaluate", "measure a trained model on a data set", _add_evaluate),
+        ("export", "write a trained model for other programs", _add_export),
+    ):
+        command = commands.add_parser(name, help=summary)
+        if name != "train":
+            command.add_argument("folder", metavar="RUN")
+        add_options(command)
+        command.set_defaults(run=_train if name == "train" else _command(name))
+    commands.add_parser("list", help="list the models and recipes").set_defaults(run=_list)
     return parser
 
 
+def _add_train(train):
+    add = train.add_argument
+    add("model", metavar="MODEL", nargs="?", help="a name from keras-genimg list; not needed "
+        "with --recipe")
+    add("--recipe", metavar="NAME", help="settings that reproduce a published number, from "
+        "keras-genimg list; other options take precedence")
+    add("--start-from", metavar="RUN", help="start with the weights of another run of the same "
+        "model and networks")
+    add("--data", metavar="NAME", help="glyphs (built in, the default), a tensorflow-datasets set "
+        "(mnist, fashion_mnist, cifar10), or a folder of images")
+    add("--data-dir", metavar="DIR", help="where prepared data sets are")
+    add("--binarize", metavar="KIND", help="binarise pixels: dynamic, at random by their "
+        "brightness and anew each epoch, or threshold")
+    add("--corruption", "--damage", metavar="KIND", help="the corruption that pix2pix learns to "
+        "undo: mask (the default), noise, or grey")
+    add("--data-b", metavar="NAME", help="the second set of cyclegan, resized like the first")
+    add("--image-size", type=int, metavar="N", help="resize images to N x N")
+    add("--channels", type=int, metavar="N", help="1 for greyscale, 3 for colour")
+    add("--batch-size", type=int, metavar="N", help="images per update (64)")
+    add("--epochs", type=int, metavar="N", help="passes over the data (15)")
+    add("--steps-per-epoch", type=int, metavar="N", help="end each epoch early")
+    add("--seed", type=int, metavar="N", help="of weights, noise and order (0)")
+    add("--output", metavar="RUN", help="the run folder (runs/MODEL, or runs/NAME of the recipe)")
+    add("--evaluate-every", type=int, metavar="N", help="measure 10000 samples every N epochs and "
+        "keep the best model as RUN/best.keras")
+    add("--features", metavar="NAME", help="the features that --evaluate-every measures in: "
+        "fashion_mnist, mnist, glyphs, cifar10, inception_v3 (default: by the data)")
+    again = train.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="resume a run")
+    again.add_argument("--overwrite", action="store_true", help="replace a run")
+    add("--strategy", metavar="NAME", help="auto (default), mirrored, multi_worker")
+    add("--policy", choices=("float32", "mixed_bfloat16"), help="the dtype policy of the layers; "
+        "mixed_bfloat16 is faster on processors that support it")
+    add("--set", action="append", default=[], metavar="ARGUMENT=VALUE",
+        help="any argument of the model or of its compile()")
+
+
+def _add_prior(prior):
+    add = prior.add_argument
+    add("--kind", default="pixel_cnn", choices=("pixel_cnn", "code_transformer"))
+    add("--epochs", type=int, default=15, metavar="N", help="passes over the codes (15)")
+    add("--batch-size", type=int, default=64, metavar="N", help="grids of codes per step (64)")
+    add("--by-class", action="store_true", help="condition the prior on the class")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--policy", choices=("float32", "mixed_bfloat16"), help="see train")
+    add("--set", action="append", default=[], metavar="ARGUMENT=VALUE", dest="settings",
+        help="any argument of the prior, or its learning_rate")
+
+
+def _add_generate(generate):
+    add = generate.add_argument
+    add("--count", type=int, default=64, metavar="N")
+    add("--seed", type=int, metavar="N")
+    add("--labels", metavar="0,1,...", help="classes to generate, in turn")
+    add("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, FILE.gif, or a folder "
+        "for one PNG per image (RUN/generated)")
+    add("--format", choices=("png", "npz", "gif"))
+    add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip, of sequence_gan")
+
+
+def _add_interpolate(interpolate):
+    add = interpolate.add_argument
+    add("--count", type=int, default=8, metavar="N", help="interpolations, a row each (8)")
+    add("--steps", type=int, default=10, metavar="N", help="images per interpolation (10)")
+    add("--method", default="linear", choices=("linear", "spherical"))
+    add("--seed", type=int, metavar="N")
+    add("--labels", metavar="0,1,...", help="classes of the interpolations, in turn")
+    add("--output", metavar="FILE", help="FILE.png for a grid, FILE.gif, FILE.npz "
+        "(RUN/interpolation.png)")
+
+
+def _add_invert(invert):
+    add = invert.add_argument
+    given = invert.add_mutually_exclusive_group(required=True)
+    given.add_argument("--images", metavar="PATH", help="an image or a folder of them")
+    given.add_argument("--data", metavar="NAME", help="images of a data set")
+    add("--data-dir", metavar="DIR")
+    add("--split", default="test", metavar="NAME", help="of the data set (test)")
+    add("--count", type=int, default=8, metavar="N", help="images to use (8)")
+    add("--mask", default="none", choices=("none", "half", "box"), help="what is masked and to be "
+        "completed: the lower half, or the middle")
+    add("--labels", metavar="0,1,...", help="classes of the images, in turn")
+    add("--seed", type=int, metavar="N", help="of the starting points of the search")
+    add("--output", metavar="FILE", help="FILE.png for a grid, FILE.npz for latents, images and "
+        "errors (RUN/inversion.png)")
+
+
+def _add_evaluate(evaluate):
+    add = evaluate.add_argument
+    add("--data", required=True, metavar="NAME")
+    add("--data-dir", metavar="DIR")
+    add("--split", default="test", metavar="NAME")
+    add("--metrics", nargs="+", metavar="NAME", help="of samples: frechet_distance "
+        "kernel_distance inception_score precision_recall_density_coverage; of models that have "
+        "a likelihood: log_likelihood (default: the model's own losses)")
+    add("--importance-samples", type=int, metavar="N", dest="num_samples", help="draws per image "
+        "by which the log_likelihood of a VAE is estimated (5000)")
+    add("--features", metavar="NAME", help="the features of these metrics: fashion_mnist, mnist, "
+        "glyphs, cifar10, inception_v3 (default: by the data)")
+    add("--count", type=int, metavar="N", help="samples to generate (10000); for losses and "
+        "log_likelihood, images to use (all)")
+    add("--seed", type=int, default=0, metavar="N", help="of the samples (0)")
+
+
+def _add_export(export):
+    add = export.add_argument
+    add("--format", default="saved_model", choices=("saved_model", "litert", "onnx"))
+    add("--precision", choices=("float32", "float16", "int8"), help="of the weights in a LiteRT "
+        "file (float32)")
+    add("--output", metavar="PATH")
+
+
+def _command(name):
+    """The command `name`: the function of `keras_genimg.runs`, whose arguments the options name."""
+
+    def run(options):
+        for option in ("epochs", "batch_size", "num_samples"):
+            _check_positive(option, options.get(option))
+        if "labels" in options:
+            options["labels"] = _labels(options["labels"])
+        if "settings" in options:
+            options["settings"] = _settings(options["settings"])
+        getattr(_import_runs(), name)(**options)
+
+    return run
+
+
 def _train(options):
-    recipe = None if options.recipe is None else read_recipe(options.recipe)
-    model = _model(options.model, options.recipe, recipe)
+    model = options.pop("model")
+    recipe = None if options["recipe"] is None else read_recipe(options["recipe"])
+    model = _model(model, options["recipe"], recipe)
     for name in ("image_size", "batch_size", "epochs", "steps_per_epoch", "evaluate_every"):
-        _check_positive(name, getattr(options, name))
-    settings = _settings(options.set)
+        _check_positive(name, options[name])
+    folder = options.pop("output") or os.path.join("runs", options["recipe"] or model)
+    resume, overwrite = options.pop("resume"), options.pop("overwrite")
+    options["set"] = _settings(options["set"]) or None
     _import_runs().train(
-        model,
-        MODELS[model][0],
-        {
-            "recipe": options.recipe,
-            "start_from": options.start_from,
-            "data": options.data,
-            "data_dir": options.data_dir,
-            "binarize": options.binarize,
-            "damage": options.damage,
-            "data_b": options.data_b,
-            "image_size": options.image_size,
-            "channels": options.channels,
-            "batch_size": options.batch_size,
-            "epochs": options.epochs,
-            "steps_per_epoch": options.steps_per_epoch,
-            "seed": options.seed,
-            "strategy": options.strategy,
-            "policy": options.policy,
-            "evaluate_every": options.evaluate_every,
-            "features": options.features,
-            "set": settings or None,
-        },
-        folder=options.output or os.path.join("runs", options.recipe or model),
-        resume=options.resume,
-        overwrite=options.overwrite,
+        model, options, folder, resume=resume, overwrite=overwrite,
         recipe=recipe and recipe["settings"],
     )
 
@@ -258,10 +250,11 @@ def _model(name, recipe_name, recipe):
     """The name of the model to train, that of the recipe or the one that is given."""
     if recipe is None and name is None:
         raise InputError("train takes MODEL, a name from keras-genimg list, or --recipe NAME.")
-    if name is not None and name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS)
+    names = model_names()
+    if name is not None and name not in names:
+        near = difflib.get_close_matches(name, names)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise InputError(f"MODEL must be one of {', '.join(MODELS)}. Received: {name!r}{hint}.")
+        raise InputError(f"MODEL must be one of {', '.join(names)}. Received: {name!r}{hint}.")
     if recipe is not None and name not in (None, recipe["model"]):
         raise InputError(
             f"The recipe {recipe_name} trains {recipe['model']}, and MODEL need not be given. "
@@ -271,8 +264,9 @@ def _model(name, recipe_name, recipe):
 
 
 def _check_positive(name, value):
+    option = {"num_samples": "importance_samples"}.get(name, name).replace("_", "-")
     if value is not None and value < 1:
-        raise InputError(f"--{name.replace('_', '-')} must be positive. Received: {value}.")
+        raise InputError(f"--{option} must be positive. Received: {value}.")
 
 
 def _settings(pairs):
@@ -287,7 +281,7 @@ def _settings(pairs):
 
 
 def _value(text):
-    """A value as Python or JSON writes it; what is neither is text."""
+    """A value as Python or JSON writes it; anything else is text."""
     for read in (ast.literal_eval, json.loads):
         try:
             return read(text)
@@ -305,63 +299,24 @@ def _labels(text):
         return [int(label) for label in text.split(",")]
     except ValueError:
         raise InputError(
-            f"--labels takes integers with commas between. Received: {text!r}."
+            f"--labels takes integers separated by commas. Received: {text!r}."
         ) from None
 
 
-def _prior(options):
-    for name in ("epochs", "batch_size"):
-        _check_positive(name, getattr(options, name))
-    _import_runs().prior(
-        options.run_folder, options.kind, options.epochs, options.batch_size, options.by_class,
-        _settings(options.set), options.policy, options.seed,
-    )
-
-
-def _generate(options):
-    labels = _labels(options.labels)
-    _import_runs().generate(options.run_folder, options.count, options.seed, labels, options.output,
-                  options.format, options.frames)
-
-
-def _interpolate(options):
-    labels = _labels(options.labels)
-    _import_runs().interpolate(
-        options.run_folder, options.count, options.steps, options.method, options.seed, labels,
-        options.output,
-    )
-
-
-def _invert(options):
-    labels = _labels(options.labels)
-    _import_runs().invert(
-        options.run_folder, options.images, options.data, options.data_dir, options.split,
-        options.count, options.mask, labels, options.seed, options.output,
-    )
-
-
-def _evaluate(options):
-    _check_positive("importance_samples", options.importance_samples)
-    _import_runs().evaluate(
-        options.run_folder, options.data, options.data_dir, options.split, options.count,
-        options.metrics, options.features, options.seed, options.importance_samples,
-    )
-
-
-def _export(options):
-    _import_runs().export(
-        options.run_folder, options.format, options.output, options.precision
-    )
-
-
 def _list(options):
-    for name, (class_name, what, paper) in MODELS.items():
-        print(f"{name:<22}{class_name:<20}{what} ({paper})")
+    _print_columns(
+        (name, model.__name__, f"{model.summary} ({model.paper})")
+        for name, model in _import_runs().trainable_models().items()
+    )
     print("\nRecipes, for keras-genimg train --recipe NAME:")
-    names = recipe_names()
-    width = 2 + max(map(len, names))
-    for name in names:
-        print(f"{name:<{width}}{read_recipe(name)['about']}")
+    _print_columns((name, read_recipe(name)["about"]) for name in recipe_names())
+
+
+def _print_columns(rows):
+    rows = list(rows)
+    widths = [2 + max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip())
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
-from keras_genimg.precision import at_least_float32, policy_dtype
+from keras_genimg.precision import at_least_float32
 
 __all__ = [
     "GlobalBatch",
@@ -70,19 +70,19 @@ def _several_replicas():
     return None
 
 
-def global_batch(tensor: tf.Tensor) -> GlobalBatch:
+def global_batch(tensor: tf.Tensor, dtype: str | None = None) -> GlobalBatch:
     """Finds the position of this replica's batch in the global batch.
 
     Args:
         tensor: tensor of shape `(n, ...)`, this replica's part of the batch.
+        dtype: string. Type of `share`, by default float64 for a float64 tensor and float32 for
+            all others.
 
     Returns:
         A `GlobalBatch`. Replicas may hold different numbers of images (the
-        last batch of an epoch). Its `share` is float64 for a float64 tensor and
-        float32 for other floating types; for integers the dtype policy decides.
+        last batch of an epoch).
     """
-    dtype = tf.as_dtype(tensor.dtype)
-    dtype = at_least_float32(dtype) if dtype.is_floating else policy_dtype()
+    dtype = dtype or at_least_float32(tf.as_dtype(tensor.dtype))
     size = tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]
     context = _several_replicas()
     if context is None:

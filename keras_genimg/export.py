@@ -1,7 +1,7 @@
 """Writers of SavedModel, LiteRT and ONNX files.
 
-They take functions of tensors and know nothing of the models that call them.
-What they write needs neither this package nor Keras to run.
+They take functions of tensors and are independent of the models. The files
+run without this package and without Keras.
 """
 
 import contextlib
@@ -11,56 +11,55 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from keras_genimg.checks import check_choice
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 
 __all__ = ["write_litert", "write_onnx", "write_saved_model"]
 
 PRECISIONS = ("float32", "float16", "int8")  # of LiteRT files
-_SAVED_MODEL_ENTRIES = {
-    "assets",
-    "assets.extra",
-    "debug",
-    "fingerprint.pb",
-    "saved_model.pb",
-    "variables",
-}
+_SAVED_MODEL_ENTRIES = set(
+    "assets assets.extra debug fingerprint.pb saved_model.pb variables".split()
+)
 _HALF_TYPES = {tf.bfloat16.as_datatype_enum, tf.float16.as_datatype_enum}
 _FLOAT32 = tf.float32.as_datatype_enum
 _SUFFIX = "_float32"
 
 
-def write_saved_model(folder, signatures, *, networks, overwrite=True):
+def write_saved_model(
+    folder: str | os.PathLike, signatures: dict, *, networks: list, overwrite: bool = True
+) -> str:
     """Writes one SavedModel with named signatures.
 
-    Each signature is called with keyword tensors named as its specs, and the
-    same function is an attribute of the loaded object. TensorFlow alone is
-    needed to load it, on any device and without a distribution strategy.
+    Each signature takes keyword tensors with the names of its specs; the same
+    function is an attribute of the loaded object. TensorFlow alone loads it, on
+    any device and without a distribution strategy.
 
     Args:
         folder: string or path. A new or empty folder, or an earlier SavedModel.
         signatures: dict from a name to `(fn, input_signature)`. `fn` takes
             tensors and returns a tensor or a dict of tensors, whose keys name
-            the outputs; a plain tensor is called `"output_0"`. It is traced
+            the outputs; a plain tensor is named `"output_0"`. It is traced
             without AutoGraph: a Python loop over tensors needs
             `tf.function` or `tf.while_loop`. `input_signature` is a list of
             `tf.TensorSpec`, each with a name.
-        networks: list of the built layers and models whose variables the
-            functions read.
+        networks: list of built layers and models whose variables the functions
+            read.
         overwrite: boolean. Whether an earlier SavedModel may be replaced.
 
     Returns:
         String. The path of the folder.
 
     Raises:
-        InputError: a network is not built, `folder` holds other things, or it
-            could not be written; what was there is then untouched.
+        InputError: a network is not built, `folder` has other content, or it
+            could not be written; earlier content is then untouched.
 
     Example:
 
@@ -86,19 +85,22 @@ def write_saved_model(folder, signatures, *, networks, overwrite=True):
     return os.fspath(folder)
 
 
-def write_litert(path, fn, input_signature, *, precision="float32", overwrite=True):
+def write_litert(
+    path: str | os.PathLike, fn: Callable, input_signature: list[tf.TensorSpec], *,
+    precision: str = "float32", overwrite: bool = True,
+) -> str:
     """Writes one function as a LiteRT (`.tflite`) file.
 
-    A `None` in a spec stays dynamic: the interpreter may resize it. Inputs and
-    outputs keep their names in the signature `"serving_default"`, and their types. A
-    model of half precision is written in float32, which LiteRT runs everywhere.
+    A `None` in a spec stays dynamic: the interpreter can resize it. Inputs and
+    outputs keep their types, and their names in the signature `"serving_default"`.
+    Half-precision models are written in float32, which LiteRT runs everywhere.
 
     Args:
         path: string or path. The file to write.
         fn: function of tensors; returns a tensor or a dict of tensors.
         input_signature: list of `tf.TensorSpec`, each with a name.
-        precision: what weights are stored in: `"float32"`; `"float16"`, half the file;
-            `"int8"`, a quarter: integers of each channel's own scale (dynamic range
+        precision: of the stored weights: `"float32"`; `"float16"`, half the file size;
+            `"int8"`, a quarter: integers with a scale per channel (dynamic range
             quantisation, which needs no data).
         overwrite: boolean. Whether an existing file may be replaced.
 
@@ -107,7 +109,7 @@ def write_litert(path, fn, input_signature, *, precision="float32", overwrite=Tr
 
     Raises:
         InputError: an unknown precision; `path` is a folder or could not be written;
-            what was there is then untouched.
+            earlier content is then untouched.
 
     Example:
 
@@ -118,22 +120,19 @@ def write_litert(path, fn, input_signature, *, precision="float32", overwrite=Tr
     run(latents=np.zeros([5, 64], "float32"))["images"].shape  # (5, 28, 28, 1)
     ```
     """
-    if precision not in PRECISIONS:
-        raise InputError(
-            f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}."
-        )
+    check_choice("precision", precision, PRECISIONS)
     _check_overwrite(path, overwrite)
     with replace_when_complete(path) as temporary:
         function, _ = _frozen_function(fn, input_signature)
         with _quiet(), tempfile.TemporaryDirectory() as saved_model:
-            # Only the way through a SavedModel keeps the names of the tensors.
+            # Only a conversion from a SavedModel keeps the names of the tensors.
             _save(saved_model, {"serving_default": function}, [])
             converter = tf.lite.TFLiteConverter.from_saved_model(
                 saved_model, signature_keys=["serving_default"]
             )
             converter.target_spec.supported_ops = [
                 tf.lite.OpsSet.TFLITE_BUILTINS,
-                tf.lite.OpsSet.SELECT_TF_OPS,  # used only for what has no builtin
+                tf.lite.OpsSet.SELECT_TF_OPS,  # used only for operations without a builtin
             ]
             if precision != "float32":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -145,11 +144,14 @@ def write_litert(path, fn, input_signature, *, precision="float32", overwrite=Tr
     return os.fspath(path)
 
 
-def write_onnx(path, fn, input_signature, *, overwrite=True):
+def write_onnx(
+    path: str | os.PathLike, fn: Callable, input_signature: list[tf.TensorSpec], *,
+    overwrite: bool = True,
+) -> str:
     """Writes one function as an ONNX file.
 
-    A `None` in a spec stays dynamic. Inputs and outputs keep their names. A
-    model of half precision is written in float32.
+    A `None` in a spec stays dynamic. Inputs and outputs keep their names.
+    Half-precision models are written in float32.
 
     Args:
         path: string or path. The file to write.
@@ -162,8 +164,8 @@ def write_onnx(path, fn, input_signature, *, overwrite=True):
 
     Raises:
         InputError: tf2onnx or onnx is not installed, ONNX has no counterpart of
-            an operation, or `path` is a folder or could not be written; what
-            was there is then untouched.
+            an operation, or `path` is a folder or could not be written; earlier
+            content is then untouched.
 
     Example:
 
@@ -189,7 +191,7 @@ def write_onnx(path, fn, input_signature, *, overwrite=True):
         with _quiet():
             content, _ = tf2onnx.convert.from_function(function, input_signature=specs)
         try:
-            # tf2onnx passes on, with no more than a log line, what it cannot convert.
+            # tf2onnx keeps what it cannot convert, with only a log line.
             onnx.checker.check_model(content)
         except onnx.checker.ValidationError as error:
             raise InputError(
@@ -213,7 +215,7 @@ def _check_overwrite(path, overwrite):
 
 
 def _named_function(fn, input_signature):
-    """`fn` as a `tf.function` whose parameters are called as the specs are.
+    """`fn` as a `tf.function` whose parameters have the names of the specs.
 
     A signature takes its keywords from the specs, but the attribute of the
     loaded object takes them from the Python parameters.
@@ -224,20 +226,17 @@ def _named_function(fn, input_signature):
     def named(*args):
         return fn(*args)
 
-    named.__signature__ = inspect.Signature(
-        [
-            inspect.Parameter(spec.name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-            for spec in input_signature
-        ]
-    )
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(spec.name, kind) for spec in input_signature]
+    named.__signature__ = inspect.Signature(parameters)
     return tf.function(named, input_signature=input_signature, autograph=False)
 
 
 def _frozen_function(fn, input_signature):
-    """`fn` with its variables as constants and in float32, and its new specs.
+    """`fn` in float32 with its variables as constants, and its new specs.
 
-    Neither LiteRT nor ONNX runtimes have kernels for the operations of a
-    `mixed_bfloat16` model on every device; its variables are float32 anyway.
+    LiteRT and ONNX runtimes lack kernels for some operations of a
+    `mixed_bfloat16` model; its variables are float32 anyway.
     """
     concrete = _named_function(fn, input_signature).get_concrete_function()
     with _quiet():
@@ -251,8 +250,7 @@ def _frozen_function(fn, input_signature):
     outputs = [tensor.name for tensor in frozen.outputs]
     specs = [
         tf.TensorSpec(
-            spec.shape,
-            tf.float32 if spec.dtype.as_datatype_enum in _HALF_TYPES else spec.dtype,
+            spec.shape, tf.float32 if spec.dtype.as_datatype_enum in _HALF_TYPES else spec.dtype,
             spec.name,
         )
         for spec in input_signature
@@ -270,7 +268,7 @@ def _frozen_function(fn, input_signature):
 def _rewrite_in_float32(graph):
     """Changes every half-precision type and constant of a `GraphDef` in place."""
     for function in graph.library.function:
-        # TensorFlow still holds the function that was traced under its name.
+        # TensorFlow still has a function under the original name.
         function.signature.name += _SUFFIX
         for argument in (*function.signature.input_arg, *function.signature.output_arg):
             if argument.type in _HALF_TYPES:
@@ -278,7 +276,7 @@ def _rewrite_in_float32(graph):
     bodies = [graph.node, *(function.node_def for function in graph.library.function)]
     for node in (node for body in bodies for node in body):
         node.device = ""
-        node.attr.pop("_gradient_op_type", None)  # names a gradient that stays behind
+        node.attr.pop("_gradient_op_type", None)  # names a gradient that is not exported
         for value in node.attr.values():
             _rewrite_attribute(value)
 
@@ -308,18 +306,17 @@ def _save(folder, functions, variables):
     except ValueError as error:
         if "gradients" not in str(error):
             raise
-        # Not every gradient of a layer's own can be written, and what is
-        # exported makes no use of them.
+        # Some custom gradients cannot be saved, and exported functions do not use them.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, folder, signatures=functions, options=options)
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps the converters' chatter off the terminal; exceptions pass.
+    """Suppresses the output of converters; exceptions pass.
 
-    The C++ side writes to the process's descriptors 1 and 2, which are turned
-    away for the few seconds that a conversion takes.
+    C++ code writes to the descriptors 1 and 2 of the process, which are redirected
+    for the few seconds of a conversion.
     """
     disabled = logging.root.manager.disable
     with contextlib.ExitStack() as stack:
@@ -330,7 +327,7 @@ def _quiet():
         sink = stack.enter_context(open(os.devnull, "w"))
         for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
             with contextlib.suppress(Exception):
-                stream.flush()  # earlier lines must not follow the chatter away
+                stream.flush()  # earlier lines must still be printed
             with contextlib.suppress(OSError):  # a process may have closed it
                 saved = os.dup(descriptor)
                 stack.callback(os.close, saved)

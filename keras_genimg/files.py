@@ -1,16 +1,17 @@
-"""Files and folders that appear under their name only once they are complete."""
+"""Files and folders that appear under their names only once they are complete."""
 
 import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Callable, Iterator
 
 from keras_genimg.errors import InputError
 
 __all__ = ["replace_when_complete"]
 
-# TensorFlow and other native writers raise errors of their own that carry the
-# system's wording inside a longer text. EDQUOT is unknown to Windows.
+# TensorFlow and other native writers raise their own errors, with the system's
+# message inside a longer text. Windows does not have EDQUOT.
 _SYSTEM_REASONS = tuple(
     os.strerror(getattr(errno, name))
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EFBIG", "EIO")
@@ -19,40 +20,41 @@ _SYSTEM_REASONS = tuple(
 
 
 @contextlib.contextmanager
-def replace_when_complete(path, *, folder=False, replaceable=None):
-    """Lends a temporary path and moves what was written there to `path`.
+def replace_when_complete(
+    path: str | os.PathLike, *, folder: bool = False, replaceable: Callable | None = None
+) -> Iterator[str]:
+    """Yields a temporary path and moves what was written there to `path`.
 
-    The temporary lies beside `path` and is called `.partial-PID.NAME`: it keeps
-    the whole name, since writers choose their format by the suffix, and a moved
-    file never crosses a disk. When the body ends, its content is flushed to the
-    disk and moved into place. When the body raises, or is interrupted, the
-    temporary and the parent folders made for it are removed, and what stood at
-    `path` is untouched. Only a process that is killed leaves its `.partial-`
-    behind, which is safe to delete.
+    The temporary path is `.partial-PID.NAME` in the same folder as `path`. It keeps
+    the whole name, since writers choose their format by the suffix, and the move
+    stays on one disk. When the body ends, the content is flushed to disk and moved
+    into place. If the body raises or is interrupted, the temporary content and the
+    parent folders created for it are removed, and `path` is untouched. Only a
+    killed process leaves its `.partial-` behind, which is safe to delete.
 
     A file is replaced in one step (`os.replace`): at every moment `path` is the
     old file or the new one. A folder cannot be replaced in one step: the old
-    one is renamed to `.previous-PID.NAME`, the new one is renamed to `path` and
+    one is renamed to `.previous-PID.NAME`, the new one is renamed to `path`, and
     the old one is deleted. A process killed between the two renames leaves
-    both, complete, under their dotted names. Where `path` does not exist or is
-    an empty folder, a folder too appears in one step (on POSIX systems).
+    both, complete, under their dotted names. If `path` does not exist or is
+    an empty folder, a folder also appears in one step (on POSIX systems).
 
     A symbolic link is followed: its target is replaced and the link stays.
 
     Args:
         path: string or path. The file or folder to write.
-        folder: boolean. Whether `path` is to be a folder; the temporary folder
-            then exists, empty, when the body starts.
-        replaceable: function of a folder's path that tells whether that
-            non-empty folder may be replaced. `None` refuses all of them.
+        folder: boolean. Whether `path` is a folder; the temporary folder then
+            exists and is empty when the body starts.
+        replaceable: function from a folder's path to whether that non-empty
+            folder may be replaced. `None` refuses all of them.
 
     Yields:
         String. The temporary path to write to.
 
     Raises:
-        InputError: `path` is a folder where a file is wanted or the reverse, is
-            a folder that holds other things, or could not be written (disk
-            full, no permission, ...).
+        InputError: `path` is a folder instead of a file or the reverse, is a
+            folder with other content, or could not be written (disk full, no
+            permission, ...).
 
     Example:
 
@@ -75,9 +77,9 @@ def replace_when_complete(path, *, folder=False, replaceable=None):
             os.mkdir(temporary)
         yield temporary
         if not os.path.lexists(temporary):
-            raise RuntimeError(f"Nothing was written to the path lent for {path}.")
+            raise RuntimeError(f"Nothing was written to the temporary path of {path}.")
         _flush_to_disk(temporary)
-        # The body may have run for long, and somebody may have used the path.
+        # The path may have been used while the body ran.
         _check_target(path, target, folder, replaceable)
         if folder:
             _replace_folder(temporary, target)
@@ -102,7 +104,7 @@ def replace_when_complete(path, *, folder=False, replaceable=None):
 
 
 def _check_target(path, target, folder, replaceable):
-    """Refuses a target whose replacement would lose something else."""
+    """Refuses a target whose replacement would lose other content."""
     if not os.path.lexists(target):
         return
     if not folder:
@@ -115,20 +117,20 @@ def _check_target(path, target, folder, replaceable):
         raise InputError(f"The path must name a folder. Received: {path}, which is a file.")
     if os.path.ismount(target):
         raise InputError(
-            "The folder must not be a mount point, since that cannot be replaced; name a folder "
+            "The folder must not be a mount point, which cannot be replaced; name a folder "
             f"inside it. Received: {path}."
         )
     entries = sorted(os.listdir(target))
     if entries and not (replaceable is not None and replaceable(target)):
         raise InputError(
-            "The folder must be new, empty, or one written before by the same function, since "
+            "The folder must be new, empty, or written earlier by the same function, because "
             f"anything else in it would be lost. Received: {path}, which holds {entries[0]}"
             f"{f' and {len(entries) - 1} more' if len(entries) > 1 else ''}."
         )
 
 
 def _missing_folders(folder):
-    """The folders that do not exist yet on the way to `folder`, innermost first."""
+    """`folder` and its parents that do not exist yet, innermost first."""
     missing = []
     while not os.path.lexists(folder):
         missing.append(folder)
@@ -163,9 +165,9 @@ def _remove(path):
 
 
 def _flush_to_disk(path):
-    """Waits until the content is on the disk: a rename can overtake the data."""
+    """Waits until the content is on disk: a rename can overtake the data."""
     if os.path.isfile(path):
-        with open(path, "rb+") as file:  # Windows flushes no file opened to read
+        with open(path, "rb+") as file:  # Windows does not flush a file opened for reading
             os.fsync(file.fileno())
         return
     for folder, _, names in os.walk(path):
@@ -185,9 +187,9 @@ def _flush_folder(folder):
 
 
 def _reason(error, temporary):
-    """Why the disk refused, or `None` for an error that is not the disk's."""
+    """Why writing failed, or `None` for an error of another kind."""
     if isinstance(error, OSError):
-        # Some writers put a paragraph where the system's sentence belongs.
+        # Some writers put a paragraph in place of the system's message.
         reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
         name = error.filename
         if isinstance(name, str) and not (temporary and name.startswith(temporary)):

@@ -1,9 +1,8 @@
-"""Pictures of pictures, and of how training went: grids, PNGs, GIFs, loss curves.
+"""Image grids, PNGs, GIFs and loss curves.
 
-NumPy, Pillow and Matplotlib only. Matplotlib is imported where it is used, and
-what is written to a file is drawn on a canvas of its own, which touches neither
-the figures, the backend nor the settings of the caller. Only `show_images`, and
-`plot_losses` without a path, draw where a notebook shows it.
+NumPy, Pillow and Matplotlib only. Matplotlib is imported where it is used. Files are drawn on a
+separate canvas, so the caller's figures, backend and settings stay as they are. Only
+`show_images`, and `plot_losses` without a path, draw where a notebook shows it.
 """
 
 import csv
@@ -11,9 +10,11 @@ import math
 import os
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from keras_genimg.checks import check_count, check_number
 from keras_genimg.errors import InputError
 
 __all__ = ["image_grid", "plot_losses", "save_gif", "save_png", "show_images", "to_uint8"]
@@ -22,19 +23,19 @@ BACKGROUND = 255
 COLORS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#db2777", "#4b5563")
 
 
-def to_uint8(images):
-    """Turns pixel values in [-1, 1] into bytes.
+def to_uint8(images: ArrayLike) -> np.ndarray:
+    """Converts pixel values in [-1, 1] to bytes.
 
     Args:
         images: float array in [-1, 1] of any shape, or a uint8 array, which is
-            returned as it is.
+            returned unchanged.
 
     Returns:
-        uint8 array of the same shape: -1 is 0, 1 is 255, rounded to the
-        nearest and clipped.
+        uint8 array of the same shape: -1 becomes 0, 1 becomes 255; rounded to the
+        nearest integer and clipped.
 
     Raises:
-        InputError: another kind of number, or values that are NaN or infinite.
+        InputError: another type, NaN or infinity.
 
     Example:
         >>> to_uint8([-1.0, 0.0, 1.0])
@@ -43,7 +44,7 @@ def to_uint8(images):
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return images
-    # bfloat16 is no np.floating: its kind is "V" and its arithmetic is coarse.
+    # bfloat16 is not np.floating: its kind is "V", and its arithmetic is coarse.
     if not (np.issubdtype(images.dtype, np.floating) or images.dtype.name == "bfloat16"):
         raise InputError(
             f"Images must be float in [-1, 1] or uint8. Received: dtype={images.dtype}."
@@ -57,24 +58,23 @@ def to_uint8(images):
     return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype("uint8")
 
 
-def image_grid(images, columns=None, padding=2):
-    """Lays images out in rows and columns.
+def image_grid(images: ArrayLike, columns: int | None = None, padding: int = 2) -> np.ndarray:
+    """Arranges images in rows and columns.
 
     Args:
         images: array `(batch, height, width, channels)`, channels 1 or 3, float
             in [-1, 1] or uint8; or sequences `(batch, frames, height, width,
             channels)`, each of which becomes one row.
-        columns: int. Images a row; by default near square, and without an
-            unfinished last row where the number of images allows it.
+        columns: int. Images per row; by default the grid is nearly square and, if
+            the number of images allows it, has no incomplete last row.
         padding: int. White pixels around and between the images.
 
     Returns:
-        uint8 array `(H, W, channels)`. What an unfinished last row leaves open
-        is white.
+        uint8 array `(H, W, channels)`. Empty places of an incomplete last row
+        are white.
 
     Raises:
-        InputError: another shape, no image, or a `columns` or `padding` that
-            makes no grid.
+        InputError: another shape, no image, or invalid `columns` or `padding`.
 
     Example:
         >>> image_grid(np.zeros((64, 28, 28, 1), "float32")).shape
@@ -92,11 +92,8 @@ def image_grid(images, columns=None, padding=2):
         images = images.reshape(-1, *images.shape[2:])  # (B, T, h, w, c) -> (B*T, h, w, c)
     number, height, width, channels = images.shape
     columns = _near_square(number) if columns is None else columns
-    if columns < 1 or padding < 0:
-        raise InputError(
-            "columns must be at least 1 and padding at least 0. "
-            f"Received: columns={columns}, padding={padding}."
-        )
+    check_count("columns", columns)
+    check_count("padding", padding, 0)
     rows = -(-number // columns)
     cell_height, cell_width = height + padding, width + padding
     shape = (rows * cell_height + padding, columns * cell_width + padding, channels)
@@ -108,18 +105,21 @@ def image_grid(images, columns=None, padding=2):
     return grid
 
 
-def show_images(images, title=None, columns=None, scale=2, axes=None):
-    """Shows a grid of images in a notebook, or on axes of your own.
+def show_images(
+    images: ArrayLike, title: str | None = None, columns: int | None = None, scale: float = 2,
+    axes=None,
+) -> None:
+    """Shows a grid of images in a notebook, or on given axes.
 
     Args:
-        images: as `image_grid` takes them.
+        images: see `image_grid`.
         title: str, optional. A line above the grid.
-        columns: int, optional. Images a row, as in `image_grid`.
-        scale: int or float. Width of an image's pixel in those of the screen, for a new figure.
-        axes: Matplotlib `Axes` to draw on, optional; a new figure without.
+        columns: int, optional. Images per row, see `image_grid`.
+        scale: int or float. Screen pixels per image pixel, for a new figure.
+        axes: Matplotlib `Axes` to draw on, optional; by default a new figure.
 
     Raises:
-        InputError: what `image_grid` refuses.
+        InputError: see `image_grid`.
 
     Example:
         >>> show_images(model.generate(16, seed=0), "16 samples")
@@ -138,8 +138,8 @@ def show_images(images, title=None, columns=None, scale=2, axes=None):
 
 
 def _near_square(number):
-    """Columns of a grid of `number` images: wider than high, at most 5 to 2."""
-    square = math.isqrt(number - 1) + 1  # ceil of the root
+    """Columns of a grid of `number` images: wider than high, by at most 5 to 2."""
+    square = math.isqrt(number - 1) + 1  # ceiling of the root
     for columns in range(square, number + 1):
         if 2 * columns * columns > 5 * number:
             break
@@ -155,31 +155,32 @@ def _to_pillow(image, scale):
         image = image[..., 0]  # (H, W, 1) -> (H, W), which Pillow calls mode L
     if image.ndim != 2 and (image.ndim != 3 or image.shape[-1] != 3):
         raise InputError(
-            "One picture must have the shape (height, width, channels) with 1 or 3 channels. "
+            "One image must have the shape (height, width, channels) with 1 or 3 channels. "
             f"Received: shape={image.shape}."
         )
-    if scale != int(scale) or scale < 1:
-        raise InputError(f"scale must be a whole number from 1. Received: scale={scale}.")
-    image = image.repeat(int(scale), axis=0).repeat(int(scale), axis=1)  # nearest neighbour
+    scale = check_count("scale", scale)
+    image = image.repeat(scale, axis=0).repeat(scale, axis=1)  # nearest neighbour
     return Image.fromarray(image)
 
 
-def save_png(path, image_or_grid, metadata=None, scale=1):
-    """Writes a PNG, with notes on where the picture comes from.
+def save_png(
+    path: str | os.PathLike, image_or_grid: ArrayLike, metadata: dict | None = None, scale: int = 1
+) -> str | os.PathLike:
+    """Writes a PNG, with metadata on the origin of the image.
 
     Args:
         path: path ending in `.png`.
-        image_or_grid: array `(height, width, channels)`, or a batch, of which
-            `image_grid` is drawn. One channel is written as grey (mode L).
-        metadata: dict. Written as text fields, names and values turned into
-            strings; Pillow gives them back as `Image.open(path).text`.
-        scale: int. Width of a pixel, so that small pictures can be looked at.
+        image_or_grid: array `(height, width, channels)`, or a batch, whose
+            `image_grid` is drawn. One channel is written as greyscale (mode L).
+        metadata: dict. Written as text fields, names and values as strings; Pillow
+            returns them as `Image.open(path).text`.
+        scale: int. Width of a pixel in the file, to enlarge small images.
 
     Returns:
         The path.
 
     Raises:
-        InputError: an array that is no picture, or a scale below 1.
+        InputError: an array that is not an image, or an invalid scale.
 
     Example:
         >>> save_png("samples.png", images, {"model": "GAN", "generated": "yes"}, scale=2)
@@ -199,15 +200,17 @@ def save_png(path, image_or_grid, metadata=None, scale=1):
     return path
 
 
-def save_gif(path, frames, duration_ms=100, scale=1):
-    """Writes an animation that repeats for ever.
+def save_gif(
+    path: str | os.PathLike, frames, duration_ms: float = 100, scale: int = 1
+) -> str | os.PathLike:
+    """Writes an animation that repeats forever.
 
     Args:
         path: path ending in `.gif`.
-        frames: array `(frames, height, width, channels)`, a list of pictures or
+        frames: array `(frames, height, width, channels)`, a list of images or
             grids of one size, or a batch of sequences `(batch, frames, height,
             width, channels)`, which play side by side.
-        duration_ms: int. Milliseconds a frame (the format counts in tens).
+        duration_ms: int. Milliseconds per frame (the format rounds to tens).
         scale: int. Width of a pixel.
 
     Returns:
@@ -225,19 +228,14 @@ def save_gif(path, frames, duration_ms=100, scale=1):
             "An animation needs at least one frame and all frames of one shape. "
             f"Received: shapes {sorted({np.shape(frame) for frame in frames})}."
         )
-    if duration_ms < 10:
-        raise InputError(f"duration_ms must be at least 10. Received: duration_ms={duration_ms}.")
+    check_number("duration_ms", duration_ms, 10)
     if np.ndim(frames) == 5:
         steps = np.moveaxis(np.asarray(frames), 1, 0)  # (B, T, h, w, c) -> (T, B, h, w, c)
         frames = [image_grid(step) for step in steps]
-    pictures = [_to_pillow(frame, scale) for frame in frames]
+    images = [_to_pillow(frame, scale) for frame in frames]
     _make_parent(path)
-    pictures[0].save(
-        path,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=int(duration_ms),
+    images[0].save(
+        path, format="GIF", save_all=True, append_images=images[1:], duration=int(duration_ms),
         loop=0,
     )
     return path
@@ -248,7 +246,7 @@ def _make_parent(path):
 
 
 def _read_csv(path):
-    """A logs.csv -> (epochs, {name: values}); an empty or odd cell is NaN."""
+    """A logs.csv -> (epochs, {name: values}); a cell that is not a number is NaN."""
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file, restval="")
         if "epoch" not in (reader.fieldnames or []):
@@ -256,7 +254,7 @@ def _read_csv(path):
                 "A log file must have a column named epoch. "
                 f"Received: {path} with the columns {reader.fieldnames}."
             )
-        # A run that was stopped and resumed may hold an epoch twice: the later row counts.
+        # A resumed run may have an epoch twice: the later row counts.
         rows = {}
         for row in reader:
             epoch = _number(row["epoch"])
@@ -280,24 +278,26 @@ def _panels(names):
     scores = [name for name in names if name.endswith("score")]
     others = [name for name in names if name not in losses and name not in scores]
     groups = [("losses", losses), ("scores", scores)] + [(name, [name]) for name in others]
-    # A panel of one curve is titled by it, and then needs no legend of names.
+    # The title of a panel with one curve is its name; then it needs no legend.
     return [(group[0] if len(group) == 1 else title, group) for title, group in groups if group]
 
 
-def plot_losses(logs, path=None):
-    """Draws what `fit` logged, epoch by epoch.
+def plot_losses(
+    logs: dict | str | os.PathLike, path: str | os.PathLike | None = None
+) -> str | os.PathLike | None:
+    """Draws the logs of `fit` over epochs.
 
-    Losses share a panel, scores share one, and every other name has its own, so
-    that no scale hides another. A `val_` curve is dashed and has the colour of
-    its training curve. Losses that are all positive and span more than two
-    decades are drawn on a logarithmic axis.
+    Losses share one panel and scores another; every other name has a separate
+    panel, because scales differ. A `val_` curve is dashed and has the colour of
+    its training curve. Positive losses that span more than two decades get a
+    logarithmic axis.
 
     Args:
         logs: dict from name to a list over epochs (`history.history`), or the
-            path of a CSV file with a column `epoch`. NaN, None and missing cells
-            are left out of the curves.
-        path: path of the picture to write, `.png`, `.svg` or `.pdf`; None shows it
-            in a notebook.
+            path of a CSV file with a column `epoch`. Curves omit NaN, None and
+            missing cells.
+        path: path of the file to write, `.png`, `.svg` or `.pdf`; None shows the
+            plot in a notebook.
 
     Returns:
         The path, or None.
@@ -346,23 +346,19 @@ def _draw(path, panels, curves):
         FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     epochs = np.concatenate([x for x, _ in curves.values()])
-    margin = 0.03 * np.ptp(epochs) or 0.5  # one epoch alone still gets an axis
+    margin = 0.03 * np.ptp(epochs) or 0.5  # a single epoch still needs an axis
     for i, (title, names) in enumerate(panels):
         axes = figure.add_subplot(rows, columns, i + 1)
         color = {name: COLORS[j % len(COLORS)] for j, name in enumerate(names)}
         drawn = [name for pair in names for name in (pair, f"val_{pair}") if name in curves]
         for name in drawn:
             x, y = curves[name]
-            seen = np.isfinite(y)  # a metric taken every few epochs is still one curve
+            seen = np.isfinite(y)  # a metric computed every few epochs is still one curve
             axes.plot(
-                x[seen],
-                y[seen],
-                label=name,
+                x[seen], y[seen], label=name,
                 color=color[name.removeprefix("val_") if name not in color else name],
-                linestyle="--" if name not in color else "-",
-                linewidth=1.6,
-                marker="o" if seen.sum() < 12 else None,
-                markersize=3,
+                linestyle="--" if name not in color else "-", linewidth=1.6,
+                marker="o" if seen.sum() < 12 else None, markersize=3,
             )
         shown = np.concatenate([y[np.isfinite(y)] for y in (curves[name][1] for name in drawn)])
         if title != "scores" and shown.min() > 0 and shown.max() > 100 * shown.min():

@@ -236,7 +236,7 @@ def test_set_reaches_constructor_and_compile(tmp_path):
     command = ["train", "gan", *SMALL, "--epochs", "1", "--output", str(folder)]
     assert main([*command, *(word for s in settings for word in ("--set", s))]) == 0
     model = keras.saving.load_model(folder / "model.keras")
-    assert model.latent_dim == 5 and model.loss_name == "hinge" and model.ema_generator is None
+    assert model.latent_dim == 5 and model.arguments["loss"] == "hinge" and model.ema_generator is None
     assert float(model.generator_optimizer.learning_rate) == pytest.approx(1e-3)
 
 
@@ -245,7 +245,7 @@ def test_a_run_starts_with_the_weights_of_another(run, tmp_path, capfd):
     command = ["train", "gan", *SMALL, "--epochs", "1", "--start-from", str(run)]
     assert main([*command, *still, "--set", "loss=hinge", "--output", str(mine)]) == 0
     before, after = (keras.saving.load_model(folder / "model.keras") for folder in (run, mine))
-    assert (before.loss_name, after.loss_name) == ("non_saturating", "hinge")
+    assert (before.arguments["loss"], after.arguments["loss"]) == ("non_saturating", "hinge")
     for old, new in zip(before.generator.trainable_weights, after.generator.trainable_weights, strict=True):
         np.testing.assert_array_equal(old, new)
     assert json.loads((mine / "run.json").read_text())["settings"]["start_from"] == str(run)
@@ -515,7 +515,7 @@ def test_train_measures_its_samples_and_keeps_the_best(tmp_path, capsys, monkeyp
     }
     for name, value in record["metrics"].items():
         assert f"{name} " in printed and f"{value:.4f}" in printed
-    assert f"against the {record['real_count']} pictures of glyphs/test" in printed
+    assert f"against the {record['real_count']} images of glyphs/test" in printed
 
     from keras_genimg import load
     from keras_genimg.metrics import as_stored, frechet_distance, get_features
@@ -529,11 +529,11 @@ def test_train_measures_its_samples_and_keeps_the_best(tmp_path, capsys, monkeyp
 
 def test_features_that_do_not_fit_are_refused(run, tmp_path, capfd):
     evaluate = ["evaluate", run, "--data", "glyphs", "--metrics", "frechet_distance"]
-    assert "Features must be named" in refused(capfd, *evaluate)  # 16x16 pictures
+    assert "name one of fashion_mnist" in refused(capfd, *evaluate)  # 16x16 pictures
     assert "height 28" in refused(capfd, *evaluate, "--features", "glyphs")
     assert "metrics must be" in refused(capfd, *evaluate[:-1], "fid", "--features", "glyphs")
     train = ["train", "gan", *SMALL, "--epochs", "1", "--evaluate-every", "1"]
-    assert "Features must be named" in refused(capfd, *train, "--output", tmp_path / "new")
+    assert "name one of fashion_mnist" in refused(capfd, *train, "--output", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -550,4 +550,4 @@ def test_the_batch_size_is_that_of_one_update(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "load", load)
     assert main(["train", "wgan_gp", *SMALL, "--epochs", "1", "--output", str(tmp_path / "run"),
                  "--set", "n_critic=2"]) == 0
-    assert asked[0] == 16  # two updates of the critic on 8 pictures each
+    assert asked[0] == 16  # two updates of the critic on 8 images each

@@ -107,7 +107,7 @@ def test_what_is_refused(runs, tmp_path, capfd):
     (tmp_path / "x.png").write_bytes(b"no picture")
     for path in (tmp_path / "x.png", tmp_path / "nowhere.png"):
         message = refused(capfd, "invert", runs / "gan", "--images", path)
-        assert "--images takes a picture or a folder" in message and str(path) in message
+        assert "--images takes an image or a folder" in message and str(path) in message
     assert "does not exist" in refused(capfd, "invert", tmp_path / "no_run", "--data", "glyphs")
     assert not list(runs.glob("*/inversion*.partial*"))
 

@@ -39,10 +39,10 @@ def refused(capfd, *arguments):
     return lines[0]
 
 
-def test_pix2pix_undoes_damage(tmp_path, capfd):
+def test_pix2pix_undoes_corruption(tmp_path, capfd):
     folder = tmp_path / "pix2pix"
-    record, signatures = trained(folder, "pix2pix", "--channels", "3", "--damage", "grey")
-    assert record["settings"]["damage"] == "grey"
+    record, signatures = trained(folder, "pix2pix", "--channels", "3", "--corruption", "grey")
+    assert record["settings"]["corruption"] == "grey"
     assert record["arguments"]["source_shape"] == [16, 16, 1]
     assert signatures["translate"].structured_input_signature[1]["images"].shape == (None, 16, 16, 1)
     with Image.open(folder / "samples.png") as grid:  # 18 in rows of 6: input, output, target
@@ -68,12 +68,12 @@ def test_cyclegan_takes_a_second_set(tmp_path):
     assert {"cycle_loss", "identity_loss"} <= set(record["final_logs"])
 
 
-@pytest.mark.parametrize("kind", ["damage", "data_b"])
+@pytest.mark.parametrize("kind", ["corruption", "data_b"])
 def test_a_resumed_stream_is_that_of_the_unbroken_run(kind, tmp_path):
     sets = [str(photos(tmp_path / name, count)) for name, count in (("a", 10), ("b", 7))]
     source = {"data_dir": None, "channels": None, "image_size": 16}
-    settings = {"damage": None, "data_b": None, **source, "seed": 4}
-    settings[kind] = {"damage": "mask", "data_b": sets[1]}[kind]
+    settings = {"corruption": None, "data_b": None, **source, "seed": 4}
+    settings[kind] = {"corruption": "mask", "data_b": sets[1]}[kind]
 
     def stream(first_step):
         first_pass = first_step // 3  # passes of 3 batches over 10 pictures
@@ -98,12 +98,12 @@ def test_a_resumed_stream_is_that_of_the_unbroken_run(kind, tmp_path):
     [
         (["cyclegan", "--data", "glyphs"],
          "CycleGAN is trained on two sets: --data-b names the second. Received: --data glyphs alone."),
-        (["gan", "--damage", "mask"],
-         "--damage is for models that are trained on pairs, GAN is not. Received: --damage mask."),
+        (["gan", "--damage", "mask"],  # its name in version 0.1
+         "--corruption is for models that are trained on pairs, GAN is not. Received: --corruption mask."),
         (["pix2pix", "--data-b", "glyphs"],
-         "--data-b is not for Pix2Pix, which takes --damage. Received: --data-b glyphs."),
-        (["pix2pix", "--damage", "rain"], "kind of corruption must be one of mask, noise, grey."),
-        (["pix2pix", "--damage", "grey"], "needs RGB images, with 3 channels."),
+         "--data-b is not for Pix2Pix, which takes --corruption. Received: --data-b glyphs."),
+        (["pix2pix", "--corruption", "rain"], "kind of corruption must be one of mask, noise, grey."),
+        (["pix2pix", "--corruption", "grey"], "needs RGB images, with 3 channels."),
     ],
     ids=range(5),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is exported gives Keras's numbers where only TensorFlow (or a runtime) is known."""
+"""Exports compute the same as Keras where only TensorFlow (or a runtime) is installed."""
 
 import builtins
 import errno
@@ -19,7 +19,7 @@ from keras_genimg.export import write_litert, write_onnx, write_saved_model
 LATENT_DIM = 6
 FORMATS = ("saved_model", "litert", "onnx")
 
-# Runs in a process of its own, where importing this package or Keras fails.
+# Runs in a separate process, where importing this package or Keras fails.
 READER = """
 import sys
 sys.modules["keras_genimg"] = sys.modules["keras"] = None
@@ -82,7 +82,7 @@ def build_encoder():
 
 
 def set_random_weights(*networks):
-    """Weights far from their start, so that moving statistics count too."""
+    """Weights unlike the initial ones, so that moving statistics matter too."""
     rng = np.random.default_rng(0)
     for network in networks:
         for variable in network.variables:
@@ -143,7 +143,7 @@ def functions(strategy):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, strategy, functions):
-    """What Keras and the other process give, by name of the case."""
+    """Results of Keras and of the other process, by case."""
     root = tmp_path_factory.mktemp("cases")
     rng = np.random.default_rng(1)
     latents = rng.normal(size=(3, LATENT_DIM)).astype("float32")
@@ -160,7 +160,7 @@ def results(tmp_path_factory, strategy, functions):
     for name, case in (("float32", functions), ("mirrored", mirrored), ("bfloat16", mixed)):
         folder = root / name
         if name == "mirrored":
-            with strategy.scope():  # an export may well stand inside the scope
+            with strategy.scope():  # an export inside the scope is allowed
                 case.write(folder / "exported")
         else:
             case.write(folder / "exported")
@@ -188,7 +188,7 @@ def test_saved_model_in_a_process_with_tensorflow_alone(results, case):
     assert found["images"].dtype == np.uint8 and found["images"].shape == (4, 16, 16, 1)
     levels = np.abs(found["images"].astype(int) - expected["images"])
     assert levels.max() <= (3 if case == "bfloat16" else 1)
-    assert expected["images"].std() > 10, "a constant picture would agree with anything"
+    assert expected["images"].std() > 10, "a constant image would agree with anything"
     np.testing.assert_array_equal(found["again"], found["images"])
     np.testing.assert_array_equal(found["plain_numbers"], found["images"])
     assert (found["other"] != found["images"]).mean() > 0.5
@@ -297,7 +297,7 @@ def test_litert_at_several_batch_sizes(tmp_path, functions):
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_litert_in_fewer_bits(tmp_path):
-    """A half and a quarter of the file; what comes out moves by a rounding of the weights."""
+    """A half and a quarter of the file size; outputs change by the rounding of the weights."""
     dense = layers.Dense(64)
     dense.build((None, LATENT_DIM))
     dense.kernel.assign(np.random.default_rng(0).normal(size=dense.kernel.shape))
@@ -334,7 +334,7 @@ def test_onnx_at_several_batch_sizes(tmp_path, functions):
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_half_precision_is_written_in_float32(tmp_path, functions, strategy):
-    """The bfloat16 model with the same weights gives what the float32 one does."""
+    """A bfloat16 model with the same weights gives the outputs of the float32 one."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -421,7 +421,7 @@ def test_full_disk_leaves_the_earlier_export(tmp_path, functions, monkeypatch, k
     before = probe.read_bytes()
 
     def full(*args, **kwargs):
-        # What TensorFlow raises on a full disk, in its words.
+        # TensorFlow raises this error on a full disk.
         raise tf.errors.ResourceExhaustedError(
             None, None, f"{{{{function_node SaveV2}}}} /x; {os.strerror(errno.ENOSPC)}"
         )
@@ -484,21 +484,22 @@ def test_nothing_is_printed(tmp_path, functions, capfd, kind):
     write_as(kind, tmp_path / "x", functions)
     os.write(1, b"out")
     os.write(2, b"err")
-    assert capfd.readouterr() == ("out", "err")  # and the terminal is back
+    assert capfd.readouterr() == ("out", "err")  # the terminal is restored
 
 
 def test_errors_of_the_function_surface(tmp_path):
     def broken(latents):
-        raise ArithmeticError("the function's own")
+        raise ArithmeticError("raised by the function")
 
     for write in (write_litert, write_onnx):
-        with pytest.raises(ArithmeticError, match="the function's own"):
+        with pytest.raises(ArithmeticError, match="raised by the function"):
             write(tmp_path / "x", broken, [LATENTS])
-    with pytest.raises(ArithmeticError, match="the function's own"):
+    with pytest.raises(ArithmeticError, match="raised by the function"):
         write_saved_model(tmp_path / "x", {"f": (broken, [LATENTS])}, networks=[])
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow  # the tool imports TensorFlow in another process
 def test_saved_model_command_line(tmp_path, functions):
     """The command that the README gives."""
     tool = pathlib.Path(sys.executable).with_name("saved_model_cli")

@@ -1,4 +1,4 @@
-"""A path holds the old content or the new one, whatever goes wrong between."""
+"""A path has the old content or the new content, whatever fails in between."""
 
 import errno
 import os
@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from keras_genimg import files
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 
@@ -63,7 +64,7 @@ def test_folder_new_empty_or_earlier(tmp_path, existing):
 
 
 @pytest.mark.parametrize("replaceable", [None, has_mark])
-def test_folder_with_other_things_is_refused_before_the_work(tmp_path, replaceable):
+def test_folder_with_other_content_is_refused_before_the_body(tmp_path, replaceable):
     write(tmp_path / "thesis.txt", "old")
     with pytest.raises(InputError, match="thesis.txt"):
         with replace_when_complete(tmp_path, folder=True, replaceable=replaceable):
@@ -71,7 +72,7 @@ def test_folder_with_other_things_is_refused_before_the_work(tmp_path, replaceab
     assert listing(tmp_path) == ["thesis.txt"]
 
 
-def test_folder_filled_by_somebody_meanwhile_is_kept(tmp_path):
+def test_folder_filled_in_the_meantime_is_kept(tmp_path):
     path = tmp_path / "out"
     with pytest.raises(InputError, match="thesis.txt"):
         with replace_when_complete(path, folder=True) as temporary:
@@ -104,7 +105,7 @@ def test_device_is_not_replaced():
 
 
 class NativeError(Exception):
-    """Stands for the errors of native writers, which are no OSErrors."""
+    """Stands for the errors of native writers, which are not OSErrors."""
 
 
 @pytest.mark.parametrize("folder", [False, True])
@@ -133,7 +134,7 @@ def test_disk_full(tmp_path, folder, error):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), InputError("as is")])
-def test_other_errors_pass_and_new_parents_go(tmp_path, error):
+def test_other_errors_pass_and_new_parents_are_removed(tmp_path, error):
     with pytest.raises(type(error)) as caught:
         with replace_when_complete(tmp_path / "a" / "b" / "x") as temporary:
             write(temporary)
@@ -142,7 +143,7 @@ def test_other_errors_pass_and_new_parents_go(tmp_path, error):
     assert listing(tmp_path) == []
 
 
-def test_failed_second_rename_brings_the_old_folder_back(tmp_path, monkeypatch):
+def test_failed_second_rename_restores_the_old_folder(tmp_path, monkeypatch):
     path = tmp_path / "out"
     path.mkdir()
     write(path / "mark", "old")
@@ -183,16 +184,17 @@ def test_killed_process_leaves_the_old_file(tmp_path):
     path = tmp_path / "x"
     write(path, "old")
     code = (
-        "import os, signal, sys\n"
+        "import os, signal, sys, types\n"
+        "package = types.ModuleType('keras_genimg')\n"  # the real one imports TensorFlow
+        "package.__path__ = [sys.argv[2]]\n"
+        "sys.modules['keras_genimg'] = package\n"
         "from keras_genimg.files import replace_when_complete\n"
         "with replace_when_complete(sys.argv[1]) as temporary:\n"
         "    open(temporary, 'w').write('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    root = pathlib.Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], env={**os.environ, "PYTHONPATH": str(root)}
-    )
+    root = pathlib.Path(files.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code, str(path), str(root)])
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     (left,) = set(listing(tmp_path)) - {"x"}

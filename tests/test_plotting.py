@@ -1,4 +1,4 @@
-"""Grids, PNGs, GIFs and loss curves, against values worked out by hand."""
+"""Grids, PNGs, GIFs and loss curves, against hand-computed values."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from keras_genimg.plotting import (
 
 def test_to_uint8_rounds_and_clips():
     values = np.array([-1.0, -0.999, 0.0, 0.5, 1.0, 1.7, -3.0], "float32")
-    # (x + 1) * 127.5: 0, 0.1275, 127.5 (to even: 128), 191.25, 255, and two that are clipped.
+    # (x + 1) * 127.5: 0, 0.1275, 127.5 (to even: 128), 191.25, 255, and two clipped values.
     assert to_uint8(values).tolist() == [0, 0, 128, 191, 255, 255, 0]
 
 
@@ -33,7 +33,7 @@ def test_to_uint8_inverts_scaling_of_every_byte():
 
 
 @pytest.mark.parametrize("images", [np.array([3]), np.array([True]), np.array([0.0, np.nan])])
-def test_to_uint8_refuses_what_is_no_image(images):
+def test_to_uint8_refuses_other_values(images):
     with pytest.raises(InputError, match="Received"):
         to_uint8(images)
 
@@ -90,15 +90,15 @@ def test_grid_refuses(shape, options):
         image_grid(np.zeros(shape, "float32"), **options)
 
 
-def test_png_is_grey_scaled_and_carries_its_notes(tmp_path):
-    picture = np.array([[0, 50], [100, 150]], "uint8")[..., None]
+def test_png_is_greyscale_enlarged_and_has_its_metadata(tmp_path):
+    pixels = np.array([[0, 50], [100, 150]], "uint8")[..., None]
     notes = {"model": "GAN", "seed": 3, "generated": "yes", "title": "Größe 日本"}
-    assert save_png(tmp_path / "a.png", picture, notes, scale=2) == tmp_path / "a.png"
+    assert save_png(tmp_path / "a.png", pixels, notes, scale=2) == tmp_path / "a.png"
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == "L"
         assert image.text == {name: str(value) for name, value in notes.items()}
-        pixels = np.asarray(image)
-    assert pixels.tolist() == [[0, 0, 50, 50]] * 2 + [[100, 100, 150, 150]] * 2
+        found = np.asarray(image)
+    assert found.tolist() == [[0, 0, 50, 50]] * 2 + [[100, 100, 150, 150]] * 2
 
 
 def test_png_of_a_batch_is_its_grid(tmp_path):
@@ -116,7 +116,7 @@ def test_png_refuses(tmp_path, shape, scale):
     assert not list(tmp_path.iterdir())
 
 
-def test_gif_gives_its_frames_back(tmp_path):
+def test_gif_stores_its_frames(tmp_path):
     frames = np.array([0, 85, 255], "uint8")[:, None, None, None] * np.ones((3, 4, 6, 1), "uint8")
     save_gif(tmp_path / "a.gif", frames, duration_ms=80)
     with Image.open(tmp_path / "a.gif") as image:
@@ -134,7 +134,7 @@ def test_gif_plays_sequences_side_by_side(tmp_path):
     save_gif(tmp_path / "a.gif", sequences, scale=2)
     with Image.open(tmp_path / "a.gif") as image:
         assert image.n_frames == 3
-        assert image.size == (2 * 22, 2 * 22)  # 2 x 2 pictures of 8 with 3 gaps of 2
+        assert image.size == (2 * 22, 2 * 22)  # 2 x 2 images of 8 pixels with 3 gaps of 2
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_gif_refuses(tmp_path, frames, duration_ms):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What `plot_losses` hands to its drawing: (panels, curves)."""
+    """The arguments of `plotting._draw`: (panels, curves)."""
     calls = []
     draw = plotting._draw
     monkeypatch.setattr(
@@ -157,7 +157,7 @@ def drawn(monkeypatch):
     return calls
 
 
-def test_losses_scores_and_others_have_their_panels(tmp_path, drawn):
+def test_losses_scores_and_others_have_separate_panels(tmp_path, drawn):
     logs = {
         "d_loss": [1.0, 0.9],
         "real_score": [0.5, 0.6],
@@ -188,7 +188,7 @@ def test_csv_with_gaps_and_a_repeated_epoch(tmp_path, drawn):
         "2,9.9,9.9,NA\n"
         "2,2.0,2.5,40\n"  # the run was killed here, and resumed
         "3,1.0,,\n"
-        "4,0.5\n"  # a row cut off by the kill
+        "4,0.5\n"  # an incomplete row of a killed run
     )
     plot_losses(str(tmp_path / "logs.csv"), tmp_path / "a.png")
     panels, curves = drawn[0]
@@ -244,7 +244,7 @@ def test_no_heavy_import_and_no_global_matplotlib_state(tmp_path):
 
 @pytest.fixture
 def pyplot():
-    """Matplotlib's own figures, on no screen and closed afterwards."""
+    """`pyplot` without a screen; figures are closed afterwards."""
     import matplotlib.pyplot as plt
 
     plt.switch_backend("agg")

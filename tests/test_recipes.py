@@ -8,13 +8,16 @@ import pytest
 import tensorflow as tf
 
 import keras_genimg
-from keras_genimg.cli import MODELS, main
+from keras_genimg.cli import main
 from keras_genimg.data import DataInfo, load
 from keras_genimg.errors import InputError
 from keras_genimg.recipes import read_recipe, recipe_names
 from keras_genimg.runs import likelihood, training, using
-from keras_genimg.runs.binary import in_black_and_white
+from keras_genimg.runs.binarization import binarized_as_trained
+from keras_genimg.runs.folder import start_from
 from keras_genimg.runs.likelihood import measure_likelihood
+from keras_genimg.runs.registry import model_class
+from keras_genimg.runs.settings import DEFAULTS
 
 SETS = {"mnist": DataInfo((28, 28, 1), 60_000, 10), "cifar10": DataInfo((32, 32, 3), 50_000, 10)}
 SMALL = ["--data", "glyphs", "--image-size", "16", "--batch-size", "8", "--steps-per-epoch", "2"]
@@ -37,11 +40,11 @@ def test_a_recipe_says_what_it_reproduces_and_its_model_can_be_made(name, monkey
     assert recipe["about"].endswith(".") and recipe["differs"] and recipe["measure"]
     for published in recipe["published"]:
         assert set(published) == {"value", "what", "source"} and published["value"] > 0
-    settings = {**training.DEFAULTS, **recipe["settings"]}
+    settings = {**DEFAULTS, **recipe["settings"]}
     info = SETS[settings["data"]]
     black = -np.ones((2, *info.image_shape), "float32")  # so that no set need be there
-    monkeypatch.setattr(training, "_some_pictures", lambda *_: black)
-    model = training._make_model(MODELS[recipe["model"]][0], settings, info)
+    monkeypatch.setattr(training, "_some_images", lambda *_: black)
+    model = training._make_model(model_class(recipe["model"]), settings, info)
     # A rate that falls to the end of training has fallen by then, and not before.
     steps = settings["epochs"] * (settings["steps_per_epoch"] or info.num_images // settings["batch_size"])
     assert getattr(model.optimizer._learning_rate, "decay_steps", steps) == steps
@@ -58,13 +61,13 @@ def test_the_variances_are_those_of_the_training_sets(real_data):
 
 def test_a_recipe_trains_with_what_is_given_before_it_and_is_resumed(tmp_path, capfd, monkeypatch):
     seen = []
-    fit = training.models.VAE.fit
+    fit = keras_genimg.VAE.fit
 
     def looking_fit(self, data, **arguments):
         seen.append([images.numpy() for images in data.take(4)])
         return fit(self, data, **arguments)
 
-    monkeypatch.setattr(training.models.VAE, "fit", looking_fit)
+    monkeypatch.setattr(keras_genimg.VAE, "fit", looking_fit)
     folder = tmp_path / "run"
     command = ["train", "--recipe", "vae_mnist", "--output", str(folder)]
     assert main([*command, *SMALL, "--set", "latent_dim=7", "--epochs", "1"]) == 0
@@ -136,7 +139,7 @@ def test_a_recipe_of_unknown_settings_is_refused(tmp_path, monkeypatch):
 def test_pictures_to_measure_are_one_draw_whatever_the_batches():
     def drawn(batch_size, seed=0, kind="dynamic", **options):
         data = load("glyphs", "test", batch_size=batch_size, image_size=16, num_images=10, **options)
-        made = in_black_and_white(data, {"binarize": kind}, seed)
+        made = binarized_as_trained(data, {"binarize": kind}, seed)
         assert int(made.cardinality()) == int(data.cardinality())
         return made
 
@@ -158,7 +161,7 @@ def test_pictures_to_measure_are_one_draw_whatever_the_batches():
     np.testing.assert_array_equal(whole[certain], grey[certain])
 
 
-def test_a_run_in_black_and_white(tmp_path, capfd, monkeypatch):
+def test_a_binarised_run(tmp_path, capfd, monkeypatch):
     folder = tmp_path / "run"
     command = ["train", "vae", *SMALL, "--epochs", "2", "--binarize", "dynamic", "--output", str(folder)]
     networks = ["--set", "networks=mlp", "--set", 'network_options={"units": [9]}', "--set", "latent_dim=3"]
@@ -166,7 +169,7 @@ def test_a_run_in_black_and_white(tmp_path, capfd, monkeypatch):
     assert record_of(folder)["settings"]["binarize"] == "dynamic"
     model = keras.saving.load_model(folder / "model.keras")
     data = load("glyphs", "test", batch_size=20, image_size=16, num_images=20)
-    images = next(iter(in_black_and_white(data, {"binarize": "dynamic"}))).numpy()
+    images = next(iter(binarized_as_trained(data, {"binarize": "dynamic"}))).numpy()
 
     def measured(*arguments):
         capfd.readouterr()
@@ -185,7 +188,7 @@ def test_a_run_in_black_and_white(tmp_path, capfd, monkeypatch):
     error = expected.std(ddof=1) / 20**0.5
     assert results["metrics"]["nll_standard_error"] == pytest.approx(error, rel=1e-6)
     assert results["log_likelihood"] == {
-        "pictures": 20, "importance_samples": 40, "binarize": "dynamic", "seed": 0,
+        "images": 20, "importance_samples": 40, "binarize": "dynamic", "seed": 0,
     }  # fmt: skip
     assert f"{expected.mean():.4f}" in printed
 
@@ -228,10 +231,10 @@ def test_likelihood_of_models_that_know_it_and_of_others(pictures):
     pixel_cnn = keras_genimg.PixelCNN((16, 16, 1), 2, filters=4, layers=1)
     values, how = measure_likelihood(pixel_cnn, batches(images))
     nats = -pixel_cnn.log_likelihood(images)
-    assert values["nll"] == pytest.approx(nats.mean(), rel=1e-5) and how == {"pictures": 9}
+    assert values["nll"] == pytest.approx(nats.mean(), rel=1e-5) and how == {"images": 9}
     error = nats.std(ddof=1) / 3
     assert values["nll_standard_error"] == pytest.approx(error, rel=1e-4)
-    with pytest.raises(InputError, match="tells log p.x. without importance samples. Received: 3"):
+    with pytest.raises(InputError, match="computes log p.x. without importance samples. Received: 3"):
         measure_likelihood(pixel_cnn, batches(images), 3)
 
     labels = np.arange(9) % 4
@@ -239,8 +242,8 @@ def test_likelihood_of_models_that_know_it_and_of_others(pictures):
     values, how = measure_likelihood(vae, batches(images, labels), 20, seed=5)
     expected = -vae.log_likelihood(images, 20, labels=labels, seed=5)
     assert values["nll"] == pytest.approx(expected.mean(), rel=1e-6)
-    assert how == {"pictures": 9, "importance_samples": 20}
-    with pytest.raises(InputError, match="of black and white pictures"):
+    assert how == {"images": 9, "importance_samples": 20}
+    with pytest.raises(InputError, match="of binarised images"):
         measure_likelihood(vae, batches(pictures[:9], labels), 20)
     with pytest.raises(InputError, match="Received: a run of VQVAE."):
         measure_likelihood(keras_genimg.VQVAE((16, 16, 1)), batches(images))
@@ -252,4 +255,19 @@ def test_a_long_measurement_tells_how_far_it_is(pictures, capsys, monkeypatch):
     pixel_cnn = keras_genimg.PixelCNN((16, 16, 1), 2, filters=4, layers=1)
     measure_likelihood(pixel_cnn, batches(pictures[:9]))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(",")[0] for line in lines] == ["4 of 9 pictures", "8 of 9 pictures"]
+    assert [line.split(",")[0] for line in lines] == ["4 of 9 images", "8 of 9 images"]
+
+
+def test_an_iwae_starts_with_the_weights_of_a_vae(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    options = {"networks": "mlp", "network_options": {"units": [8]}}
+    vae = keras_genimg.VAE((16, 16, 1), 4, **options)
+    vae.save(tmp_path / "model.keras")
+    iwae = keras_genimg.models.IWAE((16, 16, 1), 4, **options)
+    start_from(iwae, tmp_path)
+    for weight, expected in zip(iwae.get_weights(), vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    conditional = keras_genimg.ConditionalVAE((16, 16, 1), 10, 4, **options)
+    for other in (conditional, keras_genimg.models.IWAE((16, 16, 1), 5, **options)):
+        with pytest.raises(InputError, match="same networks: .* Received: .*, VAE with"):
+            start_from(other, tmp_path)

@@ -1,4 +1,4 @@
-"""Keras callbacks: sample grids, metrics of samples, the best checkpoint, resuming a run."""
+"""Keras callbacks: sample grids, metrics of samples, checkpoints, pruning."""
 
 from keras_genimg.callbacks.best_checkpoint import BestCheckpoint
 from keras_genimg.callbacks.evaluate_samples import EvaluateSamples

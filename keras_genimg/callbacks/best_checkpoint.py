@@ -1,13 +1,15 @@
-"""Keep the best model of a run, whichever epoch it was."""
+"""Keeps the best model of a run."""
 
 import glob
 import math
+import os
 import warnings
 from pathlib import Path
 
 import keras
 
 from keras_genimg.callbacks.resume import read_note, remove_partial_files, save_checkpoint
+from keras_genimg.checks import check_choice, check_count
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
 
@@ -15,24 +17,24 @@ __all__ = ["BestCheckpoint"]
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Saves the model whenever a logged value is better than ever before.
+    """Saves the model whenever a logged value improves on the best so far.
 
-    Unregularised GANs get worse late in training: the last model is rarely the
-    one to keep. The value stands in the saved file itself, so that a run that
-    is stopped and resumed never replaces a better model by a worse one.
+    Unregularised GANs get worse late in training, so the last model is rarely
+    the best. The file also stores the value, so a resumed run never replaces a
+    better model with a worse one.
 
     Args:
         path: path ending in `.keras`.
-        monitor: str. Any name in the logs of an epoch, also one that another
-            callback puts there (list that callback first).
+        monitor: str. Any name in the logs of an epoch, including those that another
+            callback adds (list that callback first).
         mode: `"min"` or `"max"`. Which values are better.
-        every: int. Looks at every so many epochs only, for values that are not
-            in the logs of each (`validation_freq`, a costly distance).
+        every: int. Number of epochs between checks, for values that are not in the
+            logs of every epoch (`validation_freq`, an expensive metric).
 
     Raises:
-        InputError: a path or a mode that does not fit; when training begins, a
-            file at `path` that is not of this callback, monitor and mode; at
-            the end of an epoch, a `monitor` that is not in the logs.
+        InputError: an invalid argument; when training begins, a file at `path`
+            that was written by something else or for another monitor or mode;
+            at the end of an epoch, a `monitor` that is not in the logs.
 
     Example:
         >>> best = BestCheckpoint("run/best.keras", monitor="frechet_distance", mode="min")
@@ -41,18 +43,16 @@ class BestCheckpoint(keras.callbacks.Callback):
         11.3
     """
 
-    def __init__(self, path, monitor="loss", mode="min", every=1):
+    def __init__(
+        self, path: str | os.PathLike, monitor: str = "loss", mode: str = "min", every: int = 1
+    ):
         super().__init__()
         self.path = Path(path)
         if self.path.suffix != ".keras":
             raise InputError(f"path must end in .keras. Received: path={path}.")
-        if mode not in ("min", "max"):
-            raise InputError(f"mode must be min or max. Received: mode={mode!r}.")
-        if every < 1:
-            raise InputError(f"every must be at least 1. Received: every={every}.")
         self.monitor = monitor
-        self.mode = mode
-        self.every = every
+        self.mode = check_choice("mode", mode, ("min", "max"))
+        self.every = check_count("every", every)
         self.best = None
 
     def on_train_begin(self, logs=None):
@@ -64,12 +64,12 @@ class BestCheckpoint(keras.callbacks.Callback):
         try:
             note = read_note(self.path)
         except InputError as error:
-            warnings.warn(f"{error} The next model takes its place.", stacklevel=2)
+            warnings.warn(f"{error} The next model replaces it.", stacklevel=2)
             return
         if (note.get("monitor"), note.get("mode")) != (self.monitor, self.mode):
             raise InputError(
                 f"{self.path} must be new, or hold the best model by {self.monitor!r} "
-                f"({self.mode}), before it is written. Received: a model kept by "
+                f"({self.mode}). Received: the best model by "
                 f"{note.get('monitor')!r} ({note.get('mode')})."
             )
         self.best = note["value"]

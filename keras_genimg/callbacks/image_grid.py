@@ -1,13 +1,18 @@
-"""See the pictures change from epoch to epoch."""
+"""Image grids that show how the images change over epochs."""
 
 import math
+import os
 from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
+from keras_genimg.callbacks.checks import check_generates
 from keras_genimg.callbacks.resume import remove_partial_files
 from keras_genimg.callbacks.summaries import SummaryWriter
+from keras_genimg.checks import check_count
+from keras_genimg.core import ImageModel
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
@@ -18,55 +23,46 @@ __all__ = ["ImageGrid"]
 
 
 class ImageGrid(keras.callbacks.Callback):
-    """Writes a grid of pictures after an epoch: `folder/epoch-0003.png`.
+    """Writes an image grid at the end of an epoch: `folder/epoch-0003.png`.
 
-    Without `images` it shows `model.generate(num_images, seed=seed)`: the same
-    seed each time, hence the same latents, so that one place in the grid is one
-    picture that changes. With `images` it shows rows of originals, each above a
-    row of what `model.translate` (or `reconstruct`) makes of them, and that above a
-    row of `targets`, what it should have made.
+    Without `images` the grid shows `model.generate(num_images, seed=seed)`. The
+    seed and hence the latents are always the same, so each place of the grid
+    shows how one image changes. With `images` it shows rows of originals, each
+    above a row of the outputs of `model.translate` (or `reconstruct`) and, if
+    given, a row of `targets`.
 
-    The PNG says in its text fields which model, seed and epoch it is from, and
-    that it is generated. Under a multi-worker strategy every worker computes
-    and the chief writes.
+    The text fields of the PNG give the model, the seed and the epoch, and say
+    that the images are generated. Under a multi-worker strategy every worker
+    computes and the chief writes.
 
     Args:
-        folder: path, made when needed.
-        num_images: int. Pictures in the grid (at most this many of `images`).
+        folder: path, created if needed.
+        num_images: int. Images in the grid (at most this many of `images`).
         seed: int. Seed of the latents.
         every: int. Epochs from one grid to the next.
         images: float array `(batch, height, width, channels)` in [-1, 1], for
             models that reconstruct or translate.
-        targets: float array `(batch, height, width, channels)`, optional, one for each
-            of `images`.
+        targets: float array `(batch, height, width, channels)`, optional, one per
+            image of `images`.
         labels: int array `(num_images,)`, for models that generate by label.
         log_dir: path. Also writes the grid to TensorBoard, as `samples`.
 
     Raises:
-        InputError: an argument that does not fit; when training begins, a model
-            that cannot make the pictures.
+        InputError: invalid arguments; when training begins, a model that does not
+            generate, reconstruct or translate.
 
     Example:
         >>> model.fit(dataset, epochs=20, callbacks=[ImageGrid("run/samples", num_images=64)])
     """
 
     def __init__(
-        self,
-        folder,
-        num_images=64,
-        seed=0,
-        every=1,
-        images=None,
-        labels=None,
-        log_dir=None,
-        targets=None,
+        self, folder: str | os.PathLike, num_images: int = 64, seed: int = 0, every: int = 1,
+        images: ArrayLike | None = None, labels: ArrayLike | None = None,
+        log_dir: str | os.PathLike | None = None, targets: ArrayLike | None = None,
     ):
         super().__init__()
-        if num_images < 1 or every < 1:
-            raise InputError(
-                "num_images and every must be at least 1. "
-                f"Received: num_images={num_images}, every={every}."
-            )
+        check_count("num_images", num_images)
+        check_count("every", every)
         if images is not None:
             images = np.asarray(images)[:num_images]
             if images.ndim != 4:
@@ -78,14 +74,14 @@ class ImageGrid(keras.callbacks.Callback):
             targets = np.asarray(targets)[:num_images]
             if images is None or len(targets) != len(images):
                 raise InputError(
-                    "targets must hold one picture for each of images. Received: "
+                    "targets must hold one target per image of images. Received: "
                     f"{len(targets)} targets for {0 if images is None else len(images)} images."
                 )
         if labels is not None:
             labels = np.asarray(labels)
             if len(labels) != num_images:
                 raise InputError(
-                    "labels must hold one label an image. "
+                    "labels must hold one label per image. "
                     f"Received: {len(labels)} labels for num_images={num_images}."
                 )
         self.folder = Path(folder)
@@ -98,13 +94,16 @@ class ImageGrid(keras.callbacks.Callback):
         self.summaries = SummaryWriter(log_dir)
 
     def on_train_begin(self, logs=None):
-        needed = ("generate",) if self.images is None else ("reconstruct", "translate")
-        if not any(hasattr(self.model, name) for name in needed):
+        names = ("generate",) if self.images is None else ("translate", "reconstruct")
+        methods = [getattr(self.model, name) for name in names if hasattr(self.model, name)]
+        if not methods:
             raise InputError(
                 f"ImageGrid {'without' if self.images is None else 'with'} images needs a model "
-                f"that has the method {' or '.join(needed)}. "
-                f"Received: {type(self.model).__name__}."
+                f"with the method {' or '.join(names)}. Received: {type(self.model).__name__}."
             )
+        if self.images is None and isinstance(self.model, ImageModel):
+            check_generates(self.model, self.seed, "ImageGrid")
+        self._method = methods[0]
         if is_chief(self.model.distribute_strategy):
             remove_partial_files(self.folder, "epoch-*.png")
 
@@ -112,7 +111,7 @@ class ImageGrid(keras.callbacks.Callback):
         epoch += 1  # files count from 1
         if epoch % self.every:
             return
-        grid = self._generated() if self.images is None else self._before_and_after()
+        grid = self._generated() if self.images is None else self._inputs_and_outputs()
         if not is_chief(self.model.distribute_strategy):
             return
         notes = {
@@ -136,24 +135,22 @@ class ImageGrid(keras.callbacks.Callback):
 
     def _generated(self):
         labels = {} if self.labels is None else {"labels": self.labels}
-        return image_grid(self.model.generate(self.num_images, seed=self.seed, **labels))
+        return image_grid(self._method(self.num_images, seed=self.seed, **labels))
 
-    def _before_and_after(self):
-        """Rows of originals, each above the row of what the model makes of them."""
-        make = getattr(self.model, "translate", None) or self.model.reconstruct
-        after = np.asarray(make(self.images))
-        before = self.images
-        factor = after.shape[1] // before.shape[1]  # super-resolution: larger pixels, same size
-        before = before.repeat(factor, axis=1).repeat(factor, axis=2)
-        columns = min(len(before), math.isqrt(2 * len(before) - 1) + 1)
-        rows = -(-len(before) // columns)
-        open_places = ((0, rows * columns - len(before)), (0, 0), (0, 0), (0, 0))
-        shown = [part for part in (before, after, self.targets) if part is not None]
-        channels = max(part.shape[-1] for part in shown)  # grey beside colour
+    def _inputs_and_outputs(self):
+        """Rows of the model's inputs, each above the row of its outputs and targets."""
+        outputs = np.asarray(self._method(self.images))
+        factor = outputs.shape[1] // self.images.shape[1]  # super-resolution: enlarge the inputs
+        inputs = self.images.repeat(factor, axis=1).repeat(factor, axis=2)
+        columns = min(len(inputs), math.isqrt(2 * len(inputs) - 1) + 1)
+        rows = -(-len(inputs) // columns)
+        padding = ((0, rows * columns - len(inputs)), (0, 0), (0, 0), (0, 0))
+        shown = [part for part in (inputs, outputs, self.targets) if part is not None]
+        channels = max(part.shape[-1] for part in shown)  # greyscale beside colour
         shown = [part.repeat(channels // part.shape[-1], axis=-1) for part in shown]
         parts = [
-            np.pad(part, open_places, constant_values=1.0).reshape(rows, columns, *part.shape[1:])
+            np.pad(part, padding, constant_values=1.0).reshape(rows, columns, *part.shape[1:])
             for part in shown
         ]
-        parts = np.stack(parts, axis=1)  # 2 or 3 x (rows, columns, ...) -> (rows, 2 or 3, columns, ...)
+        parts = np.stack(parts, axis=1)  # 2 or 3 (rows, columns, ...) -> (rows, 2 or 3, ...)
         return image_grid(parts.reshape(-1, *shown[1].shape[1:]), columns=columns)

@@ -1,15 +1,16 @@
-"""Sets the smallest weights of a network to zero, more and more of them."""
+"""Gradual magnitude pruning: sets the smallest weights of a network to zero."""
 
 import keras
 import numpy as np
 
+from keras_genimg.checks import check_count, is_number
 from keras_genimg.errors import InputError
 
 __all__ = ["Prune", "sparsity_of"]
 
 
-def sparsity_of(network):
-    """Share of zeros in the kernels of a network, weights of two axes or more.
+def sparsity_of(network: keras.Layer) -> float:
+    """Share of zeros in the kernels of a network (weights with at least two axes).
 
     Args:
         network: built `keras.Layer`.
@@ -23,38 +24,38 @@ def sparsity_of(network):
 
 
 def _kernels(network):
-    """Weights of two or more axes: kernels and embeddings, not biases, scales and moments."""
+    """Weights with at least two axes: kernels and embeddings, not biases, scales and moments."""
     return [weight for weight in network.weights if len(weight.shape) > 1]
 
 
 class Prune(keras.callbacks.Callback):
-    """Gradual magnitude pruning while a model trains (Zhu and Gupta, 2017).
+    """Gradual magnitude pruning during training (Zhu and Gupta, 2017).
 
-    From step `begin_step` to step `end_step` the share of zeros in each kernel rises
-    to `target_sparsity`, steeply at first (Eq. 1):
+    From step `begin_step` to step `end_step` the sparsity of each kernel rises to
+    `target_sparsity`, steeply at first (Eq. 1):
 
         s(t) = s_f (1 - (1 - (t - begin) / (end - begin))^3)
 
-    Every `every` steps the weights of smallest magnitude are chosen anew; between,
-    and after `end_step`, what is zero stays zero, and the others learn on to make
-    up for it. The averaged copy of the generator, if there is one, is pruned alike.
+    Every `every` steps the weights of smallest magnitude are selected again. In
+    between, and after `end_step`, zeros stay zero while the other weights are trained.
+    The EMA generator, if there is one, is pruned in the same places.
 
-    The zeros are weights like others: they are saved, exported and resumed with the
-    model; they spare space where files are compressed, and time only where a
-    kernel makes use of them.
+    The zeros are ordinary weights: they are saved, exported and resumed with the
+    model. They save space in compressed files, and time only with kernels that use
+    sparsity.
 
     Args:
-        target_sparsity: float above 0 and below 1. Share of zeros in each kernel.
-        begin_step: int. Steps of training before the first weights go.
-        end_step: int. Step at which the target is reached; leave some to train after it.
-        every: int. Steps from one choice to the next.
+        target_sparsity: float above 0 and below 1. Sparsity of each kernel.
+        begin_step: int. Training steps before the first weights are pruned.
+        end_step: int. Step at which the target is reached; train for some steps after it.
+        every: int. Steps from one selection to the next.
         network: string. Attribute of the model: `"generator"`, `"decoder"`, ...
 
     Logs: `sparsity`, at the end of an epoch.
 
     Raises:
-        InputError: arguments that do not fit; when training begins, a model without
-            this network.
+        InputError: invalid arguments; when training begins, a model without this
+            network.
 
     Example:
     >>> gan.fit(data, epochs=15, callbacks=[Prune(0.8, begin_step=2000, end_step=10_000)])
@@ -62,19 +63,19 @@ class Prune(keras.callbacks.Callback):
     Reference: https://arxiv.org/abs/1710.01878
     """
 
-    def __init__(self, target_sparsity, begin_step, end_step, every=100, network="generator"):
+    def __init__(
+        self, target_sparsity: float, begin_step: int, end_step: int, every: int = 100,
+        network: str = "generator",
+    ):
         super().__init__()
-        number = isinstance(target_sparsity, (int, float)) and not isinstance(target_sparsity, bool)
-        if not (number and 0 < target_sparsity < 1):
+        if not is_number(target_sparsity) or not 0 < target_sparsity < 1:
             raise InputError(
                 "target_sparsity must be a number above 0 and below 1. "
                 f"Received: target_sparsity={target_sparsity!r}."
             )
-        steps = {"begin_step": begin_step, "end_step": end_step, "every": every}
-        for name, value in steps.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < (name == "every"):
-                wanted = "a positive integer" if name == "every" else "an integer of at least 0"
-                raise InputError(f"{name} must be {wanted}. Received: {name}={value!r}.")
+        check_count("begin_step", begin_step, 0)
+        check_count("end_step", end_step, 0)
+        check_count("every", every)
         if end_step <= begin_step:
             raise InputError(
                 "end_step must come after begin_step. "
@@ -87,35 +88,32 @@ class Prune(keras.callbacks.Callback):
         pruned = getattr(self.model, self.network, None)
         if not isinstance(pruned, keras.Layer) or not _kernels(pruned):
             raise InputError(
-                f"{type(self.model).__name__} has no network to prune that is called "
-                f"{self.network!r}."
+                f"Prune needs a model with a network named {self.network!r}. "
+                f"Received: {type(self.model).__name__}."
             )
         optimizers = [
             name for name, weights in self.model.optimized_weights().items()
             if any(weight is kernel for weight in weights for kernel in _kernels(pruned))
         ]
-        # Its count of steps is saved with the model, so that a resumed run goes on here.
+        # Its step count is saved with the model, so the schedule of a resumed run continues.
         self.optimizer = getattr(self.model, optimizers[0])
         self.kernels = _kernels(pruned)
-        copy = getattr(self.model, f"ema_{self.network}", None)
-        self.copies = []
-        if copy is not None:  # it is frozen: its kernels are found by the places of the network's
-            places = {id(weight): place for place, weight in enumerate(pruned.weights)}
-            self.copies = [copy.weights[places[id(kernel)]] for kernel in self.kernels]
-        # What a resumed run has as zeros stays so until weights are chosen anew.
+        ema = getattr(self.model, f"ema_{self.network}", None)
+        self.ema_kernels = [] if ema is None else _kernels(ema)  # in the same order
+        # Zeros of a resumed run stay zero until the next selection.
         step = int(np.asarray(self.optimizer.iterations))
         self.turn = self._turn(step)
         self.masks = [(np.asarray(kernel) != 0) for kernel in self.kernels] if step else None
 
     def _turn(self, step):
-        """Number of the choice that holds at a step; the last is made at `end_step`."""
+        """Index of the selection that holds at a step; the last is made at `end_step`."""
         return step // self.every if step < self.end_step else self.end_step // self.every + 1
 
-    def sparsity_at(self, step):
+    def sparsity_at(self, step: int) -> float:
         """s(t) of Eq. 1.
 
         Args:
-            step: int. Steps of training so far.
+            step: int. Training steps so far.
 
         Returns:
             float: 0 up to `begin_step`, `target_sparsity` from `end_step` on.
@@ -132,7 +130,7 @@ class Prune(keras.callbacks.Callback):
             sparsity = self.sparsity_at(step)
             self.masks = [_largest(np.asarray(kernel), 1.0 - sparsity) for kernel in self.kernels]
         if self.masks is not None:
-            for weights in (self.kernels, self.copies):
+            for weights in (self.kernels, self.ema_kernels):
                 for weight, mask in zip(weights, self.masks):
                     weight.assign(np.asarray(weight) * mask)
 
@@ -142,8 +140,8 @@ class Prune(keras.callbacks.Callback):
 
 
 def _largest(kernel, share):
-    """True where a kernel is among its `share` of largest magnitude."""
-    number = kernel.size - round(share * kernel.size)  # of those that go
+    """True for the `share` of a kernel that is largest in magnitude."""
+    number = kernel.size - round(share * kernel.size)  # of weights to prune
     kept = np.ones(kernel.size, bool)
     if number:
         kept[np.argpartition(np.abs(kernel).ravel(), number - 1)[:number]] = False

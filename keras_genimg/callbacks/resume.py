@@ -1,4 +1,4 @@
-"""Stop a run at any moment, start it again, and end where it would have ended."""
+"""Checkpoints: a run that is stopped at any moment resumes and ends in the same state."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 
+from keras_genimg.checks import check_count
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
@@ -28,48 +29,44 @@ WEIGHTS = "model.weights.h5"  # the member of a .keras archive that holds all va
 
 
 class Resume(keras.callbacks.Callback):
-    """Writes a checkpoint an epoch, and starts from the newest one there is.
+    """Writes a checkpoint every epoch, and resumes from the newest one.
 
-    A checkpoint is a `.keras` file (weights, optimizers and whatever else the
-    model saves) that also notes the state of the model's seed generators,
+    A checkpoint is a `.keras` file (weights, optimizers and everything else that
+    the model saves) that also stores the state of the model's seed generators,
     which Keras does not save. It appears under its name only when it is
-    complete, so that a run killed at any moment goes on from the last finished
-    epoch. With data that arrives in the same order, the weights at the end are
-    those of an unbroken run.
+    complete, so a run killed at any moment resumes after the last finished
+    epoch. With data in the same order, the final weights equal those of an
+    uninterrupted run.
 
-    What lives outside the model is not in a checkpoint: other callbacks keep
-    their own state, and an input pipeline starts again at its beginning.
+    State outside the model is not in a checkpoint: other callbacks restore their
+    own state, and an input pipeline starts again from the beginning.
 
-    Under a multi-worker strategy the folder must be one that all workers see;
-    the chief writes it.
+    Under a multi-worker strategy all workers need access to the folder; the chief
+    writes it.
 
     Args:
-        folder: path. Holds `epoch-0001.keras`, `epoch-0002.keras`, ... Nothing
-            else of that name may be in it.
+        folder: path of the checkpoints `epoch-0001.keras`, `epoch-0002.keras`, ...
+            It must have no other files of that name.
         every: int. Epochs from one checkpoint to the next.
-        keep: int. Checkpoints kept; with two or more a damaged file costs
-            `every` epochs, not the run.
+        keep: int. Checkpoints kept; with two or more, a corrupt file costs `every`
+            epochs, not the run.
 
     Raises:
-        InputError: `every` or `keep` below 1; when training begins, checkpoints
-            of a different model, or a model or an optimizer without variables
-            to restore into; at the end of an epoch, weights that are NaN or
-            infinite, which are never written.
+        InputError: invalid arguments; when training begins, checkpoints of
+            another model, or a model or an optimizer that is not built; at the
+            end of an epoch, weights that are NaN or infinite, which are never
+            written.
 
     Example:
         >>> model.fit(dataset, epochs=20, callbacks=[Resume("run/checkpoints")])   # killed
-        >>> model.fit(dataset, epochs=20, callbacks=[Resume("run/checkpoints")])   # goes on
+        >>> model.fit(dataset, epochs=20, callbacks=[Resume("run/checkpoints")])   # resumes
     """
 
-    def __init__(self, folder, every=1, keep=2):
+    def __init__(self, folder: str | os.PathLike, every: int = 1, keep: int = 2):
         super().__init__()
-        if every < 1 or keep < 1:
-            raise InputError(
-                f"every and keep must be at least 1. Received: every={every}, keep={keep}."
-            )
         self.folder = Path(folder)
-        self.every = every
-        self.keep = keep
+        self.every = check_count("every", every)
+        self.keep = check_count("keep", keep)
 
     def on_train_begin(self, logs=None):
         if is_chief(self.model.distribute_strategy):
@@ -82,7 +79,7 @@ class Resume(keras.callbacks.Callback):
             self.model._initial_epoch = epoch
 
     def on_epoch_begin(self, epoch, logs=None):
-        # Read by now. Left set, it would override `initial_epoch` of every later `fit`.
+        # If it stayed set, it would override `initial_epoch` of every later `fit`.
         self.model._initial_epoch = None
 
     def on_train_end(self, logs=None):
@@ -95,7 +92,7 @@ class Resume(keras.callbacks.Callback):
             return
         save_checkpoint(self.model, self.folder / f"epoch-{epoch:04d}.keras", {"epoch": epoch})
         if is_chief(self.model.distribute_strategy):
-            # A file of a later epoch was found damaged at the start: it is no newer state.
+            # Files of later epochs were found corrupt at the start.
             complete = [path for number, path in _checkpoints(self.folder) if number <= epoch]
             for path in complete[: -self.keep]:
                 path.unlink(missing_ok=True)
@@ -112,30 +109,29 @@ class Resume(keras.callbacks.Callback):
             and not keras.ops.all(keras.ops.isfinite(variable))
         ]
         if bad:
-            # A variable of a distribution strategy is no int by itself.
+            # A variable of a distribution strategy cannot be converted by int().
             steps = [keras.ops.convert_to_numpy(optimizer.iterations) for optimizer in optimizers]
             step = int(max(steps, default=0))
             good = [path for number, path in _checkpoints(self.folder) if number < epoch]
             raise InputError(
-                "Weights must stay finite, and training has driven them to NaN or infinity: "
-                "lower the learning rate, or clip the gradients, and start again from the last "
-                f"good checkpoint ({good[-1] if good else 'there is none yet'}). "
-                f"Received: {len(bad)} of {len(variables)} variables not finite at the end of "
-                f"epoch {epoch} (step {step}), the first of them {bad[0]}."
+                "Weights must stay finite: lower the learning rate or clip the gradients, and "
+                f"resume from the last good checkpoint ({good[-1] if good else 'none yet'}). "
+                f"Received: NaN or infinity in {len(bad)} of {len(variables)} variables at the "
+                f"end of epoch {epoch} (step {step}), the first being {bad[0]}."
             )
 
 
-def latest_checkpoint(folder):
-    """Finds the newest checkpoint of `Resume` that can be read.
+def latest_checkpoint(folder: str | os.PathLike) -> tuple[Path, int] | None:
+    """Finds the newest intact checkpoint of `Resume`.
 
-    Every byte of the file is checked against its checksums. A file that fails
-    is passed over with a warning.
+    Every byte of the file is checked against its checksums. A corrupt file is
+    skipped with a warning.
 
     Args:
-        folder: path given to `Resume`. It may not exist.
+        folder: path given to `Resume`, which need not exist.
 
     Returns:
-        `(path, epoch)`, with the number of epochs trained, or None.
+        `(path, epoch)`, epoch being the number of epochs trained, or None.
 
     Example:
         >>> latest_checkpoint("run/checkpoints")
@@ -145,22 +141,22 @@ def latest_checkpoint(folder):
         try:
             read_note(path)
         except InputError as error:
-            warnings.warn(f"{error} It is passed over.", stacklevel=2)
+            warnings.warn(f"{error} It is skipped.", stacklevel=2)
         else:
             return path, epoch
     return None
 
 
-def save_checkpoint(model, path, note):
+def save_checkpoint(model: keras.Model, path: Path, note: dict) -> None:
     """Saves a model with a note in the same file, completely or not at all.
 
-    Called by every worker, because reading synchronised variables may need all
-    of them; only the chief's file is kept.
+    Every worker calls it, because reading synchronised variables may need all of
+    them; only the chief's file is kept.
 
     Args:
         model: `keras.Model`.
         path: `pathlib.Path` ending in `.keras`.
-        note: dict for JSON. The states of seed generators are added to it.
+        note: dict for JSON, to which the states of seed generators are added.
     """
     if not is_chief(model.distribute_strategy):
         with tempfile.TemporaryDirectory() as folder:
@@ -169,56 +165,54 @@ def save_checkpoint(model, path, note):
     seeds = [keras.ops.convert_to_numpy(state).tolist() for state in _seed_states(model)]
     with replace_when_complete(path) as partial:
         model.save(partial)
-        # The comment of the archive: written with it, and no concern of Keras's loader.
+        # Keras's loader ignores the comment of the archive.
         with zipfile.ZipFile(partial, "a") as archive:
             archive.comment = json.dumps({**note, "seed_generators": seeds}).encode()
 
 
-def read_note(path):
-    """Checks that a `.keras` file is whole, and reads its note.
+def read_note(path: str | os.PathLike) -> dict:
+    """Checks that a `.keras` file is intact, and reads its note.
 
     Args:
         path: path of a file.
 
     Returns:
-        The dict given to `save_checkpoint`, with `seed_generators`; empty for a
-        `.keras` file that was written by something else.
+        The dict given to `save_checkpoint`, with `seed_generators`; empty for
+        other `.keras` files.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is corrupt.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip() or (WEIGHTS not in archive.namelist() and WEIGHTS)
             note = json.loads(archive.comment or b"{}")
-    # Whatever a reader of archives stumbles over, the file is not what was written.
-    except Exception as error:
+    except Exception as error:  # whatever it is, the file is not what was written
         broken = error
     if broken:
-        raise InputError(f"A checkpoint must be a whole .keras file. Received: {path} ({broken}).")
+        raise InputError(f"A checkpoint must be intact. Received: {path} ({broken}).")
     return note
 
 
-def restore_checkpoint(model, path):
-    """Puts the state in a checkpoint into a model that is alive.
+def restore_checkpoint(model: keras.Model, path: str | os.PathLike) -> None:
+    """Restores the state in a checkpoint into an existing model.
 
     Weights, optimizers, EMA copies and seed generators are set in place, so
-    that functions already traced and other references to the variables stay
-    good.
+    traced functions and other references to the variables stay valid.
 
     Args:
-        model: `keras.Model`, built and compiled like the one that was saved.
-        path: path of a file that `save_checkpoint` wrote.
+        model: `keras.Model`, built and compiled like the saved one.
+        path: path of a file written by `save_checkpoint`.
 
     Raises:
-        InputError: the file is of a different model, or the model or one of its
-            optimizers has no variables yet.
+        InputError: the file is of another model, or the model or one of its
+            optimizers is not built.
     """
     note = read_note(path)
     if not model.built:
         raise InputError(
-            "A model must have its variables before a checkpoint is restored: call it, or its "
-            f"build(), before fit(). Received: {type(model).__name__} without variables."
+            "A model must have variables before a checkpoint is restored: call it or its "
+            f"build() before fit(). Received: {type(model).__name__} without variables."
         )
     for name, optimizer in _optimizers(model).items():
         if not optimizer.built and optimizer is model.optimizer:
@@ -226,7 +220,7 @@ def restore_checkpoint(model, path):
                 optimizer.build(model.trainable_variables)
         elif not optimizer.built:
             raise InputError(
-                "An optimizer must have its variables before a checkpoint is restored: call its "
+                "An optimizer must have variables before a checkpoint is restored: call its "
                 "build(trainable_variables) in compile(). "
                 f"Received: {type(model).__name__}.{name} without variables."
             )
@@ -235,8 +229,8 @@ def restore_checkpoint(model, path):
     seeds = note.get("seed_generators", [])
     if seeds and len(seeds) != len(states):
         raise InputError(
-            f"A run can only be resumed by the model that began it: {path} has {len(seeds)} seed "
-            f"generators. Received: {type(model).__name__} with {len(states)}."
+            f"Only the same model can resume a run: {path} has {len(seeds)} seed generators. "
+            f"Received: {type(model).__name__} with {len(states)}."
         )
     model.load_weights(path)
     for state, seed in zip(states, seeds):
@@ -244,10 +238,10 @@ def restore_checkpoint(model, path):
 
 
 def _check_same_model(model, path):
-    """Compares the tree of saved variables with that of the live model.
+    """Compares the saved variables with those of the model.
 
-    Keras by itself passes over variables that are only in the file, and warns
-    and goes on where an optimizer does not fit.
+    Keras ignores variables that are only in the file, and only warns about an
+    optimizer that does not match.
     """
     import h5py
 
@@ -260,8 +254,8 @@ def _check_same_model(model, path):
     for name in sorted(saved.keys() | live.keys()):
         if saved.get(name) != live.get(name):
             raise InputError(
-                f"A run can only be resumed by the model that began it: in {path} the variable "
-                f"{name} {_shape_text(saved.get(name))}. "
+                f"Only the same model can resume a run: in {path} the variable {name} "
+                f"{_shape_text(saved.get(name))}. "
                 f"Received: {type(model).__name__}, in which it {_shape_text(live.get(name))}."
             )
 
@@ -279,8 +273,13 @@ def _shape_text(shape):
     return "does not exist" if shape is None else f"has the shape {tuple(shape)}"
 
 
-def remove_partial_files(folder, pattern):
-    """Deletes what a killed process has left of files whose names match `pattern`."""
+def remove_partial_files(folder: str | os.PathLike, pattern: str) -> None:
+    """Deletes partial files of killed processes.
+
+    Args:
+        folder: path.
+        pattern: glob pattern of the complete names.
+    """
     for path in Path(folder).glob(f".partial-*.{pattern}"):
         path.unlink(missing_ok=True)
 
@@ -294,7 +293,7 @@ def _checkpoints(folder):
 
 
 def _optimizers(model):
-    """{attribute: optimizer} of a model that may hold several."""
+    """{attribute: optimizer} of a model with one or more optimizers."""
     found = {}
     for name, value in vars(model).items():
         if isinstance(value, keras.optimizers.Optimizer) and value not in found.values():

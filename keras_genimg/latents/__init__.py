@@ -1,8 +1,8 @@
-"""Walks among the latents of a trained model, and the way back from a picture to its latent.
+"""Interpolation, traversal and inversion in the latent space of a trained model.
 
-For every model that makes pictures of latents `(n, latent_dim)`: the GAN family and the VAE.
-The functions on latents give NumPy arrays; `decode` makes the pictures of any of them, and
-`plotting.image_grid` draws what it makes, a walk a row.
+For every model that generates images from latents `(n, latent_dim)`: the GANs and the VAEs.
+Functions of latents return NumPy arrays, `decode` generates their images, and
+`plotting.image_grid` shows them, one interpolation per row.
 """
 
 from keras_genimg.latents.inversion import Inversion, invert

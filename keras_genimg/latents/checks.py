@@ -1,26 +1,49 @@
-"""Checks of latents and of what belongs to them: each raises one clear `InputError`."""
+"""Checks of latents and their labels."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from keras_genimg.checks import is_integer
+from keras_genimg.core import ImageModel
 from keras_genimg.errors import InputError
-from keras_genimg.models.checks import check_labels
 
 __all__ = ["checked_floats", "checked_labels", "checked_latents", "latent_dim_of"]
 
 
-def latent_dim_of(model):
-    """Length of the latents that a model makes pictures of."""
+def latent_dim_of(model: ImageModel) -> int:
+    """Length of a model's latents.
+
+    Args:
+        model: a model with a `latent_dim`.
+
+    Returns:
+        int.
+
+    Raises:
+        InputError: another model.
+    """
     size = getattr(model, "latent_dim", None)
-    if not isinstance(size, int) or not hasattr(model, "images_from_latents"):
+    if not isinstance(model, ImageModel) or not is_integer(size):
         raise InputError(
-            "The tools of latents need a model that makes pictures of latents (n, latent_dim). "
-            f"Received: {type(model).__name__}."
+            "Functions of latents need a model that generates images from latents "
+            f"(n, latent_dim). Received: {type(model).__name__}."
         )
     return size
 
 
-def checked_floats(values, name):
-    """Finite numbers as float32, in an array of their own or not."""
+def checked_floats(values: ArrayLike, name: str) -> np.ndarray:
+    """Finite numbers as a new float32 array.
+
+    Args:
+        values: numbers.
+        name: string. What messages call them.
+
+    Returns:
+        float32 array.
+
+    Raises:
+        InputError: values that are not finite numbers.
+    """
     array = np.asarray(values)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"{name} must be numbers. Received: {array.dtype}.")
@@ -29,8 +52,20 @@ def checked_floats(values, name):
     return array.astype("float32")
 
 
-def checked_latents(model, latents, name):
-    """Latents `(..., latent_dim)` as float32."""
+def checked_latents(model: ImageModel, latents: ArrayLike, name: str) -> np.ndarray:
+    """Latents of a model.
+
+    Args:
+        model: a model with a `latent_dim`.
+        latents: floats `(..., latent_dim)`.
+        name: string. What messages call them.
+
+    Returns:
+        float32 array of the same shape.
+
+    Raises:
+        InputError: another model, another shape, or values that are not finite numbers.
+    """
     size = latent_dim_of(model)
     array = checked_floats(latents, name)
     if array.ndim == 0 or array.shape[-1] != size or not array.size:
@@ -41,21 +76,28 @@ def checked_latents(model, latents, name):
     return array
 
 
-def checked_labels(model, labels, places):
-    """What `images_from_latents` takes beside latents: `[]`, or `[int32 (n,)]`, a place each."""
-    if not model.needs_labels:
-        if labels is not None:
-            raise InputError(
-                f"{type(model).__name__} makes pictures without labels. Received: labels."
-            )
-        return []
+def checked_labels(model: ImageModel, labels: ArrayLike | None, shape: tuple) -> list:
+    """Labels as a list of arguments of `images_from_latents`.
+
+    Args:
+        model: an image model.
+        labels: one label, or an array whose shape begins `shape`; None for a model without
+            classes.
+        shape: tuple. The shape of the latents without their last axis.
+
+    Returns:
+        `[int32 (n,)]` of a conditional model, one label per latent; `[]` of another.
+
+    Raises:
+        InputError: labels of another shape or range, missing, or of a model without classes.
+    """
     if labels is not None:
         labels = np.asarray(labels)
-        if labels.shape != places[: labels.ndim]:
+        if labels.shape != shape[: labels.ndim]:
             raise InputError(
-                f"labels must be one class, or begin as the latents do, {places}. "
-                f"Received: shape {labels.shape}."
+                "labels must be one label, or an array whose shape begins that of the latents, "
+                f"{shape}. Received: shape {labels.shape}."
             )
-        labels = labels.reshape(labels.shape + (1,) * (len(places) - labels.ndim))
-        labels = np.broadcast_to(labels, places).ravel()
-    return [check_labels(labels, model.num_classes, int(np.prod(places)))]
+        labels = labels.reshape(labels.shape + (1,) * (len(shape) - labels.ndim))
+        labels = np.broadcast_to(labels, shape).ravel()
+    return model.checked_labels(labels, int(np.prod(shape)))

@@ -1,29 +1,31 @@
-"""From a picture, or a part of one, to the latent that it could be made of."""
+"""Inversion: finds a latent whose image matches a given image or part of one."""
 
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
+from keras_genimg.checks import check_count, check_number, check_seed
+from keras_genimg.core import ImageModel
 from keras_genimg.errors import InputError
 from keras_genimg.latents.checks import checked_labels, latent_dim_of
-from keras_genimg.models.checks import check_number, check_seed
-from keras_genimg.networks import check_count
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["Inversion", "invert"]
 
-# Noise -> how far from 0 a latent of it can be.
+# Noise -> largest absolute value of its latents.
 LIMITS = {"uniform": 1.0, "truncated_normal": 2.0}
 
 
 class Inversion(NamedTuple):
-    """What `invert` found.
+    """Results of `invert`.
 
     Attributes:
         latents: float32 `(n, latent_dim)`.
-        images: float32 `(n, height, width, channels)` in [-1, 1], made of those latents.
-        errors: float32 `(n,)`, mean squared error over the pixels that count.
+        images: float32 `(n, height, width, channels)` in [-1, 1], generated from the latents.
+        errors: float32 `(n,)`, mean squared error over the known pixels.
     """
 
     latents: np.ndarray
@@ -32,50 +34,42 @@ class Inversion(NamedTuple):
 
 
 def invert(
-    model,
-    images,
-    *,
-    mask=None,
-    labels=None,
-    num_steps=300,
-    learning_rate=0.2,
-    prior_weight=0.01,
-    num_starts=4,
-    batch_size=32,
-    seed=None,
-):
-    """Searches for latents whose pictures are as near as can be to given ones.
+    model: ImageModel, images: ArrayLike, *, mask: ArrayLike | None = None,
+    labels: ArrayLike | None = None, num_steps: int = 300, learning_rate: float = 0.2,
+    prior_weight: float = 0.01, num_starts: int = 4, batch_size: int = 32, seed: int | None = None,
+) -> Inversion:
+    """Finds latents whose images are as near as possible to given ones.
 
-    Gradient descent through the model, whose weights stay as they are: from latents drawn at
-    random, by Adam with a rate that falls to 0 along a cosine, on the mean squared error over
-    the pixels that count, plus `prior_weight` times the mean square of the latent (-log p(z)
-    of normal noise but for a factor). Of several starts the one with the least loss is kept.
-    With a mask it completes pictures: the model makes up what is missing,
-    `np.where(mask[..., None], images, found.images)`.
+    Gradient descent through the model, whose weights stay fixed. It starts from random latents
+    and uses Adam with cosine decay to 0. The loss is the mean squared error over the known
+    pixels plus `prior_weight` times the mean square of the latent (-log p(z) of normal noise,
+    up to a factor). The start with the smallest loss is kept. With a mask it completes images:
+    `np.where(mask[..., None], images, found.images)` fills in the missing pixels.
 
     Args:
         model: a model with a `latent_dim`.
         images: float array `(n, height, width, channels)` in [-1, 1].
-        mask: bool array `(height, width)` or `(n, height, width)`, True where a pixel counts;
-            None where all do. What is masked may hold any value in [-1, 1].
-        labels: integers `(n,)`, for conditional models: the class of each picture.
+        mask: bool array `(height, width)` or `(n, height, width)`, True for known pixels; None
+            if all are known. Unknown pixels may have any value in [-1, 1].
+        labels: integers `(n,)`, for conditional models: the class of each image.
         num_steps: int. Updates of each latent.
-        learning_rate: float. Rate of Adam at the start.
-        prior_weight: float. More of it gives likelier pictures that fit less well. A little
-            also helps the search, which otherwise strays far from what the model knows.
-        num_starts: int. Searches a picture, each from a latent of its own.
-        batch_size: int. Pictures searched for at once, times `num_starts`.
+        learning_rate: float. Initial learning rate of Adam.
+        prior_weight: float. Larger values give more probable images that match less well. A
+            small value also helps the search, which otherwise leaves the latents that the
+            model was trained on.
+        num_starts: int. Searches per image, each from another latent.
+        batch_size: int. Images inverted at once, each with `num_starts` searches.
         seed: int, optional. Makes the starts repeatable.
 
     Returns:
         `Inversion(latents, images, errors)`.
 
     Raises:
-        InputError: pictures, masks, labels or numbers that do not fit.
+        InputError: invalid images, masks, labels or numbers.
 
     Example:
     >>> upper = np.arange(28)[:, None] < np.full((28, 28), 14)  # the lower half is missing
-    >>> found = latents.invert(gan, pictures, mask=upper, seed=0)  # (8, 28, 28, 1)
+    >>> found = latents.invert(gan, images, mask=upper, seed=0)  # (8, 28, 28, 1)
     >>> found.latents.shape, found.images.shape, found.errors.shape
     ((8, 64), (8, 28, 28, 1), (8,))
 
@@ -87,11 +81,12 @@ def invert(
     images = model.checked_images(images)
     mask = _checked_mask(mask, images.shape)
     labels = checked_labels(model, labels, images.shape[:1])
-    for name, value in (("num_steps", num_steps), ("num_starts", num_starts), ("batch_size", batch_size)):
-        check_count(name, value)
+    check_count("num_steps", num_steps)
+    check_count("num_starts", num_starts)
+    check_count("batch_size", batch_size)
     check_number("learning_rate", learning_rate)
     check_number("prior_weight", prior_weight)
-    # All at once: no batch size in the numbers.
+    # All at once, so that the latents do not depend on the batch size.
     starts = model.draw_latents(num_starts * len(images), check_seed(seed)).numpy()
     starts = starts.reshape(num_starts, len(images), size)
     found = []
@@ -100,26 +95,28 @@ def invert(
         given = [array[rows] for array in (images, mask, *labels)]
         found.append(_search(model, starts[:, rows], *given, num_steps=num_steps,
                              learning_rate=learning_rate, prior_weight=prior_weight))
-    return Inversion(*(np.concatenate(parts) for parts in zip(*found)))
+    return Inversion(*(np.concatenate(parts).astype("float32") for parts in zip(*found)))
 
 
 def _search(model, starts, images, mask, *labels, num_steps, learning_rate, prior_weight):
     """`Inversion` of one batch, from starts `(S, n, latent_dim)`."""
     count, number, size = starts.shape
-    latents = keras.Variable(starts.reshape(-1, size), dtype="float32")  # (S*n, d)
-    images, mask, *labels = (np.concatenate([array] * count) for array in (images, mask, *labels))
-    images, mask = tf.constant(images), tf.constant(mask)  # (S*n, h, w, c), (S*n, h, w, 1)
-    labels = [tf.constant(array) for array in labels]
-    kept = tf.reduce_sum(mask, (1, 2, 3)) * images.shape[-1]  # (S*n,) values that count
+    dtype = at_least_float32(model.dtype_policy)
+    latents = keras.Variable(starts.reshape(-1, size), dtype=dtype)  # (S*n, d)
+    images, mask, *labels = (
+        tf.constant(np.concatenate([array] * count)) for array in (images, mask, *labels)
+    )
+    images, mask = tf.cast(images, dtype), tf.cast(mask, dtype)  # (S*n, h, w, c), (S*n, h, w, 1)
+    known = tf.reduce_sum(mask, (1, 2, 3)) * images.shape[-1]  # (S*n,) number of known values
     limit = LIMITS.get(getattr(model, "noise", None))
 
-    def look(z):
-        """Pictures of z, their errors and their losses: `(S*n, ...)`."""
-        made = model.images_from_latents(z, *labels)
-        errors = tf.reduce_sum(mask * tf.square(made - images), (1, 2, 3)) / kept
-        return made, errors, errors + prior_weight * tf.reduce_mean(tf.square(z), axis=1)
+    def images_and_losses(z):
+        """Images of z, their errors and their losses: `(S*n, ...)`."""
+        generated = model.images_from_latents(z, *labels)
+        errors = tf.reduce_sum(mask * tf.square(generated - images), (1, 2, 3)) / known
+        return generated, errors, errors + prior_weight * tf.reduce_mean(tf.square(z), axis=1)
 
-    # Adam looks at each number by itself: the searches of a batch do not mix.
+    # Adam is elementwise: the searches of a batch are independent.
     rates = keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
     optimizer = keras.optimizers.Adam(rates)
     optimizer.build([latents])
@@ -129,17 +126,17 @@ def _search(model, starts, images, mask, *labels, num_steps, learning_rate, prio
         z = tf.convert_to_tensor(latents)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(z)
-            loss = tf.reduce_sum(look(z)[2])
+            loss = tf.reduce_sum(images_and_losses(z)[2])
         optimizer.apply([tape.gradient(loss, z)], [latents])
-        if limit is not None:  # no noise lies beyond
+        if limit is not None:  # the noise never exceeds it
             latents.assign(tf.clip_by_value(latents.value, -limit, limit))
 
     for _ in range(num_steps):
         step()
-    made, errors, losses = look(tf.convert_to_tensor(latents))
+    generated, errors, losses = images_and_losses(tf.convert_to_tensor(latents))
     best = np.argmin(tf.reshape(losses, (count, number)), axis=0)  # (n,)
     rows = best * number + np.arange(number)
-    return Inversion(*(np.asarray(array)[rows] for array in (latents, made, errors)))
+    return Inversion(*(np.asarray(array)[rows] for array in (latents, generated, errors)))
 
 
 def _checked_mask(mask, shape):
@@ -154,5 +151,5 @@ def _checked_mask(mask, shape):
         )
     mask = np.broadcast_to(mask, shape[:3])
     if not mask.any(axis=(1, 2)).all():
-        raise InputError("mask must leave a pixel of every picture. Received: one that leaves none.")
+        raise InputError("mask must keep at least one pixel per image. Received: none for one.")
     return mask[..., None].astype("float32")

@@ -1,32 +1,36 @@
-"""Ways among latents, and the pictures along them."""
+"""Interpolation and traversal of latents, and their images."""
 
 import numpy as np
-import tensorflow as tf
+from numpy.typing import ArrayLike
 
+from keras_genimg.checks import check_choice, check_count
+from keras_genimg.core import ImageModel
 from keras_genimg.errors import InputError
 from keras_genimg.latents.checks import checked_floats, checked_labels, checked_latents
-from keras_genimg.networks import check_count
 
 __all__ = ["attribute_direction", "decode", "interpolate", "traverse"]
 
 METHODS = ("linear", "spherical")
 
 
-def decode(model, latents, labels=None, *, batch_size=256):
-    """Makes pictures of latents, in batches.
+def decode(
+    model: ImageModel, latents: ArrayLike, labels: ArrayLike | None = None, *, batch_size: int = 256
+) -> np.ndarray:
+    """Generates the images of latents, in batches.
 
     Args:
         model: a model with a `latent_dim`.
-        latents: float array `(..., latent_dim)`, such as the `(n, k, latent_dim)` of n walks.
-        labels: integers, for conditional models: one, or an array that begins as the latents
-            do: `(n,)` is one class a walk.
-        batch_size: int. Pictures made at once.
+        latents: float array `(..., latent_dim)`, such as `(n, k, latent_dim)` of n
+            interpolations.
+        labels: integers, for conditional models: one, or an array whose shape begins that of
+            the latents: `(n,)` is one class per interpolation.
+        batch_size: int. Images generated at once.
 
     Returns:
         NumPy float32 array `(..., height, width, channels)` in [-1, 1].
 
     Raises:
-        InputError: latents or labels that do not fit the model.
+        InputError: invalid latents or labels.
 
     Example:
     >>> walks = latents.interpolate(gan, starts, ends, 10)  # (8, 64), (8, 64) -> (8, 10, 64)
@@ -35,36 +39,34 @@ def decode(model, latents, labels=None, *, batch_size=256):
     """
     latents = checked_latents(model, latents, "latents")
     check_count("batch_size", batch_size)
-    places = latents.shape[:-1]
+    shape = latents.shape[:-1]
     latents = latents.reshape(-1, latents.shape[-1])  # (..., d) -> (n, d)
-    given = [latents, *checked_labels(model, labels, places)]
-    make = model._compiled("images_from_latents")
-    parts = [
-        make(*(tf.constant(array[first : first + batch_size]) for array in given)).numpy()
-        for first in range(0, len(latents), batch_size)
-    ]
-    images = np.concatenate(parts)
-    return images.reshape(*places, *images.shape[1:])  # (n, h, w, c) -> (..., h, w, c)
+    labels = checked_labels(model, labels, shape)
+    images = model._run_in_batches("images_from_latents", latents, batch_size, *labels)
+    images = images.astype("float32", copy=False)
+    return images.reshape(*shape, *images.shape[1:])  # (n, h, w, c) -> (..., h, w, c)
 
 
-def interpolate(model, start, end, num_steps, method="linear"):
-    """Latents on the way from one to another, both ends among them.
+def interpolate(
+    model: ImageModel, start: ArrayLike, end: ArrayLike, num_steps: int, method: str = "linear"
+) -> np.ndarray:
+    """Latents from one to another, both included.
 
     Args:
         model: a model with a `latent_dim`.
-        start: float array `(latent_dim,)`, or `(n, latent_dim)` for n walks.
+        start: float array `(latent_dim,)`, or `(n, latent_dim)` for n interpolations.
         end: float array of the same shape.
-        num_steps: int from 2. Latents a walk (k).
-        method: `"linear"`, the straight line; or `"spherical"`, along the great circle, the
-            norm going evenly from that of the start to that of the end. Normal noise in many
-            dimensions has nearly one norm, and the middle of a line is much shorter: no
-            latent that the model was trained on.
+        num_steps: int of at least 2. Latents per interpolation (k).
+        method: `"linear"`, the straight line; or `"spherical"`, along the great circle, with
+            the norm interpolated linearly. Normal noise in many dimensions has a nearly
+            constant norm; the middle of a line is much shorter, unlike any latent that the
+            model was trained on.
 
     Returns:
         NumPy float32 array `(k, latent_dim)`, or `(n, k, latent_dim)`.
 
     Raises:
-        InputError: latents that do not fit; ends between which there is no great circle.
+        InputError: invalid latents; ends without a unique great circle.
 
     Example:
     >>> start, end = gan.draw_latents(2, seed=0)
@@ -76,55 +78,58 @@ def interpolate(model, start, end, num_steps, method="linear"):
     start, end = (checked_latents(model, *given) for given in ((start, "start"), (end, "end")))
     if start.shape != end.shape or start.ndim > 2:
         raise InputError(
-            "start and end must have one shape, (latent_dim,) or (n, latent_dim). "
+            "start and end must have the same shape, (latent_dim,) or (n, latent_dim). "
             f"Received: {start.shape} and {end.shape}."
         )
     check_count("num_steps", num_steps, minimum=2)
-    if not isinstance(method, str) or method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}. Received: {method!r}.")
+    check_choice("method", method, METHODS)
     start, end = (array[..., None, :].astype("float64") for array in (start, end))  # (..., 1, d)
-    way = np.linspace(0.0, 1.0, num_steps)[:, None]  # (k, 1)
-    walk = _on_the_sphere if method == "spherical" else _on_the_line
-    return walk(start, end, way).astype("float32")  # (..., k, d)
+    t = np.linspace(0.0, 1.0, num_steps)[:, None]  # (k, 1)
+    function = _spherical if method == "spherical" else _linear
+    return function(start, end, t).astype("float32")  # (..., k, d)
 
 
-def _on_the_line(start, end, way):
-    return (1.0 - way) * start + way * end
+def _linear(start, end, t):
+    return (1.0 - t) * start + t * end
 
 
-def _on_the_sphere(start, end, way):
+def _spherical(start, end, t):
     norms = [np.linalg.norm(array, axis=-1, keepdims=True) for array in (start, end)]
     if min(norm.min() for norm in norms) == 0:
-        raise InputError("A spherical interpolation needs ends other than 0. Received: a latent of zeros.")
+        raise InputError(
+            "A spherical interpolation needs ends other than 0. Received: a latent of zeros."
+        )
     start, end = start / norms[0], end / norms[1]
     angle = np.arccos(np.clip(np.sum(start * end, axis=-1, keepdims=True), -1.0, 1.0))
     if angle.max() > np.pi - 1e-6:
         raise InputError(
-            "A spherical interpolation needs ends that are not opposite, between which every great "
-            "circle is as short. Received: such a pair."
+            "A spherical interpolation needs ends that are not opposite, because the great circle "
+            "between those is not unique. Received: such a pair."
         )
-    # Where the ends have one direction the sines are 0, and the line is the circle.
+    # If the ends have the same direction, the sines are 0 and the circle is the line.
     straight = angle < 1e-6
     sine = np.where(straight, 1.0, np.sin(angle))
-    first = np.where(straight, 1.0 - way, np.sin((1.0 - way) * angle) / sine)
-    second = np.where(straight, way, np.sin(way * angle) / sine)
-    return (first * start + second * end) * _on_the_line(*norms, way)
+    first = np.where(straight, 1.0 - t, np.sin((1.0 - t) * angle) / sine)
+    second = np.where(straight, t, np.sin(t * angle) / sine)
+    return (first * start + second * end) * _linear(*norms, t)
 
 
-def traverse(model, latents, dimension, values):
-    """Latents with one of their numbers set to each of several values.
+def traverse(
+    model: ImageModel, latents: ArrayLike, dimension: int, values: ArrayLike
+) -> np.ndarray:
+    """Latents with one dimension set to each of several values.
 
     Args:
         model: a model with a `latent_dim`.
         latents: float array `(latent_dim,)` or `(n, latent_dim)`.
-        dimension: int. Which number of the latent.
+        dimension: int. Index of the dimension that changes.
         values: float sequence `(k,)`, such as `np.linspace(-3, 3, 9)`.
 
     Returns:
         NumPy float32 array `(k, latent_dim)`, or `(n, k, latent_dim)`.
 
     Raises:
-        InputError: latents or values that do not fit, a dimension that is not there.
+        InputError: invalid latents or values, or a dimension out of range.
 
     Example:
     >>> latents.traverse(vae, vae.encode(images), 3, np.linspace(-3, 3, 9)).shape
@@ -138,32 +143,28 @@ def traverse(model, latents, dimension, values):
             f"Received: shapes {latents.shape} and {values.shape}."
         )
     size = latents.shape[-1]
-    whole = isinstance(dimension, (int, np.integer)) and not isinstance(dimension, bool)
-    if not whole or not 0 <= dimension < size:
-        raise InputError(
-            f"dimension must be an integer from 0 to {size - 1}. Received: dimension={dimension!r}."
-        )
+    check_count("dimension", dimension, 0, size - 1)
     walks = np.repeat(latents[..., None, :], len(values), axis=-2)  # (..., d) -> (..., k, d)
     walks[..., dimension] = values
     return walks
 
 
-def attribute_direction(latents, has_attribute):
-    """The direction in which pictures gain an attribute: from the mean without to that with.
+def attribute_direction(latents: ArrayLike, has_attribute: ArrayLike) -> np.ndarray:
+    """The direction of an attribute: from the mean latent without it to the mean with it.
 
-    Of latents that were drawn at random, and so are spread alike in all directions, it is
-    also the one that tells the two groups apart best (Fisher's discriminant).
+    For random latents, whose variance is the same in all directions, it also separates the
+    two groups best (Fisher's discriminant).
 
     Args:
         latents: float array `(n, latent_dim)`.
-        has_attribute: bool array `(n,)`: whether the picture of each has the attribute, as
-            labels, a classifier or a look at it tell.
+        has_attribute: bool array `(n,)`: whether the image of each latent has the attribute,
+            according to labels, a classifier or inspection.
 
     Returns:
         NumPy float32 array `(latent_dim,)` of length 1.
 
     Raises:
-        InputError: other shapes, or an attribute that all or none have.
+        InputError: other shapes, or an attribute of all latents or of none.
 
     Example:
     >>> drawn = gan.draw_latents(5000, seed=0).numpy()
@@ -174,24 +175,24 @@ def attribute_direction(latents, has_attribute):
     Reference: Larsen et al. (2016), https://arxiv.org/abs/1512.09300
     """
     latents = checked_floats(latents, "latents")
-    with_it = np.asarray(has_attribute)
-    if with_it.dtype != bool and np.isin(with_it, (0, 1)).all():
-        with_it = with_it.astype(bool)
-    if latents.ndim != 2 or with_it.dtype != bool or with_it.shape != latents.shape[:1]:
+    positive = np.asarray(has_attribute)
+    if positive.dtype != bool and np.isin(positive, (0, 1)).all():
+        positive = positive.astype(bool)
+    if latents.ndim != 2 or positive.dtype != bool or positive.shape != latents.shape[:1]:
         raise InputError(
-            "attribute_direction takes latents (n, latent_dim) and a bool for each, (n,). "
-            f"Received: shapes {latents.shape} and {with_it.shape} of {with_it.dtype}."
+            "attribute_direction takes latents (n, latent_dim) and one bool per latent, (n,). "
+            f"Received: shapes {latents.shape} and {positive.shape} of {positive.dtype}."
         )
-    if with_it.all() or not with_it.any():
+    if positive.all() or not positive.any():
         raise InputError(
             "has_attribute must be true of some latents and false of others. "
-            f"Received: true of {with_it.sum()} of {len(with_it)}."
+            f"Received: true of {positive.sum()} of {len(positive)}."
         )
     latents = latents.astype("float64")
-    difference = latents[with_it].mean(axis=0) - latents[~with_it].mean(axis=0)  # (d,)
+    difference = latents[positive].mean(axis=0) - latents[~positive].mean(axis=0)  # (d,)
     length = np.linalg.norm(difference)
     if length == 0:
         raise InputError(
-            "attribute_direction needs two groups with different means. Received: one mean for both."
+            "attribute_direction needs two groups with different means. Received: equal means."
         )
     return (difference / length).astype("float32")

@@ -1,4 +1,4 @@
-"""Metrics: how good the pictures are, and how much of a model is in use."""
+"""Metrics of generated images, of image pairs and of codebook usage."""
 
 from keras_genimg.metrics.codebook_usage import CodesUsed, codebook_perplexity
 from keras_genimg.metrics.features import FeatureExtractor, features_for, get_features

@@ -1,26 +1,26 @@
-"""What every metric asks of the features it is given."""
-
-import operator
+"""Checks that all metrics share: of features, pairs of features and counts of samples."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from keras_genimg.checks import check_count
 from keras_genimg.errors import InputError
 
-__all__ = ["check_count", "check_features", "check_pair", "to_float_array"]
+__all__ = ["check_at_most", "check_features", "check_pair", "to_float_array"]
 
 
-def to_float_array(values, name):
-    """Turns numbers of any kind into a float32 or float64 NumPy array.
+def to_float_array(values: ArrayLike, name: str) -> np.ndarray:
+    """Converts numbers of any type to a float32 or float64 NumPy array.
 
     Args:
         values: array, tensor or nested lists.
-        name: string. What the values are called in an error.
+        name: string. What messages call the values.
 
     Returns:
-        NumPy array: float64 if the values are float64 or whole numbers, else float32.
+        NumPy array: float64 if the values are float64 or integers, else float32.
 
     Raises:
-        InputError: no numbers, rows of different lengths, or NaN or infinity in them.
+        InputError: values that are not numbers, rows of different lengths, NaN or infinity.
     """
     try:
         array = np.asarray(values)
@@ -32,7 +32,7 @@ def to_float_array(values, name):
         array = array.astype("float32", copy=False)
     else:
         raise InputError(f"{name} must be numbers. Received: dtype={array.dtype}.")
-    # The least and the greatest are NaN if any value is, and cost no array of flags.
+    # Minimum and maximum are NaN if any value is, and need no array of flags.
     if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
         bad = array.size - np.isfinite(array).sum()
         raise InputError(
@@ -42,13 +42,13 @@ def to_float_array(values, name):
     return array
 
 
-def check_features(features, name, at_least=2):
+def check_features(features: ArrayLike, name: str, at_least: int = 2) -> np.ndarray:
     """Features as a float array `(samples, dimensions)`.
 
     Args:
-        features: array or tensor, one row a sample.
-        name: string. What they are called in an error.
-        at_least: int. Fewest samples that will do.
+        features: array or tensor, one row per sample.
+        name: string. What messages call them.
+        at_least: int. The smallest number of samples allowed.
 
     Returns:
         NumPy array `(samples, dimensions)`, float32 or float64.
@@ -66,11 +66,17 @@ def check_features(features, name, at_least=2):
     return array
 
 
-def check_pair(real_features, fake_features):
-    """Two sets of features of the same kind: see `check_features`.
+def check_pair(real_features: ArrayLike, fake_features: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of features with the same dimensions.
+
+    Args:
+        real_features, fake_features: see `check_features`.
+
+    Returns:
+        The two as NumPy arrays `(samples, dimensions)`.
 
     Raises:
-        InputError: as `check_features`, or sets of different dimensions.
+        InputError: see `check_features`; also sets of different dimensions.
     """
     real = check_features(real_features, "real_features")
     fake = check_features(fake_features, "fake_features")
@@ -82,27 +88,22 @@ def check_pair(real_features, fake_features):
     return real, fake
 
 
-def check_count(value, name, least, most=None, most_means=""):
-    """A whole number within limits.
+def check_at_most(name: str, value: int, minimum: int, maximum: int, meaning: str) -> int:
+    """Checks a count that the number of samples limits.
 
     Args:
-        value: the number.
         name: string. The argument's name.
-        least: int.
-        most: int or None for no limit.
-        most_means: string. What the upper limit is, for the error.
+        value: the value received.
+        minimum, maximum: ints. The range allowed.
+        meaning: string. What the maximum is, for the message.
 
     Returns:
-        int.
+        `value` as an int.
 
     Raises:
-        InputError: no whole number, or one outside the limits.
+        InputError: not an integer, or outside the range.
     """
-    try:
-        count = operator.index(value)
-    except TypeError:
-        count = None
-    if count is None or count < least or (most is not None and count > most):
-        limit = f"from {least} on" if most is None else f"from {least} to {most}{most_means}"
-        raise InputError(f"{name} must be a whole number {limit}. Received: {name}={value!r}.")
-    return count
+    value = check_count(name, value, minimum)
+    if value > maximum:
+        raise InputError(f"{name} must be at most {maximum}, {meaning}. Received: {name}={value}.")
+    return value

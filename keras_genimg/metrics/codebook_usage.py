@@ -3,17 +3,18 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_genimg.errors import InputError
 
 __all__ = ["CodesUsed", "codebook_perplexity"]
 
 
-def codebook_perplexity(indices, num_embeddings):
-    """exp(entropy) of the codes: num_embeddings if all are used alike, 1 if one is.
+def codebook_perplexity(indices: ArrayLike, num_embeddings: int) -> float:
+    """exp(entropy) of the codes: num_embeddings if all are equally frequent, 1 if only one occurs.
 
-    The figure depends on how many codes are counted: a small batch cannot use a
-    large codebook. Quote the batch with it.
+    The value depends on the number of codes counted, since a small batch cannot use a
+    large codebook. Report the batch size with it.
 
     Args:
         indices: integer array of any shape, codes from 0.
@@ -23,20 +24,21 @@ def codebook_perplexity(indices, num_embeddings):
         float, from 1 to num_embeddings.
 
     Raises:
-        InputError: no codes at all, or one outside 0 ... num_embeddings - 1.
+        InputError: no codes, or codes outside 0 ... num_embeddings - 1.
 
     Example:
     >>> codebook_perplexity(np.zeros((2, 7, 7), "int32"), 128)
     1.0
 
-    Reference: van den Oord et al. (2017), https://arxiv.org/abs/1711.00937, as its
-        authors' code measures it.
+    Reference: van den Oord et al. (2017), https://arxiv.org/abs/1711.00937, as in the
+        authors' code.
     """
     flat = np.asarray(indices).reshape(-1)
     if flat.size == 0 or flat.min() < 0 or flat.max() >= num_embeddings:
         found = f"{flat.min()} to {flat.max()}" if flat.size else "no codes"
         raise InputError(
-            f"indices must be codes from 0 to {num_embeddings - 1}, at least one. Received: {found}."
+            f"indices must be codes from 0 to {num_embeddings - 1}, at least one. "
+            f"Received: {found}."
         )
     shares = np.bincount(flat, minlength=num_embeddings) / flat.size
     shares = shares[shares > 0]
@@ -44,7 +46,7 @@ def codebook_perplexity(indices, num_embeddings):
 
 
 class CodesUsed(keras.metrics.Metric):
-    """Number of different codes used since the last reset (an epoch, in `fit`).
+    """Number of distinct codes used since the last reset (in `fit`: in the current epoch).
 
     Args:
         num_embeddings: int. Vectors in the codebook.
@@ -57,28 +59,28 @@ class CodesUsed(keras.metrics.Metric):
     <tf.Tensor: shape=(), dtype=float32, numpy=2.0>
     """
 
-    def __init__(self, num_embeddings, name="codes_used", **kwargs):
+    def __init__(self, num_embeddings: int, name: str = "codes_used", **kwargs):
         super().__init__(name=name, **kwargs)
         self.num_embeddings = num_embeddings
         self.counts = self.add_variable(
             shape=(num_embeddings,), initializer="zeros", dtype="float32", name="counts"
         )
 
-    def update_state(self, counts):
-        """Adds the uses of the codes in a batch.
+    def update_state(self, counts: tf.Tensor) -> None:
+        """Adds how often each code was used in a batch.
 
         Args:
             counts: float tensor `(num_embeddings,)`, of the global batch.
         """
-        self.counts.assign_add(counts)
+        self.counts.assign_add(tf.cast(counts, "float32"))
 
-    def result(self):
-        """The number of codes with any use.
+    def result(self) -> tf.Tensor:
+        """The number of codes used at least once.
 
         Returns:
             float32 scalar, from 0 to num_embeddings.
         """
         return tf.reduce_sum(tf.cast(tf.convert_to_tensor(self.counts) > 0, tf.float32))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num_embeddings": self.num_embeddings}

@@ -1,36 +1,38 @@
-"""From images to features: by a classifier of the package, by Inception, or by any function."""
+"""Features of images: from a classifier of the package, from Inception, or from any function."""
 
 import hashlib
 import json
 import pathlib
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_genimg.checks import check_count
 from keras_genimg.errors import InputError
-from keras_genimg.metrics.checks import check_count, to_float_array
+from keras_genimg.metrics.checks import to_float_array
 
 __all__ = ["FeatureExtractor", "features_for", "get_features"]
 
 CLASSIFIERS = pathlib.Path(__file__).parent / "classifiers"
-INCEPTION_SIZE = 299  # pixels a side that the network was trained on
-RANGE_TOLERANCE = 0.01  # beyond [-1, 1], for the rounding of whatever made the images
+INCEPTION_SIZE = 299  # height and width that the network was trained on
+RANGE_TOLERANCE = 0.01  # beyond [-1, 1], for rounding
 
 
 class FeatureExtractor:
-    """Features of images, by the name that a distance in them is called by.
+    """Features of images, with the name that metrics in them carry.
 
     Args:
         name: string.
-        function: takes a float32 array of images `(n, height, width, channels)` and gives
-            features `(n, dimensions)`, or if `has_logits` a pair of them and logits
+        function: maps a float32 array of images `(n, height, width, channels)` to features
+            `(n, dimensions)`; with `has_logits` to a pair of features and logits
             `(n, classes)`.
-        image_shape: tuple `(height, width, channels)` of the images that it takes; None in it,
-            or instead of it, for any.
-        dimension: int, or None if only the function knows, until it has been called.
-        has_logits: bool. Whether the function is a classifier, which gives logits too.
-        batch_size: int. Images handed to the function at a time.
+        image_shape: tuple `(height, width, channels)` of its images; None for any, also for
+            single entries.
+        dimension: int, or None if it is known only after the first call.
+        has_logits: bool. Whether the function is a classifier and returns logits too.
+        batch_size: int. Images per call of the function.
 
     Raises:
         InputError: a batch_size that is not positive.
@@ -42,23 +44,17 @@ class FeatureExtractor:
     """
 
     def __init__(
-        self,
-        name,
-        function,
-        *,
-        image_shape=None,
-        dimension=None,
-        has_logits=False,
-        batch_size=256,
+        self, name: str, function: Callable, *, image_shape: tuple | None = None,
+        dimension: int | None = None, has_logits: bool = False, batch_size: int = 256,
     ):
         self.name = name
         self.image_shape = tuple(image_shape or (None, None, None))
         self.dimension = dimension
         self.has_logits = has_logits
-        self.batch_size = check_count(batch_size, "batch_size", 1)
+        self.batch_size = check_count("batch_size", batch_size)
         self._function = function
 
-    def __call__(self, images):
+    def __call__(self, images) -> np.ndarray:
         """Features of images in [-1, 1].
 
         Args:
@@ -68,35 +64,35 @@ class FeatureExtractor:
             float32 array `(n, dimension)`.
 
         Raises:
-            InputError: images of another shape or range than the extractor takes.
+            InputError: images of another shape or range.
         """
         return self._run(images)[0]
 
-    def logits(self, images):
-        """What the classifier predicts, for the Inception Score.
+    def logits(self, images) -> np.ndarray:
+        """The classifier's logits, for the Inception Score.
 
         Args:
-            images: as for the features.
+            images: see `__call__`.
 
         Returns:
             float32 array `(n, classes)`.
 
         Raises:
-            InputError: as for the features, or an extractor that is no classifier.
+            InputError: see `__call__`; also an extractor that is not a classifier.
         """
         return self.features_and_logits(images)[1]
 
-    def features_and_logits(self, images):
-        """Both, in one pass of the network.
+    def features_and_logits(self, images) -> list[np.ndarray]:
+        """Features and logits in one pass of the network.
 
         Args:
-            images: as for the features.
+            images: see `__call__`.
 
         Returns:
             float32 arrays `(n, dimension)` and `(n, classes)`.
 
         Raises:
-            InputError: as for the logits.
+            InputError: see `logits`.
         """
         if not self.has_logits:
             raise InputError(
@@ -105,10 +101,10 @@ class FeatureExtractor:
             )
         return self._run(images)
 
-    def metric_name(self, base):
+    def metric_name(self, base: str) -> str:
         """The name of a metric in these features.
 
-        A distance in other features than those of the 2015 Inception graph is not the FID.
+        Only a distance in features of the 2015 Inception graph is the FID.
 
         Args:
             base: string, such as "frechet_distance".
@@ -118,14 +114,14 @@ class FeatureExtractor:
         """
         return f"{base}[{self.name}]"
 
-    def check_image_shape(self, image_shape):
-        """Checks that images of a shape can be taken.
+    def check_image_shape(self, image_shape: tuple) -> None:
+        """Checks that images of a shape are accepted.
 
         Args:
             image_shape: tuple `(height, width, channels)`.
 
         Raises:
-            InputError: another shape than the extractor takes.
+            InputError: a shape that the extractor does not accept.
         """
         shape = tuple(image_shape)
         fits = len(shape) == 3 and all(
@@ -136,7 +132,7 @@ class FeatureExtractor:
         height, width, channels = ("any" if side is None else side for side in self.image_shape)
         advice = ""
         if len(shape) == 3 and shape[2] != channels and {shape[2], channels} == {1, 3}:
-            advice = "; grey and colour are not converted into each other unasked"
+            advice = "; greyscale and colour are not converted into each other"
         raise InputError(
             f"Features {self.name!r} take images of height {height}, width {width} and "
             f"channels {channels}{advice}. Received: shape={shape}."
@@ -147,7 +143,7 @@ class FeatureExtractor:
         if not hasattr(images, "shape"):
             images = np.asarray(images)
         self.check_image_shape(images.shape[1:])
-        if len(images) == 0:  # not every network runs on none: one stands in for the dimension
+        if len(images) == 0:  # not every network accepts an empty batch
             one = np.zeros((1, *images.shape[1:]), "float32")
             return [values[:0] for values in self._batch(one)]
         found = []
@@ -167,31 +163,34 @@ class FeatureExtractor:
         for values in outputs:
             if values.ndim != 2 or len(values) != len(images):
                 raise InputError(
-                    f"Features {self.name!r} must be (images, dimensions), one row an image. "
+                    f"Features {self.name!r} must be (images, dimensions), one row per image. "
                     f"Received: shape={values.shape} for {len(images)} images."
                 )
         self.dimension = outputs[0].shape[1]
         return [values.astype("float32", copy=False) for values in outputs]
 
 
-def get_features(features, image_shape=None):
-    """The feature extractor that a name or a function means.
+Features = str | Callable | FeatureExtractor  # see `get_features`
+
+
+def get_features(features: Features, image_shape: tuple | None = None) -> FeatureExtractor:
+    """The feature extractor of a name, a function or a model.
 
     Args:
-        features: "fashion_mnist", "mnist", "glyphs" (28x28 grey) or "cifar10" (32x32 colour):
-            the last layer but one of a small classifier of that set, which comes with the
+        features: "fashion_mnist", "mnist", "glyphs" (28x28 greyscale) or "cifar10" (32x32
+            colour): the penultimate layer of a small classifier of that set, shipped with the
             package; "inception_v3": that of Keras's ImageNet classifier, for colour images of
-            any size, whose weights are downloaded once; a function or a model that takes
-            images in [-1, 1] and gives `(images, dimensions)`; or a `FeatureExtractor`.
-        image_shape: tuple `(height, width, channels)`, to learn at once whether such images
-            fit the extractor.
+            any size, whose weights are downloaded once; a function or model from images in
+            [-1, 1] to `(images, dimensions)`; or a `FeatureExtractor`.
+        image_shape: tuple `(height, width, channels)`, to check at once whether the extractor
+            accepts such images.
 
     Returns:
         `FeatureExtractor`.
 
     Raises:
-        InputError: an unknown name, images that do not fit, a damaged file of the package, or
-            weights that cannot be downloaded.
+        InputError: an unknown name, a shape that is not accepted, a corrupt file of the
+            package, or weights that cannot be downloaded.
 
     Example:
         >>> extractor = get_features("fashion_mnist", image_shape=(28, 28, 1))
@@ -223,19 +222,19 @@ def get_features(features, image_shape=None):
     return extractor
 
 
-def features_for(data, image_shape):
-    """The features that pictures are measured in unless somebody says otherwise.
+def features_for(data: str, image_shape: tuple) -> str:
+    """The default features for the images of a data set.
 
     Args:
         data: string. Name of a data set.
         image_shape: tuple `(height, width, channels)`.
 
     Returns:
-        string: the classifier of that very set where the package has one and the shape is
-        its own, "inception_v3" for other colour images.
+        string: the classifier of that set if the package has one for this shape,
+        "inception_v3" for other colour images.
 
     Raises:
-        InputError: other grey images, for which somebody must choose.
+        InputError: other greyscale images, for which there is no default.
     """
     cards = _read_cards()
     if data in cards and list(image_shape) == cards[data]["input_shape"]:
@@ -244,7 +243,7 @@ def features_for(data, image_shape):
         return "inception_v3"
     names = ", ".join(cards)
     raise InputError(
-        f"Features must be named for this data, one of {names} or inception_v3. "
+        f"There are no default features for this data; name one of {names} or inception_v3. "
         f"Received: none for {data!r} with images {tuple(image_shape)}."
     )
 
@@ -258,27 +257,24 @@ def _open_classifier(name, card):
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
     if found != card["sha256"]:
         raise InputError(
-            f"The classifier {path} must be the file that came with the package; installing the "
-            f"package anew brings it back. Received: {found} instead of sha256 {card['sha256']}."
+            f"The classifier {path} must be the file shipped with the package; reinstalling the "
+            f"package restores it. Received: {found} instead of sha256 {card['sha256']}."
         )
     model = keras.models.load_model(path, compile=False)
     outputs = [model.get_layer(card["layer"]).output, model.output]
     return FeatureExtractor(
-        name,
-        _compiled(keras.Model(model.input, outputs)),
-        image_shape=card["input_shape"],
-        dimension=card["dimension"],
-        has_logits=True,
+        name, _compiled(keras.Model(model.input, outputs)), image_shape=card["input_shape"],
+        dimension=card["dimension"], has_logits=True,
     )
 
 
 def _open_inception():
-    # The features must not depend on the precision that somebody else trains in.
+    # The features must not depend on the dtype policy of training.
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
         model = keras.applications.InceptionV3(classifier_activation=None)
-    except Exception as error:  # Keras raises plain ones when a download fails
+    except Exception as error:  # Keras raises a plain Exception if a download fails
         raise InputError(
             'Features "inception_v3" need the ImageNet weights of keras.applications, which are '
             "downloaded the first time and kept in ~/.keras/models. "
@@ -293,12 +289,8 @@ def _open_inception():
         return run(tf.image.resize(images, size, antialias=True))  # (n, h, w, 3) -> (n, *size, 3)
 
     return FeatureExtractor(
-        "inception_v3",
-        resize_and_run,
-        image_shape=(None, None, 3),
-        dimension=model.get_layer("avg_pool").output.shape[-1],
-        has_logits=True,
-        batch_size=32,
+        "inception_v3", resize_and_run, image_shape=(None, None, 3),
+        dimension=model.get_layer("avg_pool").output.shape[-1], has_logits=True, batch_size=32,
     )
 
 

@@ -1,22 +1,23 @@
-"""Frechet distance between Gaussians fitted to two sets of features."""
+"""Fréchet distance between Gaussians fitted to two sets of features."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_genimg.errors import InputError
 from keras_genimg.metrics.checks import check_features, to_float_array
 
 __all__ = ["RunningMoments", "frechet_distance", "frechet_distance_from_moments"]
 
-BLOCK = 1024  # rows merged at a time: a product of few rows would be lost in (dimensions)^2
-COLUMNS = 256  # of a matrix in one step, where half of it is enough
+BLOCK = 1024  # rows merged at a time: every merge costs (dimensions)^2 additions
+COLUMNS = 256  # processed at a time, where half of a matrix is enough
 EPSILON = np.finfo("float64").eps
 
 
 class RunningMoments:
-    """Mean and covariance of features that come in batches and are not kept.
+    """Mean and covariance of features that arrive in batches and are not stored.
 
-    Batches are merged by their centred moments: raw sums of squares would lose the
-    digits of features whose mean is large beside their spread.
+    Batches are merged by their centred moments. Raw sums of squares would lose precision for
+    features whose mean is large compared with their standard deviation.
 
     Example:
         >>> moments = RunningMoments()
@@ -36,48 +37,48 @@ class RunningMoments:
         self._waiting = []  # batches of fewer than BLOCK rows together
 
     @property
-    def count(self):
+    def count(self) -> int:
         """int, samples so far."""
         return self._merged + sum(map(len, self._waiting))
 
     @property
-    def dimensions(self):
+    def dimensions(self) -> int | None:
         """int, or None before the first batch."""
         return None if self._mean is None else len(self._mean)
 
     @property
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """float64 array `(dimensions,)`."""
         self._check_enough(1)
         self._merge_waiting()
         return self._mean.copy()
 
     @property
-    def covariance(self):
+    def covariance(self) -> np.ndarray:
         """float64 array `(dimensions, dimensions)`, divided by count - 1."""
         self._check_enough(2)
         self._merge_waiting()
         return self._scatter / (self.count - 1)
 
-    def update(self, features):
+    def update(self, features: ArrayLike) -> None:
         """Adds a batch; an empty one changes nothing.
 
         Args:
             features: array `(samples, dimensions)`.
 
         Raises:
-            InputError: another shape, NaN or infinity, or dimensions unlike the batches before.
+            InputError: another shape, NaN or infinity, or other dimensions than earlier batches.
         """
         features = check_features(features, "features", at_least=0)
         self._check_dimensions(features.shape[1])
         for start in range(0, len(features), BLOCK):
-            # A copy: the caller may fill the same array with the next batch.
+            # A copy: the caller may reuse the array for the next batch.
             self._waiting.append(features[start : start + BLOCK].astype("float64"))
             if sum(map(len, self._waiting)) >= BLOCK:
                 self._merge_waiting()
 
-    def merge(self, other):
-        """Adds what another has seen, for instance on another worker.
+    def merge(self, other: "RunningMoments") -> None:
+        """Adds the samples of another object, for instance of another worker.
 
         Args:
             other: `RunningMoments` of features with the same dimensions.
@@ -89,7 +90,7 @@ class RunningMoments:
             self._check_dimensions(other.dimensions)
             other._merge_waiting()
             self._merge_waiting()
-            scatter = other._scatter.copy()  # of `self` too, should it be merged with itself
+            scatter = other._scatter.copy()  # `other` may be `self`
             self._merge_rows(other.count, other._mean, np.empty((0, other.dimensions)))
             self._scatter += scatter
 
@@ -102,8 +103,8 @@ class RunningMoments:
     def _merge_rows(self, count, mean, centred):
         total = self._merged + count
         step = mean - self._mean
-        # The term of the two means is the outer product of one more row, so that a single
-        # matrix product (of which NumPy computes one triangle) brings everything.
+        # The term of the two means is the outer product of one more row, so one matrix product
+        # (of which NumPy computes one triangle) is enough.
         between = step * np.sqrt(self._merged * count / total)
         rows = np.vstack([centred, between])  # (n + 1, d)
         self._scatter += rows.T @ rows
@@ -116,7 +117,7 @@ class RunningMoments:
             self._scatter = np.zeros((dimensions, dimensions))
         if self.dimensions != dimensions:
             raise InputError(
-                f"Features must have {self.dimensions} dimensions like those before. "
+                f"Features must have {self.dimensions} dimensions, like earlier ones. "
                 f"Received: {dimensions}."
             )
 
@@ -125,17 +126,17 @@ class RunningMoments:
             raise InputError(f"Moments need at least {least} samples. Received: {self.count}.")
 
 
-def frechet_distance(real_features, fake_features):
-    """Squared Frechet distance between Gaussians fitted to two sets of features.
+def frechet_distance(real_features, fake_features) -> float:
+    """Squared Fréchet distance between Gaussians fitted to two sets of features.
 
     |m_1 - m_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)) with means m and covariances S
-    (divided by samples - 1) in float64. In features of the Inception graph of the 2015
-    release it is the FID; in any other it goes by the name of those features. It falls as
-    samples are added, so both sets and their sizes belong to the figure.
+    (divided by samples - 1) in float64. In features of the 2015 Inception graph it is the
+    FID; in any others it is named after those features. It falls as samples are added, so
+    report it with both sets and their sizes.
 
     Args:
-        real_features: array `(samples, dimensions)`, an iterable of such batches, which is
-            not kept, or a `RunningMoments`.
+        real_features: array `(samples, dimensions)`, an iterable of such batches, which are
+            not stored, or a `RunningMoments`.
         fake_features: the same.
 
     Returns:
@@ -162,20 +163,20 @@ def frechet_distance(real_features, fake_features):
             f"Received: {dimensions[0]} and {dimensions[1]}."
         )
     if isinstance(real, RunningMoments) and isinstance(fake, RunningMoments):
-        return frechet_distance_from_moments(
-            real.mean, real.covariance, fake.mean, fake.covariance
-        )
-    # Fewer samples than dimensions: with S = A'A for A the centred samples over
-    # sqrt(samples - 1), the trace of the root is the nuclear norm of A_1 A_2', a matrix of
-    # samples, exact where the covariance is singular and (dimensions)^2 are never held.
+        return frechet_distance_from_moments(real.mean, real.covariance, fake.mean, fake.covariance)
+    # Fewer samples than dimensions: S = A'A with A the centred samples over sqrt(samples - 1),
+    # and the trace of the root is the nuclear norm of A_1 A_2'. That is exact for a singular
+    # covariance and needs no matrix of (dimensions)^2.
     mean_1, root_1 = _mean_and_root(real)
     mean_2, root_2 = _mean_and_root(fake)
     traces = np.sum(root_1**2) + np.sum(root_2**2)
     return _distance(mean_1 - mean_2, traces, _nuclear_norm(root_1 @ root_2.T))
 
 
-def frechet_distance_from_moments(mean_1, cov_1, mean_2, cov_2):
-    """`frechet_distance` of Gaussians whose means and covariances are known.
+def frechet_distance_from_moments(
+    mean_1: ArrayLike, cov_1: ArrayLike, mean_2: ArrayLike, cov_2: ArrayLike
+) -> float:
+    """`frechet_distance` of Gaussians with known means and covariances.
 
     Args:
         mean_1: array `(dimensions,)`.
@@ -187,7 +188,7 @@ def frechet_distance_from_moments(mean_1, cov_1, mean_2, cov_2):
         float, 0 or more.
 
     Raises:
-        InputError: shapes that do not fit, NaN or infinity, or a matrix that is no covariance.
+        InputError: inconsistent shapes, NaN or infinity, or a matrix that is not a covariance.
 
     Example:
         >>> frechet_distance_from_moments([0.0], [[4.0]], [3.0], [[1.0]])  # 3^2 + (2 - 1)^2
@@ -205,7 +206,7 @@ def frechet_distance_from_moments(mean_1, cov_1, mean_2, cov_2):
 
 
 def _distance(difference, traces, trace_of_root):
-    # Below 0 by rounding only.
+    # Negative by rounding only.
     return float(max(difference @ difference + traces - 2.0 * trace_of_root, 0.0))
 
 
@@ -213,20 +214,20 @@ def _trace_of_root(cov_1, cov_2):
     """tr((S_1 S_2)^(1/2)): the sum of the roots of the eigenvalues of S_1 S_2."""
     try:
         # S_1 = LL', and S_1 S_2 has the eigenvalues of the symmetric L' S_2 L: no general
-        # eigenvalues, no matrix root.
+        # eigenvalue solve, no matrix root.
         lower = np.linalg.cholesky(cov_1)
         eigenvalues = np.linalg.eigvalsh(_lower_half_of_product(lower, cov_2))
     except np.linalg.LinAlgError:
         return _trace_of_singular_root(cov_1, cov_2)
-    # Eigenvalues carry a rounding error of about epsilon times the largest, and the roots of
-    # those near 0 magnify it. Singular values are roots already: slower, and exact there.
+    # The rounding error of an eigenvalue is about epsilon times the largest, and the roots of
+    # those near 0 magnify it. Singular values are roots already: slower, but exact there.
     if eigenvalues[0] < 8.0 * EPSILON * eigenvalues[-1] or eigenvalues[-1] <= 0.0:
         return _trace_of_singular_root(cov_1, cov_2)
     return np.sqrt(eigenvalues).sum()
 
 
 def _lower_half_of_product(lower, covariance):
-    """The lower triangle of L' S L, which is all that `eigvalsh` reads, for L triangular."""
+    """The lower triangle of L' S L, the only part that `eigvalsh` reads; L is triangular."""
     product = np.zeros_like(lower)
     for start in range(0, len(lower), COLUMNS):
         columns = lower[start:, start : start + COLUMNS]  # L is 0 above
@@ -245,7 +246,7 @@ def _nuclear_norm(matrix):
 
 
 def _covariance_root(covariance, number):
-    """A `(rank, dimensions)` with A'A the covariance."""
+    """A `(rank, dimensions)` such that A'A is the covariance."""
     try:
         return np.linalg.cholesky(covariance).T
     except np.linalg.LinAlgError:
@@ -256,7 +257,7 @@ def _covariance_root(covariance, number):
             f"cov_{number} must be a covariance, without negative eigenvalues. "
             f"Received: eigenvalues from {eigenvalues[0]:.3g} to {eigenvalues[-1]:.3g}."
         )
-    # What is below is rounding, and its root would not be small.
+    # Anything smaller is rounding error, and its root would not be small.
     kept = eigenvalues > len(covariance) * EPSILON * largest
     return (vectors[:, kept] * np.sqrt(eigenvalues[kept])).T  # (d, rank) -> (rank, d)
 
@@ -269,14 +270,14 @@ def _check_moments(mean, covariance, number):
             f"mean_{number} must have the shape (dimensions,) and cov_{number} the shape "
             f"(dimensions, dimensions). Received: {mean.shape} and {covariance.shape}."
         )
-    skewness = max(  # by strips: a transposed copy of it all would cost as much as its Cholesky
+    asymmetry = max(  # by strips: a transposed copy would cost as much as the Cholesky
         np.abs(covariance[i : i + COLUMNS, i:] - covariance[i:, i : i + COLUMNS].T).max()
         for i in range(0, len(mean), COLUMNS)
     )
-    if skewness > 1e-5 * max(covariance.max(), -covariance.min()):
+    if asymmetry > 1e-5 * max(covariance.max(), -covariance.min()):
         raise InputError(
-            f"cov_{number} must be symmetric. Received: entries that differ by {skewness:.3g} "
-            "from those across the diagonal."
+            f"cov_{number} must be symmetric. Received: entries that differ by {asymmetry:.3g} "
+            "from their mirror images."
         )
     return mean, covariance
 
@@ -289,7 +290,7 @@ def _is_one_array(features):
 
 
 def _summary(features, name):
-    """`RunningMoments`, or the samples themselves where they are fewer than dimensions."""
+    """`RunningMoments`, or the samples themselves if they are fewer than the dimensions."""
     if isinstance(features, RunningMoments):
         moments = features
     elif _is_one_array(features):

@@ -1,52 +1,52 @@
 """Kernel distance: squared maximum mean discrepancy with a cubic kernel."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from keras_genimg.errors import InputError
-from keras_genimg.metrics.checks import check_count, check_pair
+from keras_genimg.checks import check_count
+from keras_genimg.metrics.checks import check_at_most, check_pair
 
 __all__ = ["kernel_distance"]
 
 
-def kernel_distance(real_features, fake_features, *, subset_size=1000, num_subsets=100, seed=0):
-    """Squared maximum mean discrepancy of two sets of features, without bias.
+def kernel_distance(
+    real_features: ArrayLike, fake_features: ArrayLike, *, subset_size: int = 1000,
+    num_subsets: int = 100, seed: int | None = 0,
+) -> tuple[float, float]:
+    """Unbiased squared maximum mean discrepancy of two sets of features.
 
-    The kernel is k(x, y) = (x.y / dimensions + 1)^3. Each subset takes `subset_size` samples
-    of either set without replacement and gives the unbiased estimate, which leaves out every
-    sample's kernel with itself; so a value can come out below 0. In Inception features it is
-    the KID. Unlike the Frechet distance it does not depend on the number of samples.
+    The kernel is k(x, y) = (x.y / dimensions + 1)^3. Each subset draws `subset_size` samples
+    from each set without replacement. Its unbiased estimate leaves out the kernel of a sample
+    with itself, so values below 0 are possible. In Inception features it is the KID. Unlike
+    the Fréchet distance, it does not depend on the number of samples.
 
     Args:
         real_features: array `(samples, dimensions)`.
         fake_features: array `(samples, dimensions)`.
-        subset_size: int. Samples of each set in a subset.
-        num_subsets: int. Subsets that the figures are taken over.
-        seed: int, or None for other subsets at every call.
+        subset_size: int. Samples per subset, from each set.
+        num_subsets: int. Number of subsets.
+        seed: int of at least 0, or None for other subsets at every call.
 
     Returns:
-        (mean, std): floats over the subsets; the standard deviation is divided by
-        `num_subsets`, as is the custom, and is that of a subset, not of the mean.
+        (mean, std): floats over the subsets. By convention, the standard deviation is divided
+        by `num_subsets`; it is that of one subset's estimate, not of the mean.
 
     Raises:
-        InputError: fewer than two samples, different dimensions, NaN or infinity, or more
-            samples in a subset than in a set.
+        InputError: fewer than two samples, different dimensions, NaN or infinity, or a subset
+            larger than a set.
 
     Example:
         >>> real, fake = np.random.normal(size=(2, 500, 16))
         >>> mean, std = kernel_distance(real, fake, subset_size=100, num_subsets=10)  # (), ()
 
-    Reference: Binkowski et al. (2018), https://arxiv.org/abs/1801.01401
+    Reference: Bińkowski et al. (2018), https://arxiv.org/abs/1801.01401
     """
     real, fake = check_pair(real_features, fake_features)
     smaller = min(len(real), len(fake))
-    size = check_count(subset_size, "subset_size", 2, smaller, ", the samples of the smaller set")
-    count = check_count(num_subsets, "num_subsets", 1)
-    try:
-        rng = np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"seed must be a whole number from 0 on, or None. Received: seed={seed!r}."
-        ) from None
+    meaning = "the number of samples in the smaller set"
+    size = check_at_most("subset_size", subset_size, 2, smaller, meaning)
+    count = check_count("num_subsets", num_subsets)
+    rng = np.random.default_rng(None if seed is None else check_count("seed", seed, 0))
     values = [
         _discrepancy(
             real[rng.choice(len(real), size, replace=False)],
@@ -72,4 +72,4 @@ def _kernel(x, y):
     kernel = x @ y.T
     kernel /= x.shape[1]
     kernel += 1.0
-    return kernel * kernel * kernel  # powers by multiplication: `** 3` takes far longer
+    return kernel * kernel * kernel  # `** 3` takes far longer

@@ -1,4 +1,6 @@
-"""Did the model paint from memory: the training pictures nearest to its samples."""
+"""Memorisation: the training images nearest to generated samples."""
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -8,49 +10,51 @@ from keras_genimg.metrics.neighbors import PointSets, nearest_neighbors
 
 __all__ = ["nearest_training_images"]
 
-PIECE_VALUES = 2**24  # training values looked through at a time
+PIECE_VALUES = 2**24  # training values compared at a time
 
 
-def nearest_training_images(samples, training, held_out=None, *, features=None):
-    """The training picture nearest to each sample, and whether that is nearer than it should be.
+def nearest_training_images(
+    samples, training, held_out=None, *, features: Callable | None = None
+) -> dict:
+    """The nearest training image of each sample, and whether it is suspiciously near.
 
-    A distance alone says little: simple pictures are near each other. Held-out pictures, which
-    no model has seen, say how near to the training set is natural. The samples of a model that
-    copies are nearer than that.
+    A distance alone says little, because simple images are near each other. Held-out images,
+    which the model has not seen, show which distance to the training set is natural. The
+    samples of a model that memorised its training set are nearer than that.
 
     Args:
         samples: images `(n, height, width, channels)`.
-        training: images, or an iterable of batches of them, `(images, labels)` included, such
-            as a data set of one pass; of what is iterated only the nearest are kept.
-        held_out: images of the same kind that the model was not trained on. As many as there
-            are samples will do.
-        features: function of a batch of images that gives `(batch, dimensions)`; by default
-            distances are between pixels, which shifts and shades deceive.
+        training: images, or an iterable of batches of images or `(images, labels)`, such as a
+            dataset of one pass. Of an iterable only the nearest images are kept.
+        held_out: images of the same kind that the model was not trained on; as many as
+            samples are enough.
+        features: function from a batch of images to `(batch, dimensions)`. By default
+            distances are between pixels, which shifts and changes of brightness deceive.
 
     Returns:
-        dict of what was found for the samples, in their order:
+        dict, in the order of the samples:
 
-        - "distances" `(n,)`: Euclidean distance to the nearest training picture;
-        - "indices" `(n,)`: its place in the training set;
-        - "images" `(n, height, width, channels)`: the picture itself;
+        - "distances" `(n,)`: Euclidean distance to the nearest training image;
+        - "indices" `(n,)`: its index in the training set;
+        - "images" `(n, height, width, channels)`: the image itself;
         - "median_distance": float;
 
-        and with `held_out` of m pictures:
+        and with m held-out images:
 
-        - "held_out_distances" `(m,)`: theirs to the training set;
+        - "held_out_distances" `(m,)`: their distances to the training set;
         - "held_out_median_distance": float;
-        - "nearer_than_held_out": chance that a sample is nearer to the training set than a
-          held-out picture (ties count half): 0.5 without copying, towards 1 with;
-        - "share_of_copies": samples nearer than all but the nearest 1 % of the held-out
-          pictures: near 0.01 without copying.
+        - "nearer_than_held_out": probability that a sample is nearer to the training set than
+          a held-out image (ties count half): 0.5 without memorisation, near 1 with it;
+        - "share_of_copies": share of samples nearer than all but the nearest 1 % of the
+          held-out images: about 0.01 without memorisation.
 
     Raises:
-        InputError: no pictures, shapes that differ, NaN or infinity.
+        InputError: no images, different shapes, NaN or infinity.
 
     Example:
         >>> report = nearest_training_images(samples, training, held_out)
         >>> pairs = np.stack([samples, report["images"]], axis=1)  # (n, 2, h, w, c)
-        >>> grid = image_grid(pairs[np.argsort(report["distances"])])  # likest first
+        >>> grid = image_grid(pairs[np.argsort(report["distances"])])  # nearest first
 
     Reference: Meehan, Chaudhuri and Dasgupta (2020), https://arxiv.org/abs/2004.05675, for
         the comparison with held-out samples.
@@ -83,7 +87,7 @@ def nearest_training_images(samples, training, held_out=None, *, features=None):
 
 
 def _search(queries, num_samples, training, features):
-    """Distances and indices for all queries, and the nearest pictures to the samples."""
+    """Distances and indices for all queries, and the training images nearest to the samples."""
     points = _points(queries, features, "samples")
     distances = np.full(len(queries), np.inf)
     indices = np.zeros(len(queries), "int64")
@@ -99,7 +103,7 @@ def _search(queries, num_samples, training, features):
         frame = PointSets(points, others)
         squared, nearest = nearest_neighbors(*frame.sets, k=1)  # (queries, 1)
         piece_distances = np.sqrt(squared[:, 0]) * frame.scale
-        # Strictly: of equally near pictures the first one stays.
+        # Strict: of equally near images the first one stays.
         closer = np.flatnonzero(piece_distances < distances)
         distances[closer] = piece_distances[closer]
         indices[closer] = seen + nearest[closer, 0]
@@ -121,7 +125,7 @@ def _points(images, features, name):
 
 
 def _pieces(training, shape):
-    """The training images in pieces of a bounded size, for any size of batches."""
+    """The training images in pieces of bounded size, whatever the batch size."""
     length = max(1, PIECE_VALUES // int(np.prod(shape)))
     if hasattr(training, "shape"):
         images = _check_images(training, "training", shape)
@@ -148,7 +152,7 @@ def _check_images(images, name, shape=None):
         )
     if shape is not None and images.shape[1:] != shape:
         raise InputError(
-            f"{name} must be images of the shape {shape} of the samples. "
+            f"{name} must be images of the same shape as the samples, {shape}. "
             f"Received: {images.shape[1:]}."
         )
     return images

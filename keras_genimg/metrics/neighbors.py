@@ -1,9 +1,11 @@
 """Nearest neighbours by blocks of distances: exact results at float32 speed.
 
-A block of squared distances comes from one float32 matrix product, as lower bounds: the
-rounding of float32 is taken off. Only the few pairs that the bounds leave open are measured
+One float32 matrix product gives lower bounds of a block of squared distances, with the rounding
+error of float32 subtracted. Only the few pairs that the bounds leave undecided are computed
 again, in float64 and from the differences themselves, so that equal distances stay equal.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,20 +13,20 @@ __all__ = ["PointSets", "nearest_neighbors", "within_radius"]
 
 BLOCK_VALUES = 2**22  # distances held at a time
 PAIR_VALUES = 2**18  # float64 differences held at a time
-CROWDED = 128  # candidates of one point, beyond which they are gone through in turn
+CROWDED = 128  # more candidates of one point than this are processed in turn
 
 
 class PointSets:
-    """Sets of points in one frame: moved to a common centre and divided by a power of two.
+    """Sets of points in common coordinates: centred, and divided by a power of two.
 
-    Squared distances are sums of large numbers that cancel unless the points are centred,
-    and float32 would overflow or underflow in other units. A power of two rounds nothing.
+    Without centring, squared distances are sums of large numbers that cancel; without scaling,
+    float32 can overflow or underflow. Division by a power of two is exact.
 
     Args:
-        *sets: arrays `(points, dimensions)`; the first one gives the centre.
+        *sets: arrays `(points, dimensions)`; the mean of the first is the centre.
     """
 
-    def __init__(self, *sets):
+    def __init__(self, *sets: np.ndarray):
         self.center = sets[0].mean(axis=0, dtype="float64")
         reach = max(float(np.abs(points - self.center).max()) for points in sets)
         self.scale = 2.0 ** np.ceil(np.log2(reach)) if reach > 0.0 else 1.0
@@ -32,9 +34,15 @@ class PointSets:
 
 
 class Points:
-    """Points as they came, and centred in float32 with their squared lengths."""
+    """Points in their own coordinates, and centred in float32 with their squared lengths.
 
-    def __init__(self, points, center, scale):
+    Args:
+        points: array `(points, dimensions)`.
+        center: array `(dimensions,)`.
+        scale: float.
+    """
+
+    def __init__(self, points: np.ndarray, center: np.ndarray, scale: float):
         self.points, self.scale = points, scale
         self.rough = np.empty(points.shape, "float32")
         self.squares = np.empty(len(points), "float32")
@@ -42,14 +50,14 @@ class Points:
             block = (points[start : start + 1024] - center) / scale
             self.rough[start : start + 1024] = block
             self.squares[start : start + 1024] = np.sum(block**2, axis=1)
-        # Rounding of a product of this length, as a share of both squared lengths together.
+        # Rounding error of a product of this length, relative to the sum of both squared lengths.
         self.slack = np.finfo("float32").eps * (8.0 + np.sqrt(points.shape[1]))
 
     def __len__(self):
         return len(self.points)
 
-    def lower_bounds(self, others):
-        """Yields (first row, block `(rows, len(others))`): what squared distances are at least."""
+    def lower_bounds(self, others: "Points") -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (first row, lower bounds of squared distances `(rows, len(others))`)."""
         rows = max(1, BLOCK_VALUES // len(others))
         least = np.float32(1.0 - self.slack)
         for start in range(0, len(self), rows):
@@ -58,16 +66,16 @@ class Points:
             block += (least * self.squares[start : start + rows])[:, None]
             yield start, block
 
-    def width(self, rows, others, columns):
-        """What an upper bound of a squared distance lies above the lower one."""
+    def width(self, rows: np.ndarray, others: "Points", columns: np.ndarray) -> np.ndarray:
+        """Difference between the upper and the lower bound of a squared distance."""
         return 2.0 * self.slack * (self.squares[rows] + others.squares[columns])
 
-    def block_width(self, start, rows, others):
+    def block_width(self, start: int, rows: int, others: "Points") -> np.ndarray:
         """`width` for a whole block, `(rows, len(others))` in float32."""
         share = np.float32(2.0 * self.slack)
         return (share * self.squares[start : start + rows])[:, None] + share * others.squares
 
-    def exact(self, rows, others, columns):
+    def exact(self, rows: np.ndarray, others: "Points", columns: np.ndarray) -> np.ndarray:
         """Squared distances of pairs, `(pairs,)` in float64."""
         squared = np.empty(len(rows))
         step = max(1, PAIR_VALUES // self.points.shape[1])
@@ -80,8 +88,8 @@ class Points:
         return squared
 
 
-def nearest_neighbors(points, others, k):
-    """The k nearest of `others` to each of `points`, without itself if the two are the same.
+def nearest_neighbors(points: Points, others: Points, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of `others` to each of `points`, excluding itself if both are the same set.
 
     Args:
         points: `Points`.
@@ -89,16 +97,16 @@ def nearest_neighbors(points, others, k):
         k: int, at most the number of others.
 
     Returns:
-        (squared, indices): arrays `(len(points), k)`, the nearest first and of equally near
-        ones that with the lowest index; squared distances in units of scale^2.
+        (squared, indices): arrays `(len(points), k)`, nearest first, ties by the lowest index;
+        squared distances in units of scale^2.
     """
     squared = np.empty((len(points), k))
     indices = np.empty((len(points), k), "int64")
     for start, lower in points.lower_bounds(others):
         if points is others:
             np.fill_diagonal(lower[:, start:], np.inf)
-        # The k that seem nearest are no farther than their upper bounds: whatever has a
-        # lower bound within that may be among the k nearest, and nothing else.
+        # The k apparently nearest are within their upper bounds: only points whose lower bound
+        # is within that can be among the k nearest.
         kth = np.partition(lower, k - 1, axis=1)[:, k - 1]
         rows, columns = _where(lower <= kth[:, None])
         upper = lower[rows, columns] + points.width(start + rows, others, columns)
@@ -119,15 +127,17 @@ def nearest_neighbors(points, others, k):
     return squared, indices
 
 
-def within_radius(points, others, radii_squared, start, lower):
-    """Which of the others are strictly nearer to a point than a radius of one of the two.
+def within_radius(
+    points: Points, others: Points, radii_squared: np.ndarray, start: int, lower: np.ndarray
+) -> np.ndarray:
+    """Which of the others are strictly nearer to a point than a given radius.
 
     Args:
         points: `Points`.
         others: `Points` of the same `PointSets`.
-        radii_squared: array that broadcasts to the block: `(rows, 1)` if each point of the
-            block has a radius, `(1, len(others))` if each of the others has.
-        start: int. The row of `points` at which the block begins.
+        radii_squared: array that broadcasts to the block: `(rows, 1)` for radii of the points,
+            `(1, len(others))` for radii of the others.
+        start: int. The row of `points` where the block begins.
         lower: a block of `points.lower_bounds(others)`.
 
     Returns:
@@ -135,7 +145,7 @@ def within_radius(points, others, radii_squared, start, lower):
     """
     radii = radii_squared.astype("float32")
     inside = lower + points.block_width(start, len(lower), others) < radii
-    # Within a radius of 0 there is nothing: its pairs, copies of each other, are not open.
+    # Nothing is within a radius of 0: its pairs, copies of each other, are decided.
     open_ = (lower <= radii) & (radii > 0.0) & ~inside
     rows, columns = _where(open_)
     exact = points.exact(start + rows, others, columns)
@@ -149,7 +159,7 @@ def _where(mask):
 
 
 def _nearest_one_by_one(points, row, others, candidates, k):
-    """The k nearest of many candidates, until k copies of the point have been met."""
+    """The k nearest of many candidates; stops at k copies of the point."""
     best, step = np.empty(0, "int64"), 4 * k + 64
     for start in range(0, len(candidates), step):
         best = np.concatenate([best, candidates[start : start + step]])

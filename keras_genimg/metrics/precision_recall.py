@@ -1,54 +1,57 @@
-"""Precision, recall, density and coverage of pictures by nearest neighbours."""
+"""Precision, recall, density and coverage of images by nearest neighbours."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from keras_genimg.metrics.checks import check_count, check_pair
+from keras_genimg.metrics.checks import check_at_most, check_pair
 from keras_genimg.metrics.neighbors import PointSets, nearest_neighbors, within_radius
 
 __all__ = ["precision_recall_density_coverage"]
 
 
-def precision_recall_density_coverage(*, real_features, fake_features, k=5):
-    """How much of the fakes is real-looking, and how much of the real ones they cover.
+def precision_recall_density_coverage(
+    *, real_features: ArrayLike, fake_features: ArrayLike, k: int = 5
+) -> dict[str, float]:
+    """Fidelity (precision, density) and diversity (recall, coverage) of generated samples.
 
-    The ball around a sample reaches to its k-th nearest neighbour in its own set, itself
-    not counted. A sample is in a ball if it is strictly nearer than the radius.
+    The ball around a sample reaches to its k-th nearest neighbour in the same set, the sample
+    itself excluded. A sample is inside a ball if it is strictly nearer than the radius.
 
-    - precision: share of fake samples in any ball of a real one;
-    - recall: share of real samples in any ball of a fake one;
-    - density: balls of real samples that a fake one is in, over k, averaged over the fakes
-      (1 for two sets alike, and it can be more);
-    - coverage: share of real samples with a fake one in their ball.
+    - precision: share of fake samples inside at least one ball of a real sample;
+    - recall: share of real samples inside at least one ball of a fake sample;
+    - density: number of real balls that contain a fake sample, divided by k and averaged over
+      the fake samples (1 for identical distributions; it can exceed 1);
+    - coverage: share of real samples whose ball contains a fake sample.
 
-    All four follow the code that came with density and coverage: k = 5 and a strict
-    inequality. The paper of the improved precision and recall has k = 3 and counts a sample
-    at the radius itself; on features that differ from each other only k matters. A real
-    sample with k copies has a ball with nothing in it.
+    All four follow the reference code of density and coverage: k = 5 and a strict inequality.
+    The paper of improved precision and recall uses k = 3 and counts a sample at the radius
+    itself; where no two distances are equal, only k matters. The ball of a real sample with k
+    copies is empty.
 
     Args:
-        real_features: array `(samples, dimensions)`. By name only: precision and recall
-            trade places if the two sets do.
+        real_features: array `(samples, dimensions)`. Keyword only: swapping the two sets swaps
+            precision and recall.
         fake_features: array `(samples, dimensions)`.
-        k: int. Neighbours.
+        k: int. Which nearest neighbour defines the radius.
 
     Returns:
         dict of floats: precision, recall, density, coverage.
 
     Raises:
-        InputError: fewer than two samples, different dimensions, NaN or infinity, or no
-            k-th neighbour because a set has only k samples.
+        InputError: fewer than two samples, different dimensions, NaN or infinity, or a set
+            without a k-th neighbour because it has at most k samples.
 
     Example:
         >>> real, fake = np.random.normal(size=(2, 500, 16))
         >>> sorted(precision_recall_density_coverage(real_features=real, fake_features=fake))
         ['coverage', 'density', 'precision', 'recall']
 
-    Reference: Kynkaanniemi et al. (2019), https://arxiv.org/abs/1904.06991 (precision,
+    Reference: Kynkäänniemi et al. (2019), https://arxiv.org/abs/1904.06991 (precision,
         recall); Naeem et al. (2020), https://arxiv.org/abs/2002.09797 (density, coverage).
     """
     real, fake = check_pair(real_features, fake_features)
     most = min(len(real), len(fake)) - 1
-    k = check_count(k, "k", 1, most, ", one less than the samples of the smaller set")
+    k = check_at_most("k", k, 1, most, "one less than the number of samples in the smaller set")
     real, fake = PointSets(real, fake).sets
     real_radii = nearest_neighbors(real, real, k)[0][:, -1:]  # (n, 1)
     fake_radii = nearest_neighbors(fake, fake, k)[0][:, -1:].T  # (m, 1) -> (1, m)

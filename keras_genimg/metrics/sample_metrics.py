@@ -1,10 +1,11 @@
-"""The metrics of samples as Keras metrics: fed in batches, asked for the figure at the end."""
+"""The metrics of samples as Keras metrics: updated in batches, computed at the end."""
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_genimg.errors import InputError
-from keras_genimg.metrics.features import get_features
+from keras_genimg.metrics.features import Features, get_features
 from keras_genimg.metrics.frechet_distance import RunningMoments, frechet_distance
 from keras_genimg.metrics.inception_score import inception_score
 from keras_genimg.metrics.kernel_distance import kernel_distance
@@ -22,35 +23,35 @@ __all__ = [
     "update_metrics",
 ]
 
-PICTURES_AT_ONCE = 1024  # of an array that holds them all
+IMAGES_AT_ONCE = 1024  # of an array that holds them all
 
 
 class SampleMetric(keras.metrics.Metric):
-    """Base of the metrics that compare generated pictures with real ones.
+    """Base of the metrics that compare generated images with real ones.
 
-    They run outside TensorFlow's graphs, in a loop of one's own or in the callback
-    `EvaluateSamples`, not inside `train_step`. Real pictures are fed once and stay when
-    `reset_fake_state` makes room for the next samples.
+    They run outside TensorFlow's graphs, in a custom loop or in the callback
+    `EvaluateSamples`, not inside `train_step`. Real images are added once; they stay when
+    `reset_fake_state` clears the generated ones.
 
     Args:
-        features: what the figures are taken in: see `get_features`.
-        name: string, by default that of the metric with the features in brackets.
+        features: see `get_features`.
+        name: string, by default the metric's name with the features in brackets.
     """
 
     base_name = None
-    figures = ()  # what the result holds, before the features are added to the names
+    base_names = ()  # names of the results, without the features
     needs_real = True
     needs_logits = False
     larger_is_better = False
 
-    def __init__(self, features, name=None):
+    def __init__(self, features: Features, name: str | None = None):
         self.features = features
         self.extractor = get_features(features)
         super().__init__(name=name or self.extractor.metric_name(self.base_name))
         self.reset_state()
 
-    def update_state(self, real_images=None, fake_images=None):
-        """Adds pictures.
+    def update_state(self, real_images=None, fake_images=None) -> None:
+        """Adds images.
 
         Args:
             real_images: float array or eager tensor `(n, height, width, channels)` in
@@ -58,51 +59,52 @@ class SampleMetric(keras.metrics.Metric):
             fake_images: the same.
 
         Raises:
-            InputError: pictures that the features do not take.
+            InputError: images that the features do not accept.
         """
         update_metrics([self], real_images=real_images, fake_images=fake_images)
 
-    def add(self, kind, features, logits):
-        """Adds what the extractor made of pictures.
+    def add(self, kind: str, features: np.ndarray, logits: np.ndarray | None) -> None:
+        """Adds features and logits of images.
 
         Args:
             kind: `"real"` or `"fake"`.
             features: float32 array `(n, dimensions)`.
-            logits: float32 array `(n, classes)`, or None where `needs_logits` is false.
+            logits: float32 array `(n, classes)`, or None if `needs_logits` is False.
         """
         self._kept[kind].append(features)
 
-    def result(self):
-        """The figures so far, by name.
+    def result(self) -> dict[str, float]:
+        """The results so far, by name.
 
         Returns:
-            dict of floats by `figure_names`, the one to select by first.
+            dict of floats with the keys `result_names`; the first is the one to select by.
 
         Raises:
-            InputError: too few pictures.
+            InputError: too few images.
         """
         values = self._compute(*(self._joined(kind) for kind in ("real", "fake")))
-        return dict(zip(self.figure_names, map(float, values)))
+        return dict(zip(self.result_names, map(float, values)))
 
     @property
-    def figure_names(self):
-        """list of strings: the keys of `result()`, known before it."""
-        names = [self.extractor.metric_name(figure) for figure in self.figures]
-        return [self.name if figure == self.base_name else name
-                for figure, name in zip(self.figures, names)]
+    def result_names(self) -> list[str]:
+        """list of strings: the keys of `result()`."""
+        return [
+            self.name if base == self.base_name else self.extractor.metric_name(base)
+            for base in self.base_names
+        ]
 
-    def reset_state(self):
-        """Forgets all pictures."""
+    def reset_state(self) -> None:
+        """Forgets all images."""
         self._kept = {"real": _Batches(), "fake": _Batches()}
 
-    def reset_fake_state(self):
-        """Forgets the generated pictures and keeps what is known of the real ones."""
+    def reset_fake_state(self) -> None:
+        """Forgets the generated images and keeps the real ones."""
         self._kept["fake"] = _Batches()
 
-    def get_config(self):
+    def get_config(self) -> dict:
         if not isinstance(self.features, str):
             raise InputError(
-                f"{type(self).__name__} can be saved with features known by name only. "
+                f"{type(self).__name__} can be saved only with features given by name. "
                 f"Received: features={self.features!r}."
             )
         return {"features": self.features, "name": self.name}
@@ -117,7 +119,7 @@ class SampleMetric(keras.metrics.Metric):
 
 
 class _Batches:
-    """Rows that came in batches. (A plain list would be wrapped by Keras.)"""
+    """Rows that arrive in batches. (Keras would wrap a plain list.)"""
 
     def __init__(self):
         self.batches = ()
@@ -135,11 +137,11 @@ class _Batches:
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class FrechetDistance(SampleMetric):
-    """`frechet_distance` of real and generated pictures; it keeps moments, not features.
+    """`frechet_distance` of real and generated images; it stores moments, not features.
 
     Args:
-        features: see `get_features`. Called by their name; only in the features of the 2015
-            Inception graph would it be the FID.
+        features: see `get_features`. Only in features of the 2015 Inception graph would it be
+            the FID.
         name: string, "frechet_distance[fashion_mnist]" by default.
 
     Example:
@@ -154,15 +156,15 @@ class FrechetDistance(SampleMetric):
     """
 
     base_name = "frechet_distance"
-    figures = ("frechet_distance",)
+    base_names = ("frechet_distance",)
 
-    def add(self, kind, features, logits):
+    def add(self, kind: str, features: np.ndarray, logits: np.ndarray | None) -> None:
         self._kept[kind].update(features)
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         self._kept = {"real": RunningMoments(), "fake": RunningMoments()}
 
-    def reset_fake_state(self):
+    def reset_fake_state(self) -> None:
         self._kept["fake"] = RunningMoments()
 
     def _joined(self, kind):
@@ -174,90 +176,91 @@ class FrechetDistance(SampleMetric):
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class KernelDistance(SampleMetric):
-    """`kernel_distance` of real and generated pictures, and its standard deviation.
+    """`kernel_distance` of real and generated images, and its standard deviation.
 
     Args:
         features: see `get_features`.
-        subset_size, num_subsets, seed: as for `kernel_distance`.
+        subset_size, num_subsets, seed: see `kernel_distance`.
         name: string, "kernel_distance[fashion_mnist]" by default.
 
-    Reference: Binkowski et al. (2018), https://arxiv.org/abs/1801.01401
+    Reference: Bińkowski et al. (2018), https://arxiv.org/abs/1801.01401
     """
 
     base_name = "kernel_distance"
-    figures = ("kernel_distance", "kernel_distance_std")
+    base_names = ("kernel_distance", "kernel_distance_std")
 
-    def __init__(self, features, subset_size=1000, num_subsets=100, seed=0, name=None):
+    def __init__(
+        self, features: Features, subset_size: int = 1000, num_subsets: int = 100,
+        seed: int | None = 0, name: str | None = None,
+    ):
         super().__init__(features, name=name)
         self.options = {"subset_size": subset_size, "num_subsets": num_subsets, "seed": seed}
 
     def _compute(self, real, fake):
         return kernel_distance(real, fake, **self.options)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), **self.options}
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class InceptionScore(SampleMetric):
-    """`inception_score` of generated pictures, by any classifier; it needs no real ones.
+    """`inception_score` of generated images by any classifier; it needs no real images.
 
     Args:
-        features: see `get_features`; those of a classifier.
-        num_splits: int, as for `inception_score`.
+        features: see `get_features`; they must be those of a classifier.
+        num_splits: int, see `inception_score`.
         name: string, "inception_score[fashion_mnist]" by default.
 
     Reference: Salimans et al. (2016), https://arxiv.org/abs/1606.03498
     """
 
     base_name = "inception_score"
-    figures = ("inception_score", "inception_score_std")
+    base_names = ("inception_score", "inception_score_std")
     needs_real = False
     needs_logits = True
     larger_is_better = True
 
-    def __init__(self, features, num_splits=10, name=None):
+    def __init__(self, features: Features, num_splits: int = 10, name: str | None = None):
         super().__init__(features, name=name)
         self.num_splits = num_splits
 
-    def add(self, kind, features, logits):
+    def add(self, kind: str, features: np.ndarray, logits: np.ndarray | None) -> None:
         self._kept[kind].append(logits)
 
     def _compute(self, real, fake):
         return inception_score(fake, num_splits=self.num_splits)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num_splits": self.num_splits}
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class PrecisionRecallDensityCoverage(SampleMetric):
-    """`precision_recall_density_coverage` of real and generated pictures.
+    """`precision_recall_density_coverage` of real and generated images.
 
     Args:
         features: see `get_features`.
-        k: int. Neighbours.
-        name: string, by default that of the function with the features in brackets.
+        k: int, see `precision_recall_density_coverage`.
+        name: string, by default the name of the function with the features in brackets.
 
-    Reference: Kynkaanniemi et al. (2019), https://arxiv.org/abs/1904.06991; Naeem et al.
+    Reference: Kynkäänniemi et al. (2019), https://arxiv.org/abs/1904.06991; Naeem et al.
         (2020), https://arxiv.org/abs/2002.09797
     """
 
     base_name = "precision_recall_density_coverage"
-    figures = ("precision", "recall", "density", "coverage")
+    base_names = ("precision", "recall", "density", "coverage")
     larger_is_better = True
 
-    def __init__(self, features, k=5, name=None):
+    def __init__(self, features: Features, k: int = 5, name: str | None = None):
         super().__init__(features, name=name)
         self.k = k
 
     def _compute(self, real, fake):
-        values = precision_recall_density_coverage(
-            real_features=real, fake_features=fake, k=self.k
-        )
-        return [values[figure] for figure in self.figures]
+        values = precision_recall_density_coverage(real_features=real, fake_features=fake, k=self.k)
+        return [values[name] for name in self.base_names]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "k": self.k}
 
 
@@ -267,19 +270,20 @@ METRICS = {
 }
 
 
-def get_metrics(metrics, features=None):
-    """Metric objects, from names or objects.
+def get_metrics(metrics, features: Features | None = None) -> list[SampleMetric]:
+    """Metric objects of names or objects.
 
     Args:
         metrics: a name ("frechet_distance", "kernel_distance", "inception_score",
             "precision_recall_density_coverage"), a `SampleMetric`, or a list of them.
-        features: what the named ones are taken in: see `get_features`.
+        features: for metrics given by name, see `get_features`.
 
     Returns:
         list of `SampleMetric`.
 
     Raises:
-        InputError: an unknown name, a name without features, or two metrics of one name.
+        InputError: an unknown name, a name without features, no metric, or two of the same
+            name.
     """
     metrics = [metrics] if isinstance(metrics, (str, SampleMetric)) else list(metrics)
     found = []
@@ -287,35 +291,37 @@ def get_metrics(metrics, features=None):
         if not isinstance(metric, SampleMetric):
             if not isinstance(metric, str) or metric not in METRICS:
                 names = ", ".join(f'"{name}"' for name in METRICS)
-                raise InputError(f"metrics must be {names} or metric objects. Received: {metric!r}.")
+                raise InputError(
+                    f"metrics must be {names} or metric objects. Received: {metric!r}."
+                )
             if features is None:
                 raise InputError(
-                    f"{metric} is taken in features, which must be named: features="
-                    '"fashion_mnist" for example. Received: features=None.'
+                    f"{metric} needs features, for example features="
+                    '"fashion_mnist". Received: features=None.'
                 )
-            features = get_features(features)  # opened once for all
+            features = get_features(features)  # loaded once for all
             metric = METRICS[metric](features)
         found.append(metric)
     names = [metric.name for metric in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not found:
         raise InputError(
-            "metrics must be at least one, each of a name of its own. "
+            "metrics must be at least one, with distinct names. "
             f"Received: {', '.join(twice) + ' twice' if twice else 'none'}."
         )
     return found
 
 
-def as_stored(images):
-    """Images as an 8-bit file gives them back, which is how real ones come.
+def as_stored(images: ArrayLike) -> np.ndarray:
+    """Images as an 8-bit file stores them, like real images.
 
-    A figure of generated pictures is then that of the files written from them.
+    Metrics of generated images then equal those of the files written from them.
 
     Args:
         images: float array of any shape in [-1, 1].
 
     Returns:
-        float32 array of the same shape: of 256 levels from -1 to 1 the nearest.
+        float32 array of the same shape, rounded to the nearest of 256 levels from -1 to 1.
 
     Raises:
         InputError: NaN or infinity.
@@ -327,8 +333,8 @@ def as_stored(images):
     return to_uint8(images).astype("float32") / 127.5 - 1.0
 
 
-def update_metrics(metrics, *, real_images=None, fake_images=None):
-    """Feeds pictures to several metrics; metrics of the same features share one pass.
+def update_metrics(metrics: list[SampleMetric], *, real_images=None, fake_images=None) -> None:
+    """Adds images to several metrics; metrics in the same features share one pass.
 
     Args:
         metrics: list of `SampleMetric`.
@@ -336,23 +342,23 @@ def update_metrics(metrics, *, real_images=None, fake_images=None):
         fake_images: the same.
 
     Raises:
-        InputError: pictures that the features do not take.
+        InputError: images that the features do not accept.
     """
     groups = {}
     for metric in metrics:
         key = metric.features if isinstance(metric.features, str) else id(metric.features)
         groups.setdefault(key, []).append(metric)
     for kind, images in (("real", real_images), ("fake", fake_images)):
-        for start in range(0, 0 if images is None else len(images), PICTURES_AT_ONCE):
-            some = images[start : start + PICTURES_AT_ONCE]
+        for start in range(0, 0 if images is None else len(images), IMAGES_AT_ONCE):
+            some = images[start : start + IMAGES_AT_ONCE]
             for group in groups.values():
-                interested = [m for m in group if m.needs_real or kind == "fake"]
-                if not interested:
+                active = [m for m in group if m.needs_real or kind == "fake"]
+                if not active:
                     continue
-                extractor = interested[0].extractor
-                if any(metric.needs_logits for metric in interested):
+                extractor = active[0].extractor
+                if any(metric.needs_logits for metric in active):
                     features, logits = extractor.features_and_logits(some)
                 else:
                     features, logits = extractor(some), None
-                for metric in interested:
+                for metric in active:
                     metric.add(kind, features, logits)

@@ -1,4 +1,4 @@
-"""Models: one file a training algorithm."""
+"""Models: one file, one class, one paper."""
 
 from keras_genimg.models.cnn_classifier import CNNClassifier
 from keras_genimg.models.code_transformer import CodeTransformer
@@ -6,6 +6,7 @@ from keras_genimg.models.conditional_gan import ConditionalGAN
 from keras_genimg.models.conditional_vae import ConditionalVAE
 from keras_genimg.models.cyclegan import CycleGAN
 from keras_genimg.models.gan import GAN
+from keras_genimg.models.iwae import IWAE
 from keras_genimg.models.pix2pix import Pix2Pix
 from keras_genimg.models.pixel_cnn import PixelCNN
 from keras_genimg.models.sequence_gan import SequenceGAN
@@ -24,6 +25,7 @@ __all__ = [
     "ConditionalVAE",
     "CycleGAN",
     "GAN",
+    "IWAE",
     "Pix2Pix",
     "PixelCNN",
     "SequenceGAN",

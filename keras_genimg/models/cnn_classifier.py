@@ -1,14 +1,15 @@
-"""CNN classifier: a class for each picture, and features for the metrics."""
+"""CNN classifier: a class per image, and features for the metrics."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from keras_genimg.checks import check_count, check_image_shape, check_number
+from keras_genimg.core import ImageModel, Images, Labels
 from keras_genimg.errors import InputError
 from keras_genimg.layers import Dropout
-from keras_genimg.models.base import ImageModel
-from keras_genimg.models.checks import check_number
-from keras_genimg.networks import check_count, check_image_shape
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["CNNClassifier"]
 
@@ -19,12 +20,22 @@ def _check_counts(name, values):
     return tuple(check_count(name, value) for value in values)
 
 
+def _cross_entropy(labels, logits):
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    return tf.reduce_mean(losses)
+
+
+def _accuracy(labels, logits):
+    predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.reduce_mean(tf.cast(predictions == labels, logits.dtype))
+
+
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class CNNClassifier(ImageModel):
     """Convolutional classifier: convolutions with pooling, then dense layers.
 
     The default is the smallest useful one: a 3x3 convolution of 32 filters, 2x2
-    max pooling, and a dense layer of one logit a class.
+    max pooling, and a dense layer of one logit per class.
 
     Args:
         image_shape: tuple (height, width, channels); height and width are multiples of 4
@@ -39,7 +50,7 @@ class CNNClassifier(ImageModel):
     Logs: `loss` (cross-entropy, nats) and `accuracy`.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> classifier = CNNClassifier(image_shape=(28, 28, 1), num_classes=10)
@@ -51,17 +62,20 @@ class CNNClassifier(ImageModel):
         https://doi.org/10.1109/5.726791
     """
 
-    needs_labels = True
+    data = Images() + Labels()
+    makes = "labels"
+    summary = "convolutional classifier"
+    paper = "LeCun et al., 1998"
 
     def __init__(
         self,
         image_shape=(28, 28, 1),
-        num_classes=10,
+        num_classes: int = 10,
         *,
-        filters=(32,),
-        units=(),
-        dropout=0.0,
-        seed=None,
+        filters: tuple = (32,),
+        units: tuple = (),
+        dropout: float = 0.0,
+        seed: int | None = None,
         **kwargs,
     ):
         image_shape = check_image_shape(image_shape)
@@ -71,12 +85,13 @@ class CNNClassifier(ImageModel):
         self.units = _check_counts("units", units)
         self.dropout = check_number("dropout", dropout, 0.0, 0.99)
 
+        dtype = at_least_float32(self.dtype_policy)
         images = keras.Input(image_shape)
         x = images
         for width in self.filters:
             if min(x.shape[1:3]) < 3:
                 raise InputError(
-                    "Each entry of filters halves the picture, and a 3x3 convolution needs a side "
+                    "Each entry of filters halves the image, and a 3x3 convolution needs a side "
                     f"of 3. Received: filters={self.filters!r} for image_shape={image_shape!r}."
                 )
             x = layers.Conv2D(width, 3, activation="relu")(x)  # (B, h, w, c) -> (B, h-2, w-2, f)
@@ -84,13 +99,13 @@ class CNNClassifier(ImageModel):
         x = layers.Flatten()(x)  # (B, h, w, f) -> (B, h*w*f)
         for width in self.units:
             x = layers.Dense(width, activation="relu")(x)
-        features = layers.Activation("linear", dtype="float32")(x)
+        features = layers.Activation("linear", dtype=dtype)(x)
         self.backbone = keras.Model(images, features, name="backbone")
         self.head = keras.Sequential(
             [
                 keras.Input(features.shape[1:]),
                 Dropout(self.dropout, seed=seed),
-                layers.Dense(num_classes, dtype="float32"),
+                layers.Dense(num_classes, dtype=dtype),
             ],
             name="head",
         )
@@ -100,48 +115,34 @@ class CNNClassifier(ImageModel):
         """One step on the cross-entropy -log p(label | image)."""
         images, labels, batch = self.unpack(data)  # (B, h, w, c), (B,)
         with tf.GradientTape() as tape:
-            logits = self.head(self.backbone(images, training=True), training=True)  # (B, classes)
-            loss = self._cross_entropy(labels, logits)
-            shared_loss = loss * batch.share
+            logits = self.call(images, training=True)  # (B, num_classes)
+            loss = _cross_entropy(labels, logits)
         weights = self.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(loss, weights, batch.share)  # adds up to the global mean
         self.optimizer.apply_gradients(zip(gradients, weights))
-        return self.log(batch, loss=loss, accuracy=self._accuracy(labels, logits))
+        return self.log(batch, loss=loss, accuracy=_accuracy(labels, logits))
 
     def test_step(self, data):
-        """Cross-entropy and accuracy on pictures that were not trained on."""
+        """Cross-entropy and accuracy on images that were not trained on."""
         images, labels, batch = self.unpack(data)
         logits = self.call(images)
-        return self.log(
-            batch,
-            loss=self._cross_entropy(labels, logits),
-            accuracy=self._accuracy(labels, logits),
-        )
+        loss = _cross_entropy(labels, logits)
+        return self.log(batch, loss=loss, accuracy=_accuracy(labels, logits))
 
-    @staticmethod
-    def _cross_entropy(labels, logits):
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-        return tf.reduce_mean(losses)
-
-    @staticmethod
-    def _accuracy(labels, logits):
-        guesses = tf.argmax(logits, axis=-1, output_type=tf.int32)
-        return tf.reduce_mean(tf.cast(guesses == labels, tf.float32))
-
-    def call(self, images, training=False):
+    def call(self, images, training: bool = False):
         """Logits of images.
 
         Args:
             images: float tensor `(batch, height, width, channels)` in [-1, 1].
-            training: bool. Whether there is dropout.
+            training: bool. Whether dropout is applied.
 
         Returns:
             float32 tensor `(batch, num_classes)`.
         """
         return self.head(self.backbone(images, training=training), training=training)
 
-    def features(self, images, *, batch_size=256):
-        """What the last layer sees, in batches.
+    def features(self, images, *, batch_size: int = 256) -> np.ndarray:
+        """Inputs of the last layer, in batches.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1].
@@ -155,8 +156,8 @@ class CNNClassifier(ImageModel):
         """
         return self._run_in_batches("_features", self.checked_images(images), batch_size)
 
-    def classify(self, images, *, batch_size=256):
-        """The likeliest class of each image, in batches.
+    def classify(self, images, *, batch_size: int = 256) -> np.ndarray:
+        """The most likely class of each image, in batches.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1].
@@ -174,7 +175,7 @@ class CNNClassifier(ImageModel):
     def _features(self, images):
         return self.backbone(images, training=False)
 
-    def signatures(self):
+    def signatures(self) -> dict:
         spec = [self.images_spec()]
 
         def classify(images):
@@ -189,12 +190,3 @@ class CNNClassifier(ImageModel):
 
     def deterministic_signature(self):
         return (lambda images: {"logits": self.call(images)}), [self.images_spec()]
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "filters": list(self.filters),
-            "units": list(self.units),
-            "dropout": self.dropout,
-        }

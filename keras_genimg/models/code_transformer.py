@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_genimg.models.autoregressive import AutoregressiveModel
-from keras_genimg.models.checks import check_number
-from keras_genimg.networks import CausalTransformer, check_code_shape, check_count
+from keras_genimg.checks import check_code_shape, check_count, check_number
+from keras_genimg.core import AutoregressiveModel, Codes
+from keras_genimg.networks import CausalTransformer
 from keras_genimg.optimizers import Adam
 
 __all__ = ["CodeTransformer"]
@@ -15,8 +15,8 @@ __all__ = ["CodeTransformer"]
 class CodeTransformer(AutoregressiveModel):
     """Transformer over the codes of a VQ model (Esser et al., 2021).
 
-    A grid of codes is read in raster order, and attention to all codes before a position tells
-    the distribution of the code there: log p is exact, the sum of what the positions cost.
+    A grid of codes is read in raster order, and attention to all codes before a position gives
+    the distribution of the code there: log p is exact, the sum over the positions.
 
     Args:
         code_shape: tuple (height, width) of the grid.
@@ -33,7 +33,7 @@ class CodeTransformer(AutoregressiveModel):
     over the batch; `nats_per_code`.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> prior = CodeTransformer(code_shape=(7, 7), num_embeddings=128)
@@ -43,28 +43,36 @@ class CodeTransformer(AutoregressiveModel):
     Reference: https://arxiv.org/abs/2012.09841, section 3.2
     """
 
+    data = Codes()
+    makes = "codes"
+    summary = "causal transformer over codes"
+    paper = "Esser et al., 2021"
+
     def __init__(
         self,
         code_shape=(7, 7),
-        num_embeddings=128,
+        num_embeddings: int = 128,
         *,
-        features=128,
-        layers=4,
-        num_heads=4,
-        num_classes=None,
-        dropout=0.0,
-        seed=None,
+        features: int = 128,
+        layers: int = 4,
+        num_heads: int = 4,
+        num_classes: int | None = None,
+        dropout: float = 0.0,
+        seed: int | None = None,
         **kwargs,
     ):
         shape = check_code_shape(code_shape)
         levels = check_count("num_embeddings", num_embeddings)
-        super().__init__((), levels, code_shape=shape[:2], num_classes=num_classes, seed=seed, **kwargs)
-        self.features = check_count("features", features)
-        self.num_layers = check_count("layers", layers)  # Keras has a property `layers`
-        self.num_heads = check_count("num_heads", num_heads)
-        self.dropout = check_number("dropout", dropout, 0.0, 0.99)
+        super().__init__(None, levels, shape, num_classes, seed=seed, **kwargs)
         self.network = CausalTransformer(
-            shape, levels, features, layers, num_heads, num_classes, dropout, seed
+            (*shape, 1),
+            levels,
+            check_count("features", features),
+            check_count("layers", layers),
+            check_count("num_heads", num_heads),
+            num_classes,
+            check_number("dropout", dropout, 0.0, 0.99),
+            seed,
         )
         self.built = True
 
@@ -79,21 +87,11 @@ class CodeTransformer(AutoregressiveModel):
             # 1. p(s_i | s_<i) of all positions at once: none attends to what follows it.
             logits = self.network(values, **given, training=True)  # (B, h, w, 1, K)
 
-            # 2. Descend the cross-entropy, in nats a grid.
+            # 2. Descend the cross-entropy, in nats per grid.
             loss = tf.reduce_mean(self.nats(values, logits))
-            shared_loss = loss * batch.share
         weights = self.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(loss, weights, batch.share)
         self.optimizer.apply_gradients(zip(gradients, weights))
 
         # 3. Logs.
         return self.log_terms(batch, loss)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "features": self.features,
-            "layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-        }

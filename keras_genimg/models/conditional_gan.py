@@ -1,63 +1,56 @@
-"""ConditionalGAN: the two-player game where both players are told the class."""
+"""ConditionalGAN: the adversarial objective with both networks conditioned on the class."""
 
 import keras
 import tensorflow as tf
 
+from keras_genimg.checks import check_choice, check_count, check_number
+from keras_genimg.core import Images, Labels, LatentGAN, adam_pair, mean_scores, update_ema
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.adversarial import AdversarialModel
-from keras_genimg.models.checks import check_number
-from keras_genimg.models.two_players import adam_pair, serialized_loss
-from keras_genimg.networks import (
-    check_conditioning,
-    check_count,
-    check_image_shape,
-    conditional_dcgan_discriminator,
-    conditional_dcgan_generator,
-)
+from keras_genimg.networks import conditional_dcgan_discriminator, conditional_dcgan_generator
 
 __all__ = ["ConditionalGAN"]
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
-class ConditionalGAN(AdversarialModel):
+class ConditionalGAN(LatentGAN):
     """Conditional generative adversarial network (Mirza and Osindero, 2014).
 
-    A generator G turns noise z and a class y into a picture of that class; a
-    discriminator D is shown a picture with its class and tells real pairs from
-    G's. It is trained on `(images, labels)` and generates by label.
+    A generator G turns noise z and a class y into an image of that class; a
+    discriminator D tells real pairs (image, class) from generated ones. It is
+    trained on `(images, labels)` and generates by label.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         num_classes: int. Labels are integers from 0 to num_classes - 1.
         latent_dim: int. Length of the noise vector z.
-        conditioning: how the default networks are told the class:
+        conditioning: how the default networks are conditioned on the class:
             `"projection"` (Miyato and Koyama, 2018: conditional batch
             normalisation in G, an inner product with the features in D) or
             `"concatenation"` (Mirza and Osindero: the class joins the input).
-        generator: `keras.Model` of one's own, `[(batch, latent_dim), int32
-            (batch,)]` to images.
-        discriminator: `keras.Model` of one's own, `[images, int32 (batch,)]` to
-            logits `(batch, 1)`; with `classifier_weight` above 0 to those and the
-            logits of the classes, `(batch, num_classes)`.
+        generator: custom `keras.Model`, `[(batch, latent_dim), int32 (batch,)]` to
+            images.
+        discriminator: custom `keras.Model`, `[images, int32 (batch,)]` to logits
+            `(batch, 1)`; with `classifier_weight` above 0 to those and the class
+            logits, `(batch, num_classes)`.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
         classifier_weight: float. Weight of an auxiliary classifier (L_C of Odena et al.,
-            2017): D also reads the class of real pictures, and G's pictures must read
-            as the class that was asked for. 0 for none. By default 1 with the default
-            discriminator of `"projection"`, and 0 with others.
+            2017): D also classifies real images, and generated images must be classified
+            as their target class. 0 for none. By default 1 with the default discriminator
+            of `"projection"`, and 0 with others.
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
         seed: int, optional. Makes the noise of training repeatable.
 
     Logs: `g_loss`, `d_loss` and the mean of sigmoid(logit) on real and generated
-    pictures, `real_score` and `fake_score`; with a classifier also `class_accuracy`, the
-    share of G's pictures that it reads as the class asked for.
+    images, `real_score` and `fake_score`; with a classifier also `class_accuracy`, the
+    share of generated images that it classifies as their target class.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> gan = ConditionalGAN(image_shape=(28, 28, 1), num_classes=10, latent_dim=64)
@@ -71,102 +64,110 @@ class ConditionalGAN(AdversarialModel):
         Radford et al. (2016), https://arxiv.org/abs/1511.06434
     """
 
-    needs_labels = True
+    data = Images() + Labels()
+    summary = "GAN conditioned on the class"
+    paper = "Mirza and Osindero, 2014"
 
     def __init__(
         self,
-        image_shape=(28, 28, 1),
-        num_classes=10,
-        latent_dim=64,
+        image_shape: tuple = (28, 28, 1),
+        num_classes: int = 10,
+        latent_dim: int = 64,
         *,
-        conditioning="projection",
-        generator=None,
-        discriminator=None,
-        loss="non_saturating",
-        classifier_weight=None,
-        noise="normal",
-        ema_decay=0.999,
-        seed=None,
+        conditioning: str = "projection",
+        generator: keras.Model | None = None,
+        discriminator: keras.Model | None = None,
+        loss: str | tuple = "non_saturating",
+        classifier_weight: float | None = None,
+        noise: str = "normal",
+        ema_decay: float | None = 0.999,
+        seed: int | None = None,
         **kwargs,
     ):
-        own_networks = generator is not None and discriminator is not None
-        image_shape = check_image_shape(image_shape, default_networks=not own_networks)
-        super().__init__(image_shape, latent_dim, noise=noise, seed=seed, **kwargs)
+        super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
         self.num_classes = check_count("num_classes", num_classes, minimum=2)
-        self.conditioning = check_conditioning(conditioning)
-        self.loss_name = loss
+        check_choice("conditioning", conditioning, ("projection", "concatenation"))
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
         if classifier_weight is None:
             classifier_weight = float(conditioning == "projection" and discriminator is None)
         self.classifier_weight = check_number("classifier_weight", classifier_weight)
+
         classifies = self.classifier_weight > 0
-        self.adopt_networks(
-            (generator, discriminator),
-            (
-                lambda: conditional_dcgan_generator(
-                    image_shape, latent_dim, num_classes, conditioning
-                ),
-                lambda: conditional_dcgan_discriminator(
-                    image_shape, num_classes, conditioning, classifies
-                ),
+        self.generator = self.make_network(
+            "generator", generator,
+            lambda: conditional_dcgan_generator(
+                self.image_shape, latent_dim, num_classes, conditioning
             ),
-            ema_decay,
-            discriminator_outputs=[(1,), (num_classes,)] if classifies else [(1,)],
+            takes=[(latent_dim,), ()], makes=self.image_shape,
         )
+        self.discriminator = self.make_network(
+            "discriminator", discriminator,
+            lambda: conditional_dcgan_discriminator(
+                self.image_shape, num_classes, conditioning, classifies
+            ),
+            takes=[self.image_shape, ()], makes=[(1,), (num_classes,)] if classifies else (1,),
+        )
+        self.ema_generator = self.make_ema(self.generator)
+        self.built = True
 
     def default_optimizers(self, learning_rate=None):
         # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. Our own smaller networks
-        # come further with five times that rate, as those of `GAN` do.
-        rate = 2e-4 if any(self.own_networks) else 1e-3
+        # train faster at five times that rate, see `GAN`.
+        rate = 2e-4 if self.is_custom("generator", "discriminator") else 1e-3
         return adam_pair(rate if learning_rate is None else learning_rate, 0.5)
 
     def train_step(self, data):
         """Eq. 2 of Mirza and Osindero (2014), on one batch (x, y) ~ p_data.
 
-        G is asked for the classes y of the batch itself: they have the
-        distribution of the data's classes, p(y), without a draw of their own.
+        G is conditioned on the classes y of the batch itself, which follow the data's p(y).
         """
         images, labels, batch = self.unpack(data)  # (B, h, w, c), (B,)
 
-        # 1. One step of D on real pairs and on (G(z, y), y), with fresh noise z ~ p_z:
-        #    descend -log D(x, y) - log(1 - D(G(z, y), y)), and with a classifier C also -log C(y | x).
-        latents = self.sample_latents(batch)  # (B, latent_dim)
-        fake_images = self.generator([latents, labels], training=True)  # (B, h, w, c)
+        # 1. Discriminator, on real pairs and (G(z, y), y), z ~ p_z: descend
+        #    -log D(x, y) - log(1 - D(G(z, y), y)), and with a classifier C also -log C(y | x).
+        fake_images = self.generator([self.sample_latents(batch), labels], training=True)
         with tf.GradientTape() as tape:
-            real_logits, real_classes = self.judge(images, labels, training=True)  # (B, 1), (B, K)
-            fake_logits, _ = self.judge(fake_images, labels, training=True)  # (B, 1)
+            # logits (B, 1), class logits (B, K)
+            real_logits, real_classes = self.discriminate(images, labels, training=True)
+            fake_logits, _ = self.discriminate(fake_images, labels, training=True)
             d_loss = self.discriminator_loss(real_logits, fake_logits)
             d_loss += self.class_loss(real_classes, labels)
-            shared_loss = d_loss * batch.share
         weights = self.discriminator.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(d_loss, weights, batch.share)  # adds up to the global mean
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
 
-        # 2. One step of G through the updated D, with fresh noise:
-        #    descend -log D(G(z, y), y), the form that does not saturate, and -log C(y | G(z, y)).
-        latents = self.sample_latents(batch)
+        # 2. Generator, through the updated D, with fresh noise: descend the non-saturating
+        #    -log D(G(z, y), y), and with a classifier also -log C(y | G(z, y)).
         with tf.GradientTape() as tape:
-            fake_images = self.generator([latents, labels], training=True)
-            logits, fake_classes = self.judge(fake_images, labels, training=True)
+            fake_images = self.generator([self.sample_latents(batch), labels], training=True)
+            logits, fake_classes = self.discriminate(fake_images, labels, training=True)
             g_loss = self.generator_loss(logits) + self.class_loss(fake_classes, labels)
-            shared_loss = g_loss * batch.share
         weights = self.generator.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
-        self.update_ema_generator()
+        update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
         # 3. Logs.
+        scores = mean_scores(real_logits, fake_logits) | self.class_accuracy(fake_classes, labels)
+        return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores)
+
+    def test_step(self, data):
+        """The losses on images that were not trained on, without an update."""
+        images, labels, batch = self.unpack(data)
+        fake_images = self.images_from_latents(self.sample_latents(batch), labels)
+        real_logits, real_classes = self.discriminate(images, labels)
+        fake_logits, fake_classes = self.discriminate(fake_images, labels)
+        d_loss = self.discriminator_loss(real_logits, fake_logits)
         return self.log(
             batch,
-            d_loss=d_loss,
-            g_loss=g_loss,
-            real_score=tf.reduce_mean(tf.sigmoid(real_logits)),
-            fake_score=tf.reduce_mean(tf.sigmoid(fake_logits)),
+            d_loss=d_loss + self.class_loss(real_classes, labels),
+            g_loss=self.generator_loss(fake_logits) + self.class_loss(fake_classes, labels),
+            **mean_scores(real_logits, fake_logits),
             **self.class_accuracy(fake_classes, labels),
         )
 
-    def judge(self, images, labels, training=False):
-        """What D makes of pictures with their classes.
+    def discriminate(self, images: tf.Tensor, labels: tf.Tensor, training: bool = False) -> tuple:
+        """The outputs of D on pairs (image, class).
 
         Args:
             images: float tensor `(n, height, width, channels)` in [-1, 1].
@@ -180,7 +181,7 @@ class ConditionalGAN(AdversarialModel):
         outputs = self.discriminator([images, labels], training=training)
         return outputs if self.classifier_weight else (outputs, None)
 
-    def class_loss(self, class_logits, labels):
+    def class_loss(self, class_logits: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor | float:
         """The weighted mean of -log C(y | x), nats.
 
         Args:
@@ -192,11 +193,11 @@ class ConditionalGAN(AdversarialModel):
         """
         if class_logits is None:
             return 0.0
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, class_logits)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, class_logits)  # (n,)
         return self.classifier_weight * tf.reduce_mean(losses)
 
-    def class_accuracy(self, class_logits, labels):
-        """A log: the share of pictures whose class is read right.
+    def class_accuracy(self, class_logits: tf.Tensor | None, labels: tf.Tensor) -> dict:
+        """A log: the share of images that are classified as their label.
 
         Args:
             class_logits: float tensor `(n, num_classes)`, or None without a classifier.
@@ -207,30 +208,14 @@ class ConditionalGAN(AdversarialModel):
         """
         if class_logits is None:
             return {}
-        read = tf.argmax(class_logits, axis=1, output_type=labels.dtype)
-        return {"class_accuracy": tf.reduce_mean(tf.cast(read == labels, tf.float32))}
-
-    def test_step(self, data):
-        """The losses on pictures that were not trained on, without an update."""
-        images, labels, batch = self.unpack(data)
-        fake_images = self.images_from_latents(self.sample_latents(batch), labels)
-        real_logits, real_classes = self.judge(images, labels)
-        fake_logits, fake_classes = self.judge(fake_images, labels)
-        d_loss = self.discriminator_loss(real_logits, fake_logits)
-        return self.log(
-            batch,
-            d_loss=d_loss + self.class_loss(real_classes, labels),
-            g_loss=self.generator_loss(fake_logits) + self.class_loss(fake_classes, labels),
-            real_score=tf.reduce_mean(tf.sigmoid(real_logits)),
-            fake_score=tf.reduce_mean(tf.sigmoid(fake_logits)),
-            **self.class_accuracy(fake_classes, labels),
-        )
+        predicted = tf.argmax(class_logits, axis=1, output_type=labels.dtype)
+        return {"class_accuracy": tf.reduce_mean(tf.cast(predicted == labels, tf.float32))}
 
     def images_from_latents(self, latents, labels):
         return (self.ema_generator or self.generator)([latents, labels], training=False)
 
     def call(self, inputs, training=False):
-        """Pictures of latents and classes, by the EMA generator where there is one.
+        """Images of latents and classes, by the EMA generator where there is one.
 
         Args:
             inputs: list of latents, float `(n, latent_dim)`, and labels, int32 `(n,)`.
@@ -241,9 +226,9 @@ class ConditionalGAN(AdversarialModel):
         """
         return self.images_from_latents(*inputs)
 
-    def signatures(self):
+    def signatures(self) -> dict:
         def discriminate(images, labels):
-            logits, class_logits = self.judge(images, labels)
+            logits, class_logits = self.discriminate(images, labels)
             classes = {} if class_logits is None else {"class_logits": class_logits}
             return {"logits": logits, **classes}
 
@@ -257,12 +242,3 @@ class ConditionalGAN(AdversarialModel):
             return {"images": self.images_from_latents(latents, labels)}
 
         return generate, [latents, self.labels_spec()]
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "conditioning": self.conditioning,
-            "loss": serialized_loss(self.loss_name),
-            "classifier_weight": self.classifier_weight,
-        }

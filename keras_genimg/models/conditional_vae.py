@@ -1,35 +1,38 @@
-"""ConditionalVAE: a variational autoencoder that is told the class (Kingma et al., 2014)."""
+"""ConditionalVAE: a variational autoencoder conditioned on the class (Kingma et al., 2014)."""
 
 import functools
 
 import keras
 
+from keras_genimg.checks import check_count
+from keras_genimg.core import Images, Labels
+from keras_genimg.layers import GaussianMixture
 from keras_genimg.models.vae import VAE
-from keras_genimg.networks import check_count, conditional_decoder, conditional_encoder
+from keras_genimg.networks import conditional_decoder, conditional_encoder
 
 __all__ = ["ConditionalVAE"]
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class ConditionalVAE(VAE):
-    """VAE whose networks both know the class y (model M2 of Kingma et al., 2014, with all labels).
+    """VAE conditioned on the class y (model M2 of Kingma et al., 2014, with all labels).
 
-    Encoder q(z|x, y), decoder p(x|z, y), prior N(0, I) for every class: what the class tells need
-    not be in z, which then holds the style. The bound is that of `VAE`, of log p(x|y); so are
-    all its options and logs. It is trained on `(images, labels)`.
+    Encoder q(z|x, y), decoder p(x|z, y), prior N(0, I) for every class: what follows from the
+    class need not be in z, which then holds the style. The bound is that of `VAE`, of log p(x|y);
+    so are all its options and logs. It is trained on `(images, labels)`.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         num_classes: int. Labels are integers from 0 to num_classes - 1.
         latent_dim: int. Length of z.
-        encoder: `keras.Model` of one's own, `[images, labels]` to `[z_mean, z_log_var]`.
-        decoder: `keras.Model` of one's own, `[z, labels]` to one unbounded value a pixel.
-        networks, network_options, beta, likelihood, kl_warmup_steps, free_bits,
-            importance_samples, prior, seed: as `VAE` has them.
+        encoder: custom `keras.Model`, `[images, labels]` to `[z_mean, z_log_var]`.
+        decoder: custom `keras.Model`, `[z, labels]` to one unbounded value per pixel.
+        networks, network_options, beta, likelihood, kl_warmup_steps, free_bits, prior, seed:
+            see `VAE`.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> vae = ConditionalVAE(image_shape=(28, 28, 1), num_classes=10)
@@ -41,40 +44,42 @@ class ConditionalVAE(VAE):
         Structured Output Representation using Deep Conditional Generative Models"
     """
 
-    needs_labels = True
+    data = Images() + Labels()
+    summary = "VAE conditioned on the class"
+    paper = "Kingma et al., 2014"
 
     def __init__(
         self,
         image_shape=(28, 28, 1),
-        num_classes=10,
-        latent_dim=32,
+        num_classes: int = 10,
+        latent_dim: int = 32,
         *,
-        networks="conv",
-        network_options=None,
+        networks: str = "conv",
+        network_options: dict | None = None,
         encoder=None,
         decoder=None,
-        beta=1.0,
-        likelihood="bernoulli",
-        kl_warmup_steps=0,
-        free_bits=0.0,
-        importance_samples=1,
-        prior=None,
-        seed=None,
+        beta: float = 1.0,
+        likelihood: str = "bernoulli",
+        kl_warmup_steps: int = 0,
+        free_bits: float = 0.0,
+        prior: GaussianMixture | None = None,
+        seed: int | None = None,
         **kwargs,
     ):
         self.num_classes = check_count("num_classes", num_classes, minimum=2)
         super().__init__(
             image_shape, latent_dim, networks=networks, network_options=network_options,
             encoder=encoder, decoder=decoder, beta=beta, likelihood=likelihood,
-            kl_warmup_steps=kl_warmup_steps, free_bits=free_bits,
-            importance_samples=importance_samples, prior=prior, seed=seed, **kwargs,
+            kl_warmup_steps=kl_warmup_steps, free_bits=free_bits, prior=prior, seed=seed, **kwargs,
         )
 
-    def default_networks(self, name):
-        return [
-            functools.partial(make, build, num_classes=self.num_classes)
-            for make, build in zip((conditional_encoder, conditional_decoder), super().default_networks(name))
-        ]
+    def conditioned(self, inputs, labels):
+        return [inputs, labels]
 
-    def get_config(self):
-        return {**super().get_config(), "num_classes": self.num_classes}
+    def default_networks(self, networks):
+        classes = {"num_classes": self.num_classes}
+        make_encoder, make_decoder = super().default_networks(networks)
+        return (
+            functools.partial(conditional_encoder, make_encoder, **classes),
+            functools.partial(conditional_decoder, make_decoder, **classes),
+        )

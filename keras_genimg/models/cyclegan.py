@@ -1,70 +1,63 @@
-"""CycleGAN: translation between two sets of pictures without pairs."""
-
-import functools
+"""CycleGAN: unpaired image-to-image translation of Zhu et al. (2017)."""
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
+from keras_genimg.checks import check_count, check_image_shape, check_number
+from keras_genimg.core import Pairs, TranslationModel, adam_pair, mean_scores
 from keras_genimg.errors import InputError
-from keras_genimg.layers import PicturePool
+from keras_genimg.layers import ImagePool
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.checks import check_number
-from keras_genimg.models.translation import TranslationModel
-from keras_genimg.models.two_players import adam_pair, serialized_loss
-from keras_genimg.networks import (
-    check_count,
-    check_image_shape,
-    patchgan_discriminator,
-    residual_translator,
-)
+from keras_genimg.networks import patchgan_discriminator, residual_translator
 
 __all__ = ["CycleGAN"]
 
 
-def mean_error(images, others):
+def l1_distance(images, others):
     """Mean absolute difference."""
     return tf.reduce_mean(tf.abs(images - others))
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class CycleGAN(TranslationModel):
-    """Unpaired translation, both ways (Zhu et al., 2017).
+    """Unpaired translation in both directions (Zhu et al., 2017).
 
-    A generator G turns pictures of set A into pictures like those of set B, a generator F
-    those of B into pictures like those of A; a discriminator of each set tells real from
-    translated. What went there and back must be as it was, so that a translation keeps
-    what is in the picture. It is trained on `(images_a, images_b)` that do not belong
-    together: a batch of each, of the same number of pictures.
+    A generator G translates images of set A to set B, a generator F images of B to A; a
+    discriminator of each set tells real from translated images. Both round trips, F(G(a))
+    and G(F(b)), must reproduce their input, so that a translation keeps the content of the
+    image. The model is trained on `(images_a, images_b)` that are not paired: a batch of
+    each set, with equal numbers of images.
 
     Args:
         image_shape: tuple (height, width, channels) of set A; with the default networks
             height and width are multiples of 4 from 16 to 256.
         image_shape_b: tuple (height, width, channels) of set B, `image_shape` by default;
             with the default networks of the same height and width.
-        cycle_weight: float. Weight of the way there and back (lambda in Eq. 3).
-        identity_weight: float. Weight, times `cycle_weight`, of leaving alone what is in the
-            set already (section 5.2, which keeps colours as they are); 0 for none, as
-            pictures of two shapes need it.
-        pool_size: int. Earlier translations of each kind that are kept for the
-            discriminators (`layers.PicturePool`); 0 for none.
-        residual_blocks: int. Of each default generator: more for pictures larger than 32x32
-            (the paper has 6 at 128x128).
-        generator_a_to_b: `keras.Model` of one's own, G.
-        generator_b_to_a: `keras.Model` of one's own, F.
-        discriminator_a: `keras.Model` of one's own, pictures of A to logits
-            `(batch, h', w', 1)`, one a patch.
-        discriminator_b: `keras.Model` of one's own, likewise for B.
+        cycle_weight: float. Weight of the cycle-consistency loss (lambda in Eq. 3).
+        identity_weight: float. Weight of the identity loss, times `cycle_weight` (section
+            5.2: it preserves colours). It must be 0 if the two shapes differ.
+        pool_size: int. Earlier translations in the image pool of each discriminator
+            (`layers.ImagePool`); 0 for no pools.
+        residual_blocks: int. Residual blocks of each default generator; more for images
+            larger than 32x32 (the paper has 6 at 128x128).
+        generator_a_to_b: custom `keras.Model`, G.
+        generator_b_to_a: custom `keras.Model`, F.
+        discriminator_a: custom `keras.Model`, images of A to logits `(batch, h', w', 1)`,
+            one per patch.
+        discriminator_b: custom `keras.Model`, likewise for B.
         loss: `"least_squares"`, `"non_saturating"`, `"minimax"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
-        seed: int, optional. Makes the choice from the pools repeatable.
+        seed: int, optional. Makes the draws of the image pools repeatable.
 
-    Logs, each the sum of both directions: `g_loss` (all that G and F descend), `cycle_loss`,
-    `identity_loss` (mean absolute errors, without their weights), `d_loss`; and the mean of
-    sigmoid(logit) on real and on translated pictures, `real_score` and `fake_score`.
+    Logs, each the sum of both directions: `g_loss` (the whole loss of G and F), `cycle_loss`
+    and `identity_loss` (without their weights), `d_loss`; and the mean of sigmoid(logit) on
+    real and on translated images, `real_score` and `fake_score`.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> model = CycleGAN(image_shape=(28, 28, 1))
@@ -72,80 +65,75 @@ class CycleGAN(TranslationModel):
     >>> model.translate(np.zeros((4, 28, 28, 1), "float32"), reverse=True).shape
     (4, 28, 28, 1)
 
-    Reference: https://arxiv.org/abs/1703.10593; least squares here have the factor 1/2 of
-        Mao et al. (2017), the paper's have not
+    Reference: https://arxiv.org/abs/1703.10593; the least-squares loss has the factor 1/2 of
+        Mao et al. (2017), which the paper omits
     """
 
-    pair = ("images_a", "images_b")
+    data = Pairs("images_a", "images_b", "image_shape", "image_shape_b", aligned=False)
+    summary = "unpaired translation, both directions"
+    paper = "Zhu et al., 2017"
 
     def __init__(
         self,
         image_shape=(32, 32, 1),
         image_shape_b=None,
         *,
-        cycle_weight=10.0,
-        identity_weight=0.5,
-        pool_size=50,
-        residual_blocks=3,
+        cycle_weight: float = 10.0,
+        identity_weight: float = 0.5,
+        pool_size: int = 50,
+        residual_blocks: int = 3,
         generator_a_to_b=None,
         generator_b_to_a=None,
         discriminator_a=None,
         discriminator_b=None,
         loss="least_squares",
-        seed=None,
+        seed: int | None = None,
         **kwargs,
     ):
-        networks = {
-            "generator_a_to_b": generator_a_to_b,
-            "generator_b_to_a": generator_b_to_a,
-            "discriminator_a": discriminator_a,
-            "discriminator_b": discriminator_b,
-        }
-        default = None in networks.values()
-        a = check_image_shape(image_shape, default)
-        b = a if image_shape_b is None else image_shape_b
-        b = check_image_shape(b, default, name="image_shape_b")
-        super().__init__(a, a, seed=seed, **kwargs)
+        super().__init__(image_shape, seed=seed, **kwargs)
+        a = b = self.image_shape
+        if image_shape_b is not None:
+            b = check_image_shape(image_shape_b, default_networks=False, name="image_shape_b")
         self.image_shape_b = b
         self.cycle_weight = check_number("cycle_weight", cycle_weight)
         self.identity_weight = check_number("identity_weight", identity_weight)
         if a != b and identity_weight:
             raise InputError(
-                "identity_weight must be 0 where the two sets have pictures of different shapes. "
+                "identity_weight must be 0 where the two sets have images of different shapes. "
                 f"Received: identity_weight={identity_weight} for {a} and {b}."
             )
-        self.loss_name = loss
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
 
-        self.residual_blocks = blocks = check_count("residual_blocks", residual_blocks, minimum=0)
-        # name -> what it takes, what it makes, how the default is made
-        patches = ("rows", "columns", 1)
-        expected = {
-            "generator_a_to_b": (a, b, lambda name: residual_translator(a, b, 16, blocks, name)),
-            "generator_b_to_a": (b, a, lambda name: residual_translator(b, a, 16, blocks, name)),
-            "discriminator_a": (a, patches, lambda name: _patchgan(a, name)),
-            "discriminator_b": (b, patches, lambda name: _patchgan(b, name)),
-        }
-        self.own_networks = {name: network is not None for name, network in networks.items()}
-        for name, (takes, makes, make) in expected.items():
-            side = "generator" if "generator" in name else "discriminator"
-            self.adopt(name, networks[name], functools.partial(make, name), takes, [makes], side)
+        blocks = check_count("residual_blocks", residual_blocks, minimum=0)
+
+        def generator(role, custom, takes, makes):
+            def default():
+                return residual_translator(takes, makes, blocks=blocks, name=role)
+
+            return self.make_network(role, custom, default, takes, makes)
+
+        def discriminator(role, custom, takes):
+            def default():
+                return patchgan_discriminator(takes, normalization="instance", name=role)
+
+            return self.make_network(role, custom, default, takes, ("rows", "columns", 1))
+
+        self.generator_a_to_b = generator("generator_a_to_b", generator_a_to_b, a, b)
+        self.generator_b_to_a = generator("generator_b_to_a", generator_b_to_a, b, a)
+        self.discriminator_a = discriminator("discriminator_a", discriminator_a, a)
+        self.discriminator_b = discriminator("discriminator_b", discriminator_b, b)
 
         self.pool_size = check_count("pool_size", pool_size, minimum=0)
         self.pool_a = self.pool_b = None
         if pool_size:
-            self.pool_a, self.pool_b = PicturePool(pool_size), PicturePool(pool_size)
+            self.pool_a, self.pool_b = ImagePool(pool_size), ImagePool(pool_size)
             self.pool_a.build((None, *a))
             self.pool_b.build((None, *b))
         self.built = True
 
-    @property
-    def pair_shape(self):
-        return self.image_shape_b
-
     def default_optimizers(self, learning_rate=None):
-        # Section 4: Adam, 2e-4, with the beta_1 of 0.5 of their code. (That the paper halves
-        # the objective of the discriminators is no matter to Adam.)
+        # Section 4: Adam, 2e-4, with the beta_1 of 0.5 of their code. The paper also halves the
+        # objective of the discriminators; Adam's updates do not depend on such a factor.
         return adam_pair(2e-4 if learning_rate is None else learning_rate, 0.5)
 
     def optimized_weights(self):
@@ -162,11 +150,10 @@ class CycleGAN(TranslationModel):
 
     def train_step(self, data):
         """Section 3 of Zhu et al. (2017) in the order of their code: G and F, then D_A and D_B."""
-        images_a, images_b, batch = self.unpack(data)  # (B, h, w, c), (B, h, w, d)
-        weights = self.optimized_weights()
+        images_a, images_b, batch = self.unpack(data)  # a: (B, h, w, c), b: (B, h, w, d)
 
-        # 1. One step of G: A -> B and F: B -> A. Descend, in both directions,
-        #    (D_B(G(a)) - 1)^2 / 2, or what `loss` has in its place (Eq. 1),
+        # 1. Generators G: A -> B and F: B -> A. Descend, in both directions,
+        #    (D_B(G(a)) - 1)^2 / 2, or another `loss` (Eq. 1),
         #    + lambda ||F(G(a)) - a||_1 (Eq. 2)
         #    + lambda identity_weight ||G(b) - b||_1 (section 5.2).
         with tf.GradientTape() as tape:
@@ -177,75 +164,68 @@ class CycleGAN(TranslationModel):
             g_loss = self.generator_loss(self.discriminator_a(fake_a, training=True))
             g_loss += self.generator_loss(self.discriminator_b(fake_b, training=True))
             g_loss += self.cycle_weight * (cycle_loss + self.identity_weight * identity_loss)
-            shared_loss = g_loss * batch.share
-        gradients = tape.gradient(shared_loss, weights["generator_optimizer"])
-        self.generator_optimizer.apply_gradients(zip(gradients, weights["generator_optimizer"]))
+        weights = self.optimized_weights()["generator_optimizer"]
+        gradients = tape.gradient(g_loss, weights, batch.share)
+        self.generator_optimizer.apply_gradients(zip(gradients, weights))
 
-        # 2. One step of D_A and D_B on these translations, some of which are exchanged for
-        #    earlier ones (section 4): descend (D(real) - 1)^2 / 2 + D(fake)^2 / 2.
+        # 2. Discriminators D_A and D_B, on these translations, some of which the image pools
+        #    exchange for earlier ones (section 4): descend (D(real) - 1)^2 / 2 + D(fake)^2 / 2.
         if self.pool_size:
             fake_a = self.pool_a(fake_a, seed=self.seed_generator.next())
             fake_b = self.pool_b(fake_b, seed=self.seed_generator.next())
         with tf.GradientTape() as tape:
-            d_loss, scores = self.judge(images_a, images_b, fake_a, fake_b, training=True)
-            shared_loss = d_loss * batch.share
-        gradients = tape.gradient(shared_loss, weights["discriminator_optimizer"])
-        self.discriminator_optimizer.apply_gradients(
-            zip(gradients, weights["discriminator_optimizer"])
-        )
+            d_loss, scores = self.discriminate(images_a, images_b, fake_a, fake_b, training=True)
+        weights = self.optimized_weights()["discriminator_optimizer"]
+        gradients = tape.gradient(d_loss, weights, batch.share)
+        self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
 
         # 3. Logs.
-        return self.log(
-            batch,
-            g_loss=g_loss,
-            d_loss=d_loss,
-            cycle_loss=cycle_loss,
-            identity_loss=identity_loss,
-            **scores,
-        )
+        losses = {"cycle_loss": cycle_loss, "identity_loss": identity_loss}
+        return self.log(batch, g_loss=g_loss, d_loss=d_loss, **losses, **scores)
 
-    def cycle_loss(self, images_a, images_b, fake_a, fake_b, training=False):
-        """E||F(G(a)) - a||_1 + E||G(F(b)) - b||_1.
+    def cycle_loss(self, images_a, images_b, fake_a, fake_b, training: bool = False) -> tf.Tensor:
+        """The cycle-consistency loss, E||F(G(a)) - a||_1 + E||G(F(b)) - b||_1.
 
         Args:
             images_a, fake_a: float tensors `(B, *image_shape)`; `fake_a` is F(b).
             images_b, fake_b: float tensors `(B, *image_shape_b)`; `fake_b` is G(a).
-            training: bool. How the networks are called.
+            training: bool. Passed to the networks.
 
         Returns:
             float scalar, means over all values.
         """
-        back_a = self.generator_b_to_a(fake_b, training=training)  # (B, h, w, c)
-        back_b = self.generator_a_to_b(fake_a, training=training)  # (B, h, w, d)
-        return mean_error(back_a, images_a) + mean_error(back_b, images_b)
+        cycled_a = self.generator_b_to_a(fake_b, training=training)  # (B, h, w, c)
+        cycled_b = self.generator_a_to_b(fake_a, training=training)  # (B, h, w, d)
+        return l1_distance(cycled_a, images_a) + l1_distance(cycled_b, images_b)
 
-    def identity_loss(self, images_a, images_b, training=False):
-        """E||F(a) - a||_1 + E||G(b) - b||_1.
+    def identity_loss(self, images_a, images_b, training: bool = False) -> tf.Tensor | float:
+        """The identity loss, E||F(a) - a||_1 + E||G(b) - b||_1.
 
         Args:
             images_a: float tensor `(B, *image_shape)`.
             images_b: float tensor `(B, *image_shape_b)`.
-            training: bool. How the networks are called.
+            training: bool. Passed to the networks.
 
         Returns:
-            float scalar, means over all values; 0 where it has no weight.
+            float scalar, means over all values; 0 if its weight is 0.
         """
         if not self.identity_weight:
             return 0.0
         same_a = self.generator_b_to_a(images_a, training=training)
         same_b = self.generator_a_to_b(images_b, training=training)
-        return mean_error(same_a, images_a) + mean_error(same_b, images_b)
+        return l1_distance(same_a, images_a) + l1_distance(same_b, images_b)
 
-    def judge(self, images_a, images_b, fake_a, fake_b, training=False):
+    def discriminate(self, images_a, images_b, fake_a, fake_b, training: bool = False) -> tuple:
         """The loss and the scores of both discriminators.
 
         Args:
             images_a, fake_a: float tensors `(B, *image_shape)`, real and translated.
             images_b, fake_b: float tensors `(B, *image_shape_b)`, likewise.
-            training: bool. How the networks are called.
+            training: bool. Passed to the networks.
 
         Returns:
-            float scalar, the sum of both losses; dict of `real_score` and `fake_score`, in [0, 1].
+            float scalar, the sum of both losses; dict of `real_score` and `fake_score`, means
+            over both discriminators, in [0, 1].
         """
         real_logits_a = self.discriminator_a(images_a, training=training)  # (B, h', w', 1)
         fake_logits_a = self.discriminator_a(fake_a, training=training)
@@ -253,17 +233,12 @@ class CycleGAN(TranslationModel):
         fake_logits_b = self.discriminator_b(fake_b, training=training)
         d_loss = self.discriminator_loss(real_logits_a, fake_logits_a)
         d_loss += self.discriminator_loss(real_logits_b, fake_logits_b)
-
-        def score(*logits):
-            return sum(tf.reduce_mean(tf.sigmoid(each)) for each in logits) / len(logits)
-
-        return d_loss, {
-            "real_score": score(real_logits_a, real_logits_b),
-            "fake_score": score(fake_logits_a, fake_logits_b),
-        }
+        scores_a = mean_scores(real_logits_a, fake_logits_a)
+        scores_b = mean_scores(real_logits_b, fake_logits_b)
+        return d_loss, {name: (scores_a[name] + scores_b[name]) / 2 for name in scores_a}
 
     def test_step(self, data):
-        """The losses on pictures that were not trained on, without an update or a pool."""
+        """The losses on images that were not trained on, without an update or the pools."""
         images_a, images_b, batch = self.unpack(data)
         fake_b = self.generator_a_to_b(images_a, training=False)
         fake_a = self.generator_b_to_a(images_b, training=False)
@@ -272,124 +247,75 @@ class CycleGAN(TranslationModel):
         g_loss = self.generator_loss(self.discriminator_a(fake_a, training=False))
         g_loss += self.generator_loss(self.discriminator_b(fake_b, training=False))
         g_loss += self.cycle_weight * (cycle_loss + self.identity_weight * identity_loss)
-        d_loss, scores = self.judge(images_a, images_b, fake_a, fake_b)
-        return self.log(
-            batch,
-            g_loss=g_loss,
-            d_loss=d_loss,
-            cycle_loss=cycle_loss,
-            identity_loss=identity_loss,
-            **scores,
-        )
+        d_loss, scores = self.discriminate(images_a, images_b, fake_a, fake_b)
+        losses = {"cycle_loss": cycle_loss, "identity_loss": identity_loss}
+        return self.log(batch, g_loss=g_loss, d_loss=d_loss, **losses, **scores)
 
-    def call(self, images, training=False):
-        """What G makes of pictures of A.
+    def call(self, images, training: bool = False) -> tf.Tensor:
+        """G(a), translations from A to B.
 
         Args:
             images: float tensor `(n, *image_shape)` in [-1, 1].
-            training: bool. How the networks are called.
+            training: bool. Passed to the network.
 
         Returns:
             float32 tensor `(n, *image_shape_b)` in [-1, 1].
         """
         return self.generator_a_to_b(images, training=training)
 
-    def call_back(self, images):
-        """What F makes of pictures of B.
+    def _a_from_b(self, images):
+        return self.generator_b_to_a(images, training=False)  # F(b)
+
+    def _a_from_a(self, images):
+        return self._a_from_b(self.call(images))  # F(G(a))
+
+    def _b_from_b(self, images):
+        return self.call(self._a_from_b(images))  # G(F(b))
+
+    def translate(
+        self, images: ArrayLike, reverse: bool = False, *, batch_size: int = 256
+    ) -> np.ndarray:
+        """Translates images from A to B, in batches.
 
         Args:
-            images: float tensor `(n, *image_shape_b)` in [-1, 1].
+            images: float array `(n, *image_shape)` in [-1, 1]; of B with `reverse`.
+            reverse: bool. Whether to translate from B to A.
+            batch_size: int. Images translated at once.
 
         Returns:
-            float32 tensor `(n, *image_shape)` in [-1, 1].
-        """
-        return self.generator_b_to_a(images, training=False)
-
-    def call_cycle(self, images):
-        """F(G(a)) of pictures of A.
-
-        Args:
-            images: float tensor `(n, *image_shape)` in [-1, 1].
-
-        Returns:
-            float32 tensor of the same shape.
-        """
-        return self.call_back(self.call(images))
-
-    def call_cycle_back(self, images):
-        """G(F(b)) of pictures of B.
-
-        Args:
-            images: float tensor `(n, *image_shape_b)` in [-1, 1].
-
-        Returns:
-            float32 tensor of the same shape.
-        """
-        return self.call(self.call_back(images))
-
-    def translate(self, images, reverse=False, *, batch_size=256):
-        """Translates pictures of A into B, in batches.
-
-        Args:
-            images: float array `(n, *image_shape)` in [-1, 1], of B where `reverse`.
-            reverse: bool. Whether pictures of B are translated into A.
-            batch_size: int. Pictures translated at once.
-
-        Returns:
-            NumPy float32 array `(n, *image_shape_b)` in [-1, 1], of A where `reverse`.
+            NumPy float32 array `(n, *image_shape_b)` in [-1, 1]; of A with `reverse`.
 
         Raises:
-            InputError: pictures of another shape, type or range.
+            InputError: images of another shape, type or range.
         """
-        return self._make("call_back" if reverse else "call", images, reverse, batch_size)
+        method, shape = ("_a_from_b", "image_shape_b") if reverse else ("call", "image_shape")
+        return self._run_in_batches(method, self.checked_images(images, shape), batch_size)
 
-    def reconstruct(self, images, reverse=False, *, batch_size=256):
-        """Translates pictures there and back: F(G(a)), or G(F(b)) where `reverse`.
+    def reconstruct(
+        self, images: ArrayLike, reverse: bool = False, *, batch_size: int = 256
+    ) -> np.ndarray:
+        """Translates images to the other set and back: F(G(a)), or G(F(b)) with `reverse`.
 
         Args:
-            images, reverse, batch_size: as for `translate`.
+            images, reverse, batch_size: see `translate`.
 
         Returns:
             NumPy float32 array of the shape of `images`, in [-1, 1].
 
         Raises:
-            InputError: pictures of another shape, type or range.
+            InputError: images of another shape, type or range.
         """
-        name = "call_cycle_back" if reverse else "call_cycle"
-        return self._make(name, images, reverse, batch_size)
-
-    def _make(self, method, images, reverse, batch_size):
-        shape = self.image_shape_b if reverse else self.image_shape
+        method, shape = ("_b_from_b", "image_shape_b") if reverse else ("_a_from_a", "image_shape")
         return self._run_in_batches(method, self.checked_images(images, shape), batch_size)
 
-    def signatures(self):
+    def signatures(self) -> dict:
         def discriminate(images):
             return {"logits": self.discriminator_b(images, training=False)}
 
         spec_b = tf.TensorSpec((None, *self.image_shape_b), tf.float32, name="images")
-        translate_back = (lambda images: {"images": self.call_back(images)}), [spec_b]
+        translate_back = (lambda images: {"images": self._a_from_b(images)}), [spec_b]
         return {
             **super().signatures(),
             "translate_back": translate_back,
             "discriminate": (discriminate, [spec_b]),
         }
-
-    def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            "image_shape_b": list(self.image_shape_b),
-            "cycle_weight": self.cycle_weight,
-            "identity_weight": self.identity_weight,
-            "pool_size": self.pool_size,
-            "residual_blocks": self.residual_blocks,
-            "loss": serialized_loss(self.loss_name),
-            **{
-                name: serialize(getattr(self, name)) if own else None
-                for name, own in self.own_networks.items()
-            },
-        }
-
-
-def _patchgan(image_shape, name):
-    return patchgan_discriminator(image_shape, normalization="instance", name=name)

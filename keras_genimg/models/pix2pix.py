@@ -1,13 +1,12 @@
-"""Pix2Pix: pictures into the pictures that belong to them, learned from pairs."""
+"""Pix2Pix: paired image-to-image translation of Isola et al. (2017)."""
 
 import keras
 import tensorflow as tf
 
+from keras_genimg.checks import check_number
+from keras_genimg.core import Pairs, TranslationModel, adam_pair, mean_scores
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.models.checks import check_number
-from keras_genimg.models.translation import TranslationModel, scores
-from keras_genimg.models.two_players import adam_pair, serialized_loss
-from keras_genimg.networks import check_image_shape, patchgan_discriminator, unet
+from keras_genimg.networks import patchgan_discriminator, unet
 
 __all__ = ["Pix2Pix"]
 
@@ -16,9 +15,10 @@ __all__ = ["Pix2Pix"]
 class Pix2Pix(TranslationModel):
     """Paired translation by a conditional GAN (Isola et al., 2017).
 
-    A generator G turns a picture x into a picture like its target y; a discriminator D
-    is shown x with a picture and tells y from G(x), patch by patch. It is trained on
-    `(inputs, targets)`: damaged pictures and whole ones, grey ones and those in colour.
+    A generator G maps an image x to an estimate of its target y. A discriminator D sees x
+    beside an image and classifies every patch of it as from y or from G(x). The model is
+    trained on `(inputs, targets)`, such as corrupted and original images, or grey and
+    colour ones.
 
     Args:
         image_shape: tuple (height, width, channels) of the targets; with the default
@@ -26,22 +26,22 @@ class Pix2Pix(TranslationModel):
         source_shape: tuple (height, width, channels) of the inputs, `image_shape` by
             default; with the default networks of the same height and width.
         l1_weight: float. Weight of the mean absolute error (lambda in Eq. 4).
-        adversarial_weight: float. Weight of the game with D; 0 trains G by the error alone
-            and leaves D as it is.
-        generator: `keras.Model` of one's own, inputs to pictures in [-1, 1].
-        discriminator: `keras.Model` of one's own, `[inputs, pictures]` to logits
-            `(batch, h', w', 1)`, one a patch.
+        adversarial_weight: float. Weight of the adversarial loss; 0 trains G by the mean
+            absolute error alone and leaves D unchanged.
+        generator: custom `keras.Model`, inputs to images in [-1, 1].
+        discriminator: custom `keras.Model`, `[inputs, images]` to logits
+            `(batch, h', w', 1)`, one per patch.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
         seed: int, optional. Makes the dropout of training repeatable.
 
-    Logs: `g_loss` (all that G descends), `l1_loss` (its mean absolute error) and, with D in
-    the game, `d_loss` and the mean of sigmoid(logit) on targets and on translations,
-    `real_score` and `fake_score`.
+    Logs: `g_loss` (the whole loss of G) and `l1_loss` (the mean absolute error); with an
+    adversarial loss also `d_loss` and the mean of sigmoid(logit) on targets and on
+    translations, `real_score` and `fake_score`.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> model = Pix2Pix(image_shape=(32, 32, 3), source_shape=(32, 32, 1))
@@ -52,125 +52,97 @@ class Pix2Pix(TranslationModel):
     Reference: https://arxiv.org/abs/1611.07004
     """
 
-    pair = ("inputs", "targets")
+    data = Pairs("inputs", "targets", "source_shape", "image_shape", aligned=True)
+    summary = "paired translation, restoration"
+    paper = "Isola et al., 2017"
 
     def __init__(
         self,
         image_shape=(32, 32, 3),
         source_shape=None,
         *,
-        l1_weight=100.0,
-        adversarial_weight=1.0,
+        l1_weight: float = 100.0,
+        adversarial_weight: float = 1.0,
         generator=None,
         discriminator=None,
         loss="non_saturating",
-        seed=None,
+        seed: int | None = None,
         **kwargs,
     ):
-        default = generator is None or discriminator is None
-        image_shape = check_image_shape(image_shape, default)
-        source_shape = image_shape if source_shape is None else source_shape
-        source_shape = check_image_shape(source_shape, default, name="source_shape")
-        super().__init__(image_shape, source_shape, seed=seed, **kwargs)
+        super().__init__(image_shape, source_shape, seed, **kwargs)
         self.l1_weight = check_number("l1_weight", l1_weight)
         self.adversarial_weight = check_number("adversarial_weight", adversarial_weight)
-        self.loss_name = loss
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
-
-        self.own_networks = {
-            "generator": generator is not None, "discriminator": discriminator is not None
-        }
-        self.adopt(
-            "generator", generator, lambda: unet(source_shape, image_shape, seed=seed),
-            source_shape, [image_shape],
+        self.generator = self.make_network(
+            "generator", generator, lambda: unet(self.source_shape, self.image_shape, seed=seed),
+            takes=self.source_shape, makes=self.image_shape,
         )
-        self.adopt(
+        self.discriminator = self.make_network(
             "discriminator", discriminator,
-            lambda: patchgan_discriminator(image_shape, source_shape),
-            [keras.KerasTensor((None, *shape)) for shape in (source_shape, image_shape)],
-            [("rows", "columns", 1)],
+            lambda: patchgan_discriminator(self.image_shape, self.source_shape),
+            takes=[self.source_shape, self.image_shape], makes=("rows", "columns", 1),
         )
         self.built = True
 
-    @property
-    def pair_shape(self):
-        return self.image_shape
-
     def default_optimizers(self, learning_rate=None):
-        # Section 3.3: Adam, 2e-4, beta_1 of 0.5. (That the paper halves D's objective is no
-        # matter to Adam, whose steps do not depend on a factor.)
+        # Section 3.3: Adam, 2e-4, beta_1 of 0.5. The paper also halves the objective of D;
+        # Adam's updates do not depend on such a factor.
         return adam_pair(2e-4 if learning_rate is None else learning_rate, 0.5)
 
     def train_step(self, data):
-        """Section 3.3 of Isola et al. (2017): a step of D, then a step of G, on pairs (x, y)."""
-        inputs, targets, batch = self.unpack(data)  # x (B, h, w, d), y (B, h, w, c)
+        """Section 3.3 of Isola et al. (2017): an update of D, then one of G, on pairs (x, y)."""
+        inputs, targets, batch = self.unpack(data)  # x: (B, h, w, d), y: (B, h, w, c)
 
-        # 1. G(x), with dropout for noise.
+        # 1. Translations G(x), with dropout as the noise.
         with tf.GradientTape() as generator_tape:
             outputs = self.generator(inputs, training=True)  # (B, h, w, c)
             l1_loss = tf.reduce_mean(tf.abs(targets - outputs))
 
-        # 2. One step of D, which sees x as well (Eq. 1):
-        #    descend -log D(x, y) - log(1 - D(x, G(x))), or what `loss` has in its place.
-        judged = {}
+        # 2. Discriminator, conditioned on x (Eq. 1): descend -log D(x, y) - log(1 - D(x, G(x))),
+        #    or another `loss`.
+        d_logs = {}
         if self.adversarial_weight:
             with tf.GradientTape() as tape:
                 real_logits = self.discriminator([inputs, targets], training=True)  # (B, h', w', 1)
                 fake_logits = self.discriminator([inputs, outputs], training=True)
                 d_loss = self.discriminator_loss(real_logits, fake_logits)
-                shared_loss = d_loss * batch.share
             weights = self.discriminator.trainable_variables
-            gradients = tape.gradient(shared_loss, weights)
+            gradients = tape.gradient(d_loss, weights, batch.share)
             self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
-            judged = scores(d_loss, real_logits, fake_logits)
+            d_logs = {"d_loss": d_loss, **mean_scores(real_logits, fake_logits)}
 
-        # 3. One step of G through the updated D (Eq. 4, in the form that does not saturate):
+        # 3. Generator, through the updated D (Eq. 4 in its non-saturating form):
         #    descend -log D(x, G(x)) + lambda E||y - G(x)||_1.
         with generator_tape:
             g_loss = self.l1_weight * l1_loss
             if self.adversarial_weight:
                 fake_logits = self.discriminator([inputs, outputs], training=True)
                 g_loss += self.adversarial_weight * self.generator_loss(fake_logits)
-            shared_loss = g_loss * batch.share
         weights = self.generator.trainable_variables
-        gradients = generator_tape.gradient(shared_loss, weights)
+        gradients = generator_tape.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
 
         # 4. Logs.
-        return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **judged)
+        return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **d_logs)
 
     def test_step(self, data):
         """The losses on pairs that were not trained on, without an update."""
         inputs, targets, batch = self.unpack(data)
         outputs = self.generator(inputs, training=False)
         l1_loss = tf.reduce_mean(tf.abs(targets - outputs))
-        g_loss, judged = self.l1_weight * l1_loss, {}
+        g_loss, d_logs = self.l1_weight * l1_loss, {}
         if self.adversarial_weight:
             real_logits = self.discriminator([inputs, targets], training=False)
             fake_logits = self.discriminator([inputs, outputs], training=False)
             g_loss += self.adversarial_weight * self.generator_loss(fake_logits)
             d_loss = self.discriminator_loss(real_logits, fake_logits)
-            judged = scores(d_loss, real_logits, fake_logits)
-        return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **judged)
+            d_logs = {"d_loss": d_loss, **mean_scores(real_logits, fake_logits)}
+        return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **d_logs)
 
-    def signatures(self):
+    def signatures(self) -> dict:
         def discriminate(images, targets):
             return {"logits": self.discriminator([images, targets], training=False)}
 
         targets = tf.TensorSpec((None, *self.image_shape), tf.float32, name="targets")
         specs = [self.source_spec(), targets]
         return {**super().signatures(), "discriminate": (discriminate, specs)}
-
-    def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            "source_shape": list(self.source_shape),
-            "l1_weight": self.l1_weight,
-            "adversarial_weight": self.adversarial_weight,
-            "loss": serialized_loss(self.loss_name),
-            **{
-                name: serialize(getattr(self, name)) if own else None
-                for name, own in self.own_networks.items()
-            },
-        }

@@ -1,12 +1,12 @@
-"""PixelCNN: pictures or grids of codes, one value after the other (van den Oord et al., 2016)."""
+"""PixelCNN: images or grids of codes, one value after the other (van den Oord et al., 2016)."""
 
 import keras
 import tensorflow as tf
 
+from keras_genimg.checks import check_code_shape, check_count, check_number, is_integer
+from keras_genimg.core import AutoregressiveModel
 from keras_genimg.errors import InputError
-from keras_genimg.models.autoregressive import AutoregressiveModel
-from keras_genimg.models.checks import check_number
-from keras_genimg.networks import GatedPixelCNN, check_code_shape, check_count, check_image_shape
+from keras_genimg.networks import GatedPixelCNN
 from keras_genimg.optimizers import Adam
 
 __all__ = ["PixelCNN"]
@@ -16,21 +16,21 @@ __all__ = ["PixelCNN"]
 class PixelCNN(AutoregressiveModel):
     """Gated PixelCNN (van den Oord et al., 2016).
 
-    A picture is read in raster order, and a network of masked convolutions tells at every
+    An image is read in raster order, and a network of masked convolutions gives at every
     position the distribution of its value from all values before it: log p(x) is exact, the sum
-    of what the positions cost. It learns pictures, or grids of codes such as a VQ-VAE makes,
+    over the positions. It learns images, or grids of codes such as those of a VQ-VAE,
     whose prior it then is.
 
     Args:
-        image_shape: tuple (height, width, channels), of any size, to learn pictures.
-        levels: int. Values that a channel of a picture can take, evenly from -1 to 1: 256 for
-            8-bit pictures; 2 for black and white, with a threshold at 0.
-        code_shape: tuple (height, width), to learn codes instead of pictures.
+        image_shape: tuple (height, width, channels), of any size, to learn images.
+        levels: int. Values that a channel of an image can take, evenly from -1 to 1: 256 for
+            8-bit images; 2 for binarised ones, with a threshold at 0.
+        code_shape: tuple (height, width), to learn codes instead of images.
         num_embeddings: int. Codes are integers from 0 to num_embeddings - 1.
-        filters: int. Features of each stack, a multiple of the picture's channels.
+        filters: int. Features of each stack, a multiple of the image's channels.
         layers: int. Gated layers.
         kernel_size: odd int of at least 3. Of the layers after the first.
-        first_kernel_size: odd int of at least 3. Of the first layer. A position sees
+        first_kernel_size: odd int of at least 3. Of the first layer. The receptive field reaches
             first_kernel_size // 2 + (layers - 1) * (kernel_size // 2) positions to each side,
             and one row more upwards.
         num_classes: int, optional. Makes it conditional: it is trained on `(images, labels)`
@@ -44,14 +44,14 @@ class PixelCNN(AutoregressiveModel):
         dropout: float in [0, 1). Rate in each gated layer.
         seed: int, optional. Makes the dropout of training repeatable.
 
-    `generate` (of pictures) and `generate_codes` also take `temperature`, by which logits are
-    divided: 1 by default, less for likelier pictures.
+    `generate` (of images) and `generate_codes` also take `temperature`, by which logits are
+    divided: 1 by default, less for likelier images.
 
-    Logs: `loss` and `nll`, the same number: -log p(x) in nats, a sum over the picture's values
-    and a mean over the batch. For codes also `nats_per_code`, for pictures `bits_per_dim`.
+    Logs: `loss` and `nll`, the same number: -log p(x) in nats, a sum over the image's values
+    and a mean over the batch. For codes also `nats_per_code`, for images `bits_per_dim`.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> pixel_cnn = PixelCNN(image_shape=(28, 28, 1), levels=2)
@@ -65,22 +65,25 @@ class PixelCNN(AutoregressiveModel):
     Reference: https://arxiv.org/abs/1606.05328
     """
 
+    summary = "gated, value after value"
+    paper = "van den Oord et al., 2016"
+
     def __init__(
         self,
         image_shape=None,
-        levels=None,
+        levels: int | None = None,
         *,
         code_shape=None,
-        num_embeddings=None,
-        filters=48,
-        layers=5,
-        kernel_size=3,
-        first_kernel_size=7,
-        num_classes=None,
+        num_embeddings: int | None = None,
+        filters: int = 48,
+        layers: int = 5,
+        kernel_size: int = 3,
+        first_kernel_size: int = 7,
+        num_classes: int | None = None,
         condition_shape=None,
-        condition_embeddings=None,
-        dropout=0.0,
-        seed=None,
+        condition_embeddings: int | None = None,
+        dropout: float = 0.0,
+        seed: int | None = None,
         **kwargs,
     ):
         of_codes = code_shape is not None or num_embeddings is not None
@@ -91,65 +94,45 @@ class PixelCNN(AutoregressiveModel):
                 f"code_shape={code_shape!r}, num_embeddings={num_embeddings!r}."
             )
         if of_codes:
-            shape = check_code_shape(code_shape)
-            num_levels = check_count("num_embeddings", num_embeddings)
+            code_shape = check_code_shape(code_shape)
+            levels = check_count("num_embeddings", num_embeddings)
         else:
-            shape = (28, 28, 1) if image_shape is None else image_shape
-            shape = check_image_shape(shape, default_networks=False)
-            num_levels = check_count("levels", 256 if levels is None else levels, minimum=2)
+            image_shape = (28, 28, 1) if image_shape is None else image_shape
+            levels = check_count("levels", 256 if levels is None else levels, minimum=2)
         super().__init__(
-            () if of_codes else shape, num_levels, shape[:2] if of_codes else None, num_classes, seed,
+            image_shape, levels, code_shape, num_classes, condition_shape, condition_embeddings, seed,
             **kwargs,
         )
-        self._take_condition(condition_shape, condition_embeddings)
-        self.filters = check_count("filters", filters)
+        shape = (*code_shape, 1) if of_codes else self.image_shape
+        check_count("filters", filters)
         if filters % shape[2]:
             raise InputError(
-                "filters must be a multiple of the channels of a picture. "
+                "filters must be a multiple of the channels of an image. "
                 f"Received: filters={filters} for {shape[2]} channels."
             )
-        self.num_layers = check_count("layers", layers)  # Keras has a property `layers`
         for name, size in (("kernel_size", kernel_size), ("first_kernel_size", first_kernel_size)):
-            if type(size) is not int or size < 3 or size % 2 == 0:
+            if not is_integer(size) or size < 3 or size % 2 == 0:
                 raise InputError(
                     f"{name} must be an odd integer of at least 3. Received: {name}={size!r}."
                 )
-        self.kernel_size, self.first_kernel_size = kernel_size, first_kernel_size
-        self.dropout = check_number("dropout", dropout, 0.0, 0.99)
         self.network = GatedPixelCNN(
             shape,
-            num_levels,
+            levels,
             of_codes,
             filters,
-            layers,
+            check_count("layers", layers),
             kernel_size,
             first_kernel_size,
             num_classes,
-            dropout,
+            check_number("dropout", dropout, 0.0, 0.99),
             seed,
             self.condition_shape,
             self.condition_embeddings,
         )
         self.built = True
 
-    def _take_condition(self, shape, embeddings):
-        if shape is None and embeddings is None:
-            return
-        try:
-            shape = check_code_shape(shape)[:2]
-            fits = shape[0] <= self.code_shape[0] and shape[1] <= self.code_shape[1]
-        except (InputError, TypeError):  # a shape that is none; or pictures instead of codes
-            fits = False
-        if not fits:
-            raise InputError(
-                "condition_shape must be (height, width), in neither more than code_shape. "
-                f"Received: condition_shape={shape!r}, code_shape={self.code_shape!r}."
-            )
-        self.condition_shape = shape
-        self.condition_embeddings = check_count("condition_embeddings", embeddings)
-
     def default_optimizers(self, learning_rate=None):
-        # Adam in place of the paper's RMSProp, whose rate it does not tell.
+        # Adam in place of the paper's RMSProp, whose rate it does not give.
         return {"optimizer": Adam(1e-3 if learning_rate is None else learning_rate)}
 
     def train_step(self, data):
@@ -159,24 +142,11 @@ class PixelCNN(AutoregressiveModel):
             # 1. p(x_i | x_<i) of all positions at once: the masks hide x_i and what follows.
             logits = self.network(values, **given, training=True)  # (B, h, w, c, levels)
 
-            # 2. Descend the cross-entropy, in nats a picture.
+            # 2. Descend the cross-entropy, in nats per image.
             loss = tf.reduce_mean(self.nats(values, logits))
-            shared_loss = loss * batch.share
         weights = self.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(loss, weights, batch.share)
         self.optimizer.apply_gradients(zip(gradients, weights))
 
         # 3. Logs.
         return self.log_terms(batch, loss)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "layers": self.num_layers,
-            "kernel_size": self.kernel_size,
-            "first_kernel_size": self.first_kernel_size,
-            "condition_shape": self.condition_shape and list(self.condition_shape),
-            "condition_embeddings": self.condition_embeddings,
-            "dropout": self.dropout,
-        }

@@ -1,27 +1,23 @@
-"""SuperResolutionGAN: high-resolution pictures of low-resolution ones (Ledig et al., 2017)."""
+"""SuperResolutionGAN: single-image super-resolution of Ledig et al. (2017)."""
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
+from keras_genimg.checks import check_number
+from keras_genimg.core import Images, TranslationModel, adam_pair, mean_scores
 from keras_genimg.layers import BicubicResize
 from keras_genimg.losses import content_loss, get_adversarial_loss
-from keras_genimg.models.checks import adopt_network, check_number
-from keras_genimg.models.translation import TranslationModel, scores
-from keras_genimg.models.two_players import adam_pair, serialized_loss
-from keras_genimg.networks import (
-    check_image_shape,
-    check_scale,
-    dcgan_discriminator,
-    super_resolution_generator,
-)
+from keras_genimg.networks import check_scale, dcgan_discriminator, super_resolution_generator
 
 __all__ = ["SuperResolutionGAN"]
 
 
 def mean_psnr(real_images, fake_images):
-    """Mean of the pictures' peak signal-to-noise ratios in dB, each at most 100.
+    """Mean of the images' peak signal-to-noise ratios in dB, each at most 100.
 
-    A picture made without any error has an infinite ratio, and so had the mean of all.
+    The limit keeps the mean finite: an image without any error has an infinite ratio.
     """
     ratios = tf.image.psnr(real_images, fake_images, max_val=2.0)  # (B,)
     return tf.reduce_mean(tf.minimum(ratios, 100.0))
@@ -31,35 +27,37 @@ def mean_psnr(real_images, fake_images):
 class SuperResolutionGAN(TranslationModel):
     """Super-resolution generative adversarial network (Ledig et al., 2017).
 
-    A generator G makes a picture of one that is `scale` times lower and narrower; it is to
-    be near the true one (content), and a discriminator D is not to tell it from true ones
-    (adversarial). `fit` takes high-resolution pictures alone: low resolution is made of them
-    in the step by bicubic downsampling with antialiasing, as in the paper.
+    A generator G maps a low-resolution image to one with `scale` times the height and
+    width. A content loss draws it towards the true image, and an adversarial loss towards
+    images that a discriminator D classifies as true. `fit` takes high-resolution images
+    alone: the step downsamples them by bicubic interpolation with antialiasing, as in the
+    paper.
 
     Args:
-        image_shape: tuple (height, width, channels) of the high-resolution pictures; with the
-            default networks height and width are multiples of 4 from 16 to 256.
+        image_shape: tuple (height, width, channels) of the high-resolution images, whose
+            height and width are multiples of `scale`; with the default networks they are
+            multiples of 4 from 16 to 256.
         scale: 2 or 4. Low resolution is (height / scale, width / scale, channels).
         adversarial_weight: float. Weight of the adversarial loss beside the content loss
-            (10^-3 in Eq. 3). 0 trains the same generator by content alone and leaves D as it
-            is: the highest PSNR, and pictures that are too smooth.
-        content_network: `keras.Model` of one's own, pictures in [-1, 1] to a feature map or a
+            (10^-3 in Eq. 3). 0 trains the same generator by the content loss alone and
+            leaves D unchanged: the PSNR is highest, and the images are too smooth.
+        content_network: custom `keras.Model`, images in [-1, 1] to a feature map or a
             list of them, in whose features content is compared (Eq. 5, VGG in the paper); it
-            is frozen and saved along. None compares pixels (Eq. 4).
-        generator: `keras.Model` of one's own, low-resolution pictures to pictures in [-1, 1].
-        discriminator: `keras.Model` of one's own, pictures to logits `(batch, 1)`.
+            is frozen, and saved with the model. None compares pixels (Eq. 4).
+        generator: custom `keras.Model`, low-resolution images to images in [-1, 1].
+        discriminator: custom `keras.Model`, images to logits `(batch, 1)`.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
-        seed: int, optional. Of what own networks draw at random; the model itself draws
-            nothing.
+        seed: int, optional. Seeds what custom networks draw at random; the model itself
+            draws nothing.
 
     Logs: `g_loss`, `content_loss` and `psnr`, the mean peak signal-to-noise ratio in dB;
     with an adversarial loss also `d_loss` and the mean of sigmoid(logit) on real and
-    generated pictures, `real_score` and `fake_score`.
+    generated images, `real_score` and `fake_score`.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> model = SuperResolutionGAN(image_shape=(32, 32, 3), scale=4)
@@ -70,151 +68,136 @@ class SuperResolutionGAN(TranslationModel):
     Reference: https://arxiv.org/abs/1609.04802
     """
 
+    data = Images()
+    summary = "low resolution to high"
+    paper = "Ledig et al., 2017"
+
     def __init__(
         self,
         image_shape=(32, 32, 3),
-        scale=2,
+        scale: int = 2,
         *,
-        adversarial_weight=1e-3,
+        adversarial_weight: float = 1e-3,
         content_network=None,
         generator=None,
         discriminator=None,
         loss="non_saturating",
-        seed=None,
+        seed: int | None = None,
         **kwargs,
     ):
-        own_networks = generator is not None and discriminator is not None
-        image_shape = check_image_shape(image_shape, default_networks=not own_networks)
-        low_shape = check_scale(image_shape, scale)
-        super().__init__(image_shape, low_shape, seed=seed, **kwargs)
-        self.scale = scale
+        super().__init__(image_shape, seed=seed, **kwargs)
+        self.scale, self.source_shape = scale, check_scale(self.image_shape, scale)
         self.adversarial_weight = check_number("adversarial_weight", adversarial_weight)
-        self.loss_name = loss
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
-        self.own_networks = (generator is not None, discriminator is not None)
-        self.adopt(
-            "generator", generator, lambda: super_resolution_generator(image_shape, scale),
-            low_shape, [image_shape],
+        self.generator = self.make_network(
+            "generator", generator, lambda: super_resolution_generator(self.image_shape, scale),
+            takes=self.source_shape, makes=self.image_shape,
         )
-        self.adopt(
-            "discriminator", discriminator, lambda: dcgan_discriminator(image_shape),
-            image_shape, [(1,)],
+        self.discriminator = self.make_network(
+            "discriminator", discriminator, lambda: dcgan_discriminator(self.image_shape),
+            takes=self.image_shape, makes=(1,),
         )
         self.content_network = None
         if content_network is not None:
-            self.content_network = adopt_network("content_network", content_network, image_shape, None)
+            self.content_network = self.make_network(
+                "content_network", content_network, None, takes=self.image_shape
+            )
             self.content_network.trainable = False
-        self.downsampling = BicubicResize(*low_shape[:2])
+        self.downsampling = BicubicResize(*self.source_shape[:2])
         self.built = True
 
-    @property
-    def element_shape(self):
-        return self.image_shape
-
     def default_optimizers(self, learning_rate=None):
-        # Ledig et al. (2017), section 3.2: Adam, 1e-4, beta_1 of 0.9. Our own smaller networks
-        # come further with five times that rate in the epochs that they are trained for.
-        rate = 1e-4 if any(self.own_networks) else 5e-4
+        # Section 3.2: Adam, 1e-4, beta_1 of 0.9. Our own smaller networks come further with
+        # five times that rate in the epochs that they are trained for.
+        rate = 1e-4 if self.is_custom("generator", "discriminator") else 5e-4
         return adam_pair(rate if learning_rate is None else learning_rate, 0.9)
 
     def train_step(self, data):
         """One update of G and one of D on a batch x ~ p_data (section 3.2: k = 1)."""
-        images, _, batch = self.unpack(data)  # (B, h, w, c)
-        low = self.downsampling(images)  # (B, h, w, c) -> (B, h / scale, w / scale, c)
+        images, _, batch = self.unpack(data)  # x: (B, h, w, c)
+        low_images = self.downsampling(images)  # (B, h, w, c) -> (B, h / scale, w / scale, c)
 
-        # 1. One step of G: descend the perceptual loss (Eq. 3), the content loss of x and
+        # 1. Generator: descend the perceptual loss (Eq. 3), the content loss between x and
         #    G(low) plus adversarial_weight times -log D(G(low)).
         with tf.GradientTape() as tape:
-            made = self.generator(low, training=True)  # (B, h, w, c)
-            content = self.content_loss_of(images, made)
-            g_loss = content
+            fake_images = self.generator(low_images, training=True)  # (B, h, w, c)
+            g_loss = content = self.content_loss_of(images, fake_images)
             if self.adversarial_weight:
-                fake_logits = self.discriminator(made, training=True)  # (B, 1)
+                fake_logits = self.discriminator(fake_images, training=True)  # (B, 1)
                 g_loss += self.adversarial_weight * self.generator_loss(fake_logits)
-            shared_loss = g_loss * batch.share
         weights = self.generator.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
-        logs = {"g_loss": g_loss, "content_loss": content, "psnr": mean_psnr(images, made)}
-        if not self.adversarial_weight:
-            return self.log(batch, **logs)
 
-        # 2. One step of D on x and on those G(low), which nothing random went into (Eq. 2):
+        # 2. Discriminator, on x and the same G(low), in which nothing is random (Eq. 2):
         #    descend -log D(x) - log(1 - D(G(low))).
-        with tf.GradientTape() as tape:
-            real_logits = self.discriminator(images, training=True)  # (B, 1)
-            fake_logits = self.discriminator(made, training=True)  # (B, 1)
-            d_loss = self.discriminator_loss(real_logits, fake_logits)
-            shared_loss = d_loss * batch.share
-        weights = self.discriminator.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
-        self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
+        d_logs = {}
+        if self.adversarial_weight:
+            with tf.GradientTape() as tape:
+                real_logits = self.discriminator(images, training=True)  # (B, 1)
+                fake_logits = self.discriminator(fake_images, training=True)  # (B, 1)
+                d_loss = self.discriminator_loss(real_logits, fake_logits)
+            weights = self.discriminator.trainable_variables
+            gradients = tape.gradient(d_loss, weights, batch.share)
+            self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
+            d_logs = {"d_loss": d_loss, **mean_scores(real_logits, fake_logits)}
 
         # 3. Logs.
-        return self.log(batch, **logs, **scores(d_loss, real_logits, fake_logits))
+        psnr = mean_psnr(images, fake_images)
+        return self.log(batch, g_loss=g_loss, content_loss=content, psnr=psnr, **d_logs)
 
     def test_step(self, data):
-        """The losses on pictures that were not trained on, without an update."""
+        """The losses on images that were not trained on, without an update."""
         images, _, batch = self.unpack(data)
-        made = self.call(self.downsampling(images))
-        content = self.content_loss_of(images, made)
-        logs = {"g_loss": content, "content_loss": content, "psnr": mean_psnr(images, made)}
+        fake_images = self.call(self.downsampling(images))
+        g_loss = content = self.content_loss_of(images, fake_images)
+        d_logs = {}
         if self.adversarial_weight:
             real_logits = self.discriminator(images, training=False)
-            fake_logits = self.discriminator(made, training=False)
+            fake_logits = self.discriminator(fake_images, training=False)
+            g_loss += self.adversarial_weight * self.generator_loss(fake_logits)
             d_loss = self.discriminator_loss(real_logits, fake_logits)
-            logs["g_loss"] += self.adversarial_weight * self.generator_loss(fake_logits)
-            logs.update(scores(d_loss, real_logits, fake_logits))
-        return self.log(batch, **logs)
+            d_logs = {"d_loss": d_loss, **mean_scores(real_logits, fake_logits)}
+        psnr = mean_psnr(images, fake_images)
+        return self.log(batch, g_loss=g_loss, content_loss=content, psnr=psnr, **d_logs)
 
-    def content_loss_of(self, images, made):
+    def content_loss_of(self, images, fake_images) -> tf.Tensor:
         """The content loss: Eq. 4, or Eq. 5 in the features of `content_network`.
 
         Args:
             images: float tensor `(n, *image_shape)` in [-1, 1], the true ones.
-            made: float tensor of the same shape, what G made of them in low resolution.
+            fake_images: float tensor of the same shape, outputs of G for their low resolution.
 
         Returns:
             float scalar, a mean of squares.
         """
         if self.content_network is None:
-            return content_loss(images, made)
-        return content_loss(images, made, lambda x: self.content_network(x, training=False))
+            return content_loss(images, fake_images)
+        return content_loss(images, fake_images, lambda x: self.content_network(x, training=False))
 
-    def downsample(self, images, *, batch_size=256):
-        """Low-resolution pictures, as training makes them: what `translate` takes.
+    def downsample(self, images: ArrayLike, *, batch_size: int = 256) -> np.ndarray:
+        """Low-resolution images, the same as in training: what `translate` takes.
 
         Args:
             images: float array `(n, *image_shape)` in [-1, 1].
-            batch_size: int. Pictures at once.
+            batch_size: int. Images downsampled at once.
 
         Returns:
             NumPy float32 array `(n, height / scale, width / scale, channels)` in [-1, 1].
 
         Raises:
-            InputError: pictures of another shape, type or range.
+            InputError: images of another shape, type or range.
         """
         return self._run_in_batches("_downsample", self.checked_images(images), batch_size)
 
     def _downsample(self, images):
         return self.downsampling(images)
 
-    def signatures(self):
+    def sources_of(self, images: ArrayLike) -> np.ndarray:
+        return self.downsample(images)
+
+    def signatures(self) -> dict:
         def discriminate(images):
             return {"logits": self.discriminator(images, training=False)}
 
         return {**super().signatures(), "discriminate": (discriminate, [self.images_spec()])}
-
-    def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        own_generator, own_discriminator = self.own_networks
-        content = self.content_network
-        return {
-            **super().get_config(),
-            "scale": self.scale,
-            "adversarial_weight": self.adversarial_weight,
-            "content_network": None if content is None else serialize(content),
-            "generator": serialize(self.generator) if own_generator else None,
-            "discriminator": serialize(self.discriminator) if own_discriminator else None,
-            "loss": serialized_loss(self.loss_name),
-        }

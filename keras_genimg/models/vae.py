@@ -1,5 +1,6 @@
 """VAE: the evidence lower bound of Kingma and Welling (2014)."""
 
+import inspect
 import math
 
 import keras
@@ -7,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
+from keras_genimg.checks import check_choice, check_count, check_number, check_seed
+from keras_genimg.core import LatentVariableModel, build_network, check_network_options
 from keras_genimg.errors import InputError
 from keras_genimg.layers import Centering, GaussianMixture, Sampling
 from keras_genimg.losses import (
@@ -14,14 +17,8 @@ from keras_genimg.losses import (
     discretized_logistic_log_likelihood,
     gaussian_kl,
     gaussian_log_likelihood,
-    importance_weighted_bound,
 )
-from keras_genimg.models.base import ImageModel, latent_seed
-from keras_genimg.models.checks import adopt_network, check_latents, check_number, check_seed
-from keras_genimg.models.options import build_network, check_network_options
 from keras_genimg.networks import (
-    check_count,
-    check_image_shape,
     conv_decoder,
     conv_encoder,
     mlp_decoder,
@@ -29,6 +26,7 @@ from keras_genimg.networks import (
     residual_decoder,
     residual_encoder,
 )
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["VAE"]
 
@@ -40,53 +38,46 @@ NETWORKS = {
 }
 
 
-def log_ratio(z, z_mean, z_log_var):
-    """log p(z) - log q(z|x) of z `(k, batch, d)`, p(z) = N(0, I): `(k, batch)`, nats."""
-    errors = tf.square(z - z_mean) * tf.exp(-z_log_var)
-    return 0.5 * tf.reduce_sum(errors + z_log_var - tf.square(z), axis=-1)
-
-
 @keras.saving.register_keras_serializable(package="keras_genimg")
-class VAE(ImageModel):
+class VAE(LatentVariableModel):
     """Variational autoencoder (Kingma and Welling, 2014).
 
     The encoder gives q(z|x) = N(z_mean, exp(z_log_var)), the decoder p(x|z); both
-    learn at once by maximising the evidence lower bound
+    are trained jointly by maximising the evidence lower bound
     E_q[log p(x|z)] - KL(q(z|x) || N(0, I)).
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         latent_dim: int. Length of z.
-        networks: the default networks, `"conv"`, `"mlp"` or `"residual"` (slower, and likelier).
+        networks: the default networks, `"conv"`, `"mlp"` or `"residual"` (slower, with a higher
+            likelihood).
         network_options: dict, keyword arguments of the functions that make them: of `"conv"`
             `filters`, `widest` and `kernel_size`; of `"mlp"` `activation` and `units`, the widths
             of the encoder, which the decoder has in reverse; of `"residual"` `filters`, `widest`,
             `blocks` and `units`.
-        encoder: `keras.Model` of one's own, images to `[z_mean, z_log_var]`.
-        decoder: `keras.Model` of one's own, `(batch, latent_dim)` to one
-            unbounded value a pixel (a logit or a mean).
+        encoder: custom `keras.Model`, images to `[z_mean, z_log_var]`.
+        decoder: custom `keras.Model`, `(batch, latent_dim)` to one unbounded value per pixel
+            (a logit or a mean).
         beta: float. Weight of the KL term; 1 is the bound itself, more than 1 is
             the beta-VAE (Higgins et al., 2017).
         likelihood: p(x|z). `"bernoulli"` (grey values count as probabilities),
             `"gaussian"` or `"discretized_logistic"` (256 levels); the scale of
-            the last two is learned, one number a channel.
+            the last two is learned, one number per channel.
         kl_warmup_steps: int. Steps over which the KL weight rises from 0 to beta.
         free_bits: float, nats. The KL term of each latent dimension, a mean over the
             batch, counts as this much where it is less, so that no dimension is given up
             early (lambda in Eq. 15 of Kingma et al., 2016).
-        importance_samples: int. Draws of z a picture (k); more than one trains on the
-            bound L_k of Burda et al. (2016), which is nearer to log p(x).
         prior: `GaussianMixture` that `generate` draws z from, usually set by `fit_prior`; None
-            for N(0, I). No bound or likelihood goes by it.
+            for N(0, I). The bound and the likelihood do not depend on it.
         seed: int, optional. Makes the noise of training repeatable.
 
     Logs: `loss`, `reconstruction_loss` (-log p(x|z)), `kl_loss` and `elbo`, in
-    nats a picture: sums over pixels, means over the batch. `elbo` is the bound with k
-    draws. With the discretised logistic also `bits_per_dim`, -elbo / (pixels log 2).
+    nats per image: sums over pixels, means over the batch. With the discretised logistic
+    also `bits_per_dim`, -elbo / (pixels log 2).
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> vae = VAE(image_shape=(28, 28, 1), latent_dim=16)
@@ -94,290 +85,127 @@ class VAE(ImageModel):
     >>> vae.generate(16, seed=1).shape
     (16, 28, 28, 1)
 
-    Reference: https://arxiv.org/abs/1312.6114; `importance_samples`:
-        https://arxiv.org/abs/1509.00519; `free_bits`: https://arxiv.org/abs/1606.04934
+    Reference: https://arxiv.org/abs/1312.6114; `free_bits`: https://arxiv.org/abs/1606.04934
     """
+
+    summary = "variational autoencoder"
+    paper = "Kingma and Welling, 2014"
 
     def __init__(
         self,
         image_shape=(28, 28, 1),
-        latent_dim=32,
+        latent_dim: int = 32,
         *,
-        networks="conv",
-        network_options=None,
+        networks: str = "conv",
+        network_options: dict | None = None,
         encoder=None,
         decoder=None,
-        beta=1.0,
-        likelihood="bernoulli",
-        kl_warmup_steps=0,
-        free_bits=0.0,
-        importance_samples=1,
-        prior=None,
-        seed=None,
+        beta: float = 1.0,
+        likelihood: str = "bernoulli",
+        kl_warmup_steps: int = 0,
+        free_bits: float = 0.0,
+        prior: GaussianMixture | None = None,
+        seed: int | None = None,
         **kwargs,
     ):
-        own_networks = encoder is not None and decoder is not None
-        image_shape = check_image_shape(image_shape, default_networks=not own_networks)
+        draws = check_count("importance_samples", kwargs.pop("importance_samples", 1))
+        if draws > 1:
+            raise InputError(
+                "importance_samples above 1 are for IWAE. "
+                f"Received: importance_samples={draws!r} for {type(self).__name__}."
+            )
         super().__init__(image_shape, seed=seed, **kwargs)
         self.latent_dim = check_count("latent_dim", latent_dim)
+        self.networks = check_choice("networks", networks, NETWORKS)
         self.beta = check_number("beta", beta)
+        self.likelihood = check_choice("likelihood", likelihood, LIKELIHOODS)
         self.kl_warmup_steps = check_count("kl_warmup_steps", kl_warmup_steps, minimum=0)
         self.free_bits = check_number("free_bits", free_bits)
-        self.importance_samples = check_count("importance_samples", importance_samples)
-        if importance_samples > 1 and (beta != 1 or free_bits or kl_warmup_steps):
-            raise InputError(
-                "More than one of importance_samples is for the bound alone, without beta, free_bits "
-                f"and kl_warmup_steps. Received: importance_samples={importance_samples}, beta={beta}, "
-                f"free_bits={free_bits}, kl_warmup_steps={kl_warmup_steps}."
-            )
-        if not isinstance(networks, str) or networks not in NETWORKS:
-            raise InputError(f"networks must be one of {', '.join(NETWORKS)}. Received: {networks!r}.")
-        if likelihood not in LIKELIHOODS:
-            raise InputError(
-                f"likelihood must be one of {', '.join(LIKELIHOODS)}. Received: {likelihood!r}."
-            )
-        self.networks = networks
-        self.likelihood = likelihood
-        self.network_options = check_network_options(
-            network_options, NETWORKS[networks], default_networks=not own_networks
+
+        options = check_network_options(
+            network_options, NETWORKS[networks], default_networks=encoder is None or decoder is None
         )
-        options = self.network_options
-        make_encoder, make_decoder = self.default_networks(networks)
-        self.encoder = adopt_network(
-            "encoder",
-            encoder or build_network(make_encoder, image_shape, latent_dim, **options),
-            self.taken(image_shape),
-            [(latent_dim,), (latent_dim,)],
-        )
+        reverse = dict(options)
         if isinstance(options.get("units"), (list, tuple)):
-            options = {**options, "units": options["units"][::-1]}
-        self.decoder = adopt_network(
-            "decoder",
-            decoder or build_network(make_decoder, image_shape, latent_dim, **options),
-            self.taken((latent_dim,)),
-            [image_shape],
+            reverse["units"] = options["units"][::-1]
+        make_encoder, make_decoder = self.default_networks(networks)
+        shape, latents = self.image_shape, (latent_dim,)
+        self.encoder = self.make_network(
+            "encoder", encoder, lambda: build_network(make_encoder, shape, latent_dim, **options),
+            takes=self.conditioned(shape, ()), makes=[latents, latents],
         )
-        self._own_networks = [encoder is not None, decoder is not None]
+        self.decoder = self.make_network(
+            "decoder", decoder, lambda: build_network(make_decoder, shape, latent_dim, **reverse),
+            takes=self.conditioned(latents, ()), makes=shape,
+        )
         self.prior = None
         if prior is not None:
-            self.prior = adopt_network("prior", prior, (latent_dim,), None)
-        self.sampling = Sampling(seed=seed, dtype="float32")
+            self.prior = self.make_network("prior", prior, None, takes=latents)
+        dtype = at_least_float32(self.dtype_policy)
+        self.sampling = Sampling(seed=seed, dtype=dtype)
         # Logarithm of the standard deviation (Gaussian) or of the scale s (logistic).
         self.log_scale = self.add_weight(
             name="log_scale",
-            shape=(image_shape[2],),
+            shape=(shape[2],),
             initializer=keras.initializers.Constant(-1.0),
-            dtype="float32",
+            dtype=dtype,
             trainable=likelihood != "bernoulli",
         )
         self.built = True
 
-    def default_networks(self, name):
+    def __new__(cls, *args, **kwargs):
+        if cls is VAE and kwargs.get("importance_samples", 1) != 1:  # an option of version 0.1
+            from keras_genimg.models.iwae import IWAE as cls
+        return super().__new__(cls, *args, **kwargs)
+
+    __new__.__signature__ = inspect.signature(__init__)  # what help(VAE) shows
+
+    def default_networks(self, networks: str) -> tuple:
         """The functions that make the default networks.
 
         Args:
-            name: `"conv"`, `"mlp"` or `"residual"`.
+            networks: `"conv"`, `"mlp"` or `"residual"`.
 
         Returns:
             two functions `(image_shape, latent_dim, **network_options)`: encoder's and decoder's.
         """
-        return NETWORKS[name]
-
-    def taken(self, shape):
-        """What a network takes, as `adopt_network` wants to know it.
-
-        Args:
-            shape: tuple. Of one input, without the batch axis.
-
-        Returns:
-            that tuple; of a conditional model `KerasTensor`s of the input and int32 labels, a list.
-        """
-        if not self.needs_labels:
-            return shape
-        return [keras.KerasTensor((None, *shape)), keras.KerasTensor((None,), "int32")]
+        return NETWORKS[networks]
 
     def train_step(self, data):
-        """One step of Algorithm 1 of Kingma and Welling (2014), with L = 1 draw of z.
-
-        With k = `importance_samples` draws it is the step of section 3 of Burda et al. (2016).
-        """
-        images, labels, batch = self.unpack(data)  # (B, h, w, c)
+        """Algorithm 1 of Kingma and Welling (2014), with one draw of z per image (L = 1)."""
+        images, labels, batch = self.unpack(data)  # x: (B, h, w, c)
         with tf.GradientTape() as tape:
             # 1. q(z|x), and z ~ q(z|x) by the reparameterisation trick.
-            z_mean, z_log_var = self.encoder(  # (B, latent_dim) each
-                self.given(images, labels), training=True
-            )
-            z = self.draw(z_mean, z_log_var)  # (k, B, latent_dim)
+            inputs = self.conditioned(images, labels)
+            z_mean, z_log_var = self.encoder(inputs, training=True)  # (B, latent_dim) each
+            z = self.sampling(z_mean, z_log_var)  # (B, latent_dim)
 
-            # 2. The two terms of the bound (Eq. 10), in nats a picture.
-            log_likelihoods = self.log_likelihoods(images, z, labels, training=True)  # (k, B)
-            reconstruction_loss = -tf.reduce_mean(log_likelihoods)
+            # 2. p(x|z), and the two terms of the bound (Eq. 10), in nats per image.
+            outputs = self.decoder(self.conditioned(z, labels), training=True)  # (B, h, w, c)
+            reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
             kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
 
-            # 3. Descend -E_q[log p(x|z)] + beta KL, or -L_k (Burda et al., Eq. 8).
-            if self.importance_samples == 1:
-                elbo = -reconstruction_loss - kl_loss
-                kl_term = self.freed(z_mean, z_log_var, batch) if self.free_bits else kl_loss
-                loss = reconstruction_loss + self.kl_weight() * kl_term
-            else:
-                log_weights = log_likelihoods + log_ratio(z, z_mean, z_log_var)  # (k, B)
-                elbo = tf.reduce_mean(importance_weighted_bound(log_weights))
-                loss = -elbo
-            shared_loss = loss * batch.share
+            # 3. Descend -E_q[log p(x|z)] + KL(q(z|x) || N(0, I)).
+            loss = reconstruction_loss + self.weighted_kl(z_mean, z_log_var, batch)
         weights = self.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(loss, weights, batch.share)  # adds up to the global mean
         self.optimizer.apply_gradients(zip(gradients, weights))
 
         # 4. Logs.
-        return self._log_terms(batch, loss, reconstruction_loss, kl_loss, elbo)
+        return self.log_terms(batch, loss, reconstruction_loss, kl_loss)
 
     def test_step(self, data):
-        """The bound on pictures that were not trained on."""
+        """The bound on images that were not trained on."""
         images, labels, batch = self.unpack(data)
-        z_mean, z_log_var = self.encoder(self.given(images, labels), training=False)
-        z = self.draw(z_mean, z_log_var)
-        log_likelihoods = self.log_likelihoods(images, z, labels)
-        reconstruction_loss = -tf.reduce_mean(log_likelihoods)
+        z_mean, z_log_var = self.posterior(images, labels)
+        z = self.conditioned(self.sampling(z_mean, z_log_var), labels)
+        outputs = self.decoder(z, training=False)
+        reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
         kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
-        if self.importance_samples == 1:
-            elbo = -reconstruction_loss - kl_loss
-            loss = reconstruction_loss + self.beta * kl_loss
-        else:
-            log_weights = log_likelihoods + log_ratio(z, z_mean, z_log_var)
-            elbo = tf.reduce_mean(importance_weighted_bound(log_weights))
-            loss = -elbo
-        return self._log_terms(batch, loss, reconstruction_loss, kl_loss, elbo)
-
-    def given(self, inputs, labels):
-        """What a network is called with.
-
-        Args:
-            inputs: float tensor `(n, ...)`, images or latents.
-            labels: int32 tensor `(n,)` of a conditional model, else None.
-
-        Returns:
-            `inputs` alone; of a conditional model `[inputs, labels]`.
-        """
-        return [inputs, labels] if self.needs_labels else inputs
-
-    def draw(self, z_mean, z_log_var):
-        """k draws of z ~ N(z_mean, exp(z_log_var)), k being `importance_samples`.
-
-        Args:
-            z_mean, z_log_var: float tensors `(batch, latent_dim)`.
-
-        Returns:
-            float tensor `(k, batch, latent_dim)`.
-        """
-        k = self.importance_samples
-        means, log_vars = (tf.repeat(each[:, None], k, axis=1) for each in (z_mean, z_log_var))
-        return tf.transpose(self.sampling(means, log_vars), (1, 0, 2))  # (B, k, d) -> (k, B, d)
-
-    def log_likelihoods(self, images, z, labels=None, training=False):
-        """log p(x|z) of pictures under several z each.
-
-        Args:
-            images: float tensor `(batch, h, w, c)`.
-            z: float tensor `(k, batch, latent_dim)`; k must be known.
-            labels: int32 tensor `(batch,)`, of a conditional model: log p(x|z, label).
-            training: bool. How the decoder is called.
-
-        Returns:
-            float tensor `(k, batch)`, nats.
-        """
-        k = z.shape[0]
-        if self.needs_labels:
-            labels = tf.tile(labels, (k,))  # (B,) -> (k*B,)
-        latents = tf.reshape(z, (-1, self.latent_dim))  # (k, B, d) -> (k*B, d)
-        outputs = self.decoder(self.given(latents, labels), training=training)  # (k*B, ...)
-        repeated = tf.tile(images, (k, 1, 1, 1))  # (B, h, w, c) -> (k*B, h, w, c)
-        return tf.reshape(self.log_likelihood_of(repeated, outputs), (k, -1))  # (k*B,) -> (k, B)
-
-    def freed(self, z_mean, z_log_var, batch):
-        """The KL term with `free_bits` (lambda): the sum of max(lambda, mean KL) over dimensions.
-
-        Args:
-            z_mean, z_log_var: float tensors `(batch, latent_dim)`.
-            batch: `GlobalBatch`, whose pictures on all replicas the mean is over.
-
-        Returns:
-            float scalar, nats a picture.
-        """
-        flat = (tf.reshape(each, (-1, 1)) for each in (z_mean, z_log_var))  # a row a dimension
-        terms = tf.reshape(gaussian_kl(*flat), tf.shape(z_mean))  # (B, latent_dim)
-        # Means over the global batch, before the maximum is taken.
-        means = distribution.sum_over_replicas(tf.reduce_sum(terms, axis=0))
-        means /= tf.cast(batch.global_size, means.dtype)
-        return tf.reduce_sum(tf.maximum(means, self.free_bits))
-
-    def log_likelihood(
-        self, images, num_samples=5000, *, labels=None, seed=0, batch_size=16, block_size=100
-    ):
-        """Estimates log p(x) by importance sampling from q(z|x).
-
-        It is the bound L_k with k = num_samples, which lies below log p(x) and comes the nearer
-        the more draws there are. Of binarised pictures its negative mean is the NLL that papers
-        quote.
-
-        Args:
-            images: float array `(n, height, width, channels)` in [-1, 1]: with the Bernoulli
-                likelihood -1 or 1, or it is no likelihood.
-            num_samples: int. Draws of z a picture.
-            labels: integers `(n,)`, of a conditional model, for log p(x|label).
-            seed: int. Of the draws.
-            batch_size: int. Pictures at once.
-            block_size: int. Draws at once, so that memory holds batch_size x block_size pictures.
-                Another one gives other draws.
-
-        Returns:
-            NumPy float64 array `(n,)`, nats.
-
-        Raises:
-            InputError: pictures of another shape, type or range, numbers that are not positive,
-                labels that do not fit.
-
-        Reference: Burda et al. (2016), section 5, https://arxiv.org/abs/1509.00519
-        """
-        given = [self.checked_images(images), *self.checked_labels(labels, len(images))]
-        for name, value in (("num_samples", num_samples), ("batch_size", batch_size),
-                            ("block_size", block_size)):
-            check_count(name, value)
-        seed, block_size = check_seed(seed), min(block_size, num_samples)
-        blocks = -(-num_samples // block_size)
-        weights_of = self._compiled("_log_weights")
-        estimates = []
-        for start in range(0, len(given[0]), batch_size):
-            part = [tf.constant(each[start : start + batch_size]) for each in given]
-            best, total = -np.inf, 0.0  # the sum of the weights is total * exp(best)
-            for block in range(blocks):
-                place = tf.constant([seed, start * blocks + block], tf.int64)
-                wanted = num_samples - block * block_size  # of the last block perhaps not all
-                log_weights = weights_of(place, block_size, *part)[:wanted]
-                log_weights = log_weights.numpy().astype("float64")
-                highest = np.maximum(best, log_weights.max(axis=0))
-                total = total * np.exp(best - highest) + np.exp(log_weights - highest).sum(axis=0)
-                best = highest
-            estimates.append(best + np.log(total) - np.log(num_samples))
-        return np.concatenate(estimates)
-
-    def _log_weights(self, seed, number, images, labels=None):
-        """log p(x, z) - log q(z|x) for `number` draws of z: `(number, batch)`."""
-        z_mean, z_log_var = self._posterior(images, labels)
-        shape = tf.shape(images)[0], self.latent_dim
-        noise = distribution.random_normal(distribution.whole_batch(number), shape, seed)
-        z = z_mean + tf.exp(0.5 * z_log_var) * noise  # (number, B, latent_dim)
-        return self.log_likelihoods(images, z, labels) + log_ratio(z, z_mean, z_log_var)
+        loss = reconstruction_loss + self.beta * kl_loss
+        return self.log_terms(batch, loss, reconstruction_loss, kl_loss)
 
     def log_likelihood_of(self, images, outputs):
-        """log p(x|z) of images under the decoder's outputs.
-
-        Args:
-            images: float tensor `(batch, h, w, c)` in [-1, 1].
-            outputs: float tensor of the same shape, logits or means.
-
-        Returns:
-            float tensor `(batch,)`, nats.
-        """
         if self.likelihood == "bernoulli":
             return bernoulli_log_likelihood(images, outputs)
         log_scale = tf.convert_to_tensor(self.log_scale)
@@ -385,219 +213,119 @@ class VAE(ImageModel):
             return gaussian_log_likelihood(images, outputs, 2.0 * log_scale)
         return discretized_logistic_log_likelihood(images, outputs, log_scale)
 
-    def kl_weight(self):
-        """beta, reached linearly over `kl_warmup_steps` steps of the optimizer.
-
-        Returns:
-            float or float32 scalar, from 0 to beta.
-        """
-        if not self.kl_warmup_steps:
-            return self.beta
-        step = tf.cast(self.optimizer.iterations, tf.float32)
-        return self.beta * tf.minimum(1.0, step / self.kl_warmup_steps)
-
-    def _log_terms(self, batch, loss, reconstruction_loss, kl_loss, elbo):
-        values = {
-            "loss": loss,
-            "reconstruction_loss": reconstruction_loss,
-            "kl_loss": kl_loss,
-            "elbo": elbo,
-        }
-        if self.likelihood == "discretized_logistic":
-            values["bits_per_dim"] = -elbo / (math.prod(self.image_shape) * math.log(2.0))
-        return self.log(batch, **values)
-
     def means_of(self, outputs):
-        """E[x|z] of the decoder's outputs.
-
-        Args:
-            outputs: float tensor `(n, h, w, c)`, logits or means.
-
-        Returns:
-            float tensor of the same shape in [-1, 1].
-        """
         if self.likelihood == "bernoulli":
             return 2.0 * tf.sigmoid(outputs) - 1.0
         return tf.clip_by_value(outputs, -1.0, 1.0)
 
-    def call(self, images, labels=None, training=False):
-        """Images through the mean code and back, without a draw.
+    def weighted_kl(self, z_mean, z_log_var, batch: distribution.GlobalBatch) -> tf.Tensor:
+        """The KL term of the loss: with `free_bits`, times `kl_weight`.
 
         Args:
-            images: float tensor `(n, h, w, c)` in [-1, 1].
-            labels: int32 tensor `(n,)`, of a conditional model.
-            training: bool. How the encoder is called.
+            z_mean, z_log_var: float tensors `(batch, latent_dim)`.
+            batch: `GlobalBatch`, over all of whose images `free_bits` take means.
 
         Returns:
-            float32 tensor of the shape of `images`, in [-1, 1].
+            float scalar, nats per image.
         """
-        z_mean, _ = self.encoder(self.given(images, labels), training=training)
-        return self.images_from_latents(z_mean, labels)
+        if not self.free_bits:
+            return self.kl_weight() * tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
+        # Eq. 15 of Kingma et al. (2016): the sum over dimensions of max(lambda, mean KL), the
+        # mean being that of the global batch.
+        columns = (tf.reshape(each, (-1, 1)) for each in (z_mean, z_log_var))  # (B*d, 1)
+        terms = tf.reshape(gaussian_kl(*columns), tf.shape(z_mean))  # (B*d,) -> (B, d)
+        means = distribution.sum_over_replicas(tf.reduce_sum(terms, axis=0))  # (d,)
+        means /= tf.cast(batch.global_size, means.dtype)
+        return self.kl_weight() * tf.reduce_sum(tf.maximum(means, self.free_bits))
 
-    def encode(self, images, *, labels=None, batch_size=256):
-        """Means of q(z|x), in batches.
+    def kl_weight(self):
+        """beta, reached linearly over `kl_warmup_steps` steps of the optimizer.
+
+        Returns:
+            float or float scalar tensor, from 0 to beta.
+        """
+        if not self.kl_warmup_steps:
+            return self.beta
+        step = tf.cast(self.optimizer.iterations, at_least_float32(self.dtype_policy))
+        return self.beta * tf.minimum(step / self.kl_warmup_steps, 1.0)
+
+    def log_terms(self, batch, loss, reconstruction_loss, kl_loss, elbo=None) -> dict:
+        """Logs a step.
 
         Args:
-            images: float array `(n, height, width, channels)` in [-1, 1].
-            labels: integers `(n,)`, of a conditional model.
-            batch_size: int. Pictures at once.
+            batch: its `GlobalBatch`.
+            loss, reconstruction_loss, kl_loss: float scalars.
+            elbo: float scalar, the bound; None for -reconstruction_loss - kl_loss.
 
         Returns:
-            NumPy float32 array `(n, latent_dim)`.
-
-        Raises:
-            InputError: pictures or labels that do not fit.
+            dict, see `log`.
         """
-        return self._run("_encode", self.checked_images(images), labels, batch_size)
+        elbo = -reconstruction_loss - kl_loss if elbo is None else elbo
+        terms = {"reconstruction_loss": reconstruction_loss, "kl_loss": kl_loss, "elbo": elbo}
+        if self.likelihood == "discretized_logistic":
+            terms["bits_per_dim"] = -elbo / (math.prod(self.image_shape) * math.log(2.0))
+        return self.log(batch, loss=loss, **terms)
 
-    def decode(self, latents, *, labels=None, batch_size=256):
-        """Means of p(x|z), in batches.
+    def adapt(self, images) -> None:
+        if self.networks == "mlp" and not self.is_custom("encoder", "decoder"):
+            self.start_at_mean(images)
 
-        Args:
-            latents: float array `(n, latent_dim)`.
-            labels, batch_size: as for `encode`.
+    def start_at_mean(self, images) -> None:
+        """Centres the inputs of the dense networks and starts outputs at the mean image.
 
-        Returns:
-            NumPy float32 array `(n, height, width, channels)` in [-1, 1].
-
-        Raises:
-            InputError: latents or labels that do not fit.
-        """
-        latents = check_latents(self, latents, (self.latent_dim,))
-        return self._run("images_from_latents", latents, labels, batch_size)
-
-    def reconstruct(self, images, *, labels=None, batch_size=256):
-        """Images to their codes' means and back, in batches.
-
-        Args:
-            images, labels, batch_size: as for `encode`.
-
-        Returns:
-            NumPy float32 array of the shape of `images`, in [-1, 1].
-
-        Raises:
-            InputError: pictures or labels that do not fit.
-        """
-        return self._run("call", self.checked_images(images), labels, batch_size)
-
-    def _run(self, method, inputs, labels, batch_size):
-        labels = self.checked_labels(labels, len(inputs))
-        return self._run_in_batches(method, inputs, batch_size, *labels)
-
-    def _encode(self, images, labels=None):
-        return self._posterior(images, labels)[0]
-
-    def start_at_mean(self, images):
-        """Centres what the dense networks see and starts them at the mean picture, before `fit`.
-
-        The encoder's input is centred for good, and the decoder's last bias starts at what makes
-        the mean picture, as in the program of Burda et al. (2016): the rest of the networks then
-        learns what sets pictures apart, in a fraction of the steps. `keras-genimg train` does
-        it. Under several workers all call it with the same pictures.
+        Call it before `fit`. The encoder's input is centred for good, and the decoder's last bias
+        starts where the output is the mean image, as in the program of Burda et al. (2016): the
+        networks then learn how images differ, in a fraction of the steps. `adapt`
+        does it. Under several workers all call it with the same images.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; a thousand are enough.
 
         Raises:
-            InputError: pictures that do not fit; other networks than those of `networks="mlp"`.
+            InputError: invalid images; other networks than those of `networks="mlp"`.
         """
         mean = self.checked_images(images).mean(axis=0)
-        if self.networks != "mlp" or any(self._own_networks):
+        if self.networks != "mlp" or self.is_custom("encoder", "decoder"):
             raise InputError(
                 'start_at_mean is for the default networks of networks="mlp". '
-                f"Received: networks={self.networks!r}, or networks of one's own."
+                f"Received: networks={self.networks!r}, or custom networks."
             )
-        if self.likelihood == "bernoulli":  # logits, of no pixel surer than 1 in 1,000
+        outputs = mean
+        if self.likelihood == "bernoulli":  # logits, with probabilities from 0.001 to 0.999
             share = np.clip((mean + 1) / 2, 1e-3, 1 - 1e-3)
             outputs = np.log(share / (1 - share))
-        else:
-            outputs = mean
         for layer in self._flatten_layers():
-            if isinstance(layer, Centering):  # of a conditional encoder it sees the class too
+            if isinstance(layer, Centering):  # in a conditional encoder also of one-hot classes
                 centre = np.zeros(layer.mean.shape, "float32")
                 centre[..., : mean.shape[-1]] = mean
                 layer.mean.assign(centre)
             elif layer.name == "pixels":
                 layer.bias.assign(outputs.reshape(-1))
 
-    def fit_prior(self, images, num_components=10, *, labels=None, seed=0):
-        """Fits a mixture of Gaussians to the codes of pictures, which `generate` then draws from.
+    def fit_prior(self, images, num_components: int = 10, *, labels=None, seed: int = 0) -> list:
+        """Fits a mixture of Gaussians to the latents of images, which `generate` then draws from.
 
-        Codes of a trained model do not fill N(0, I): where it draws and no code is, the decoder
-        has learned nothing.
+        The latents of a trained model do not fill N(0, I); where it draws and no latent lies, the
+        decoder was not trained.
 
         Args:
-            images: float array `(n, height, width, channels)` in [-1, 1]: pictures that the
-                model was trained on. Their codes are drawn from q(z|x).
+            images: float array `(n, height, width, channels)` in [-1, 1]: images that the
+                model was trained on. Their latents are drawn from q(z|x).
             num_components: int. Gaussians in the mixture.
             labels: integers `(n,)`, of a conditional model.
-            seed: int. Of the draws and of the start of the fit.
+            seed: int. Seed of the draws and of the start of the fit.
 
         Returns:
             list of floats: the mean log p(z) before each round of the fit, nats.
 
         Raises:
-            InputError: pictures or labels that do not fit, or too few of them.
+            InputError: invalid images or labels, or too few of them.
 
         Reference: Ghosh et al. (2020), section 4, https://arxiv.org/abs/1903.12436
         """
-        z_mean, z_log_var = self._run("_posterior", self.checked_images(images), labels, 256)
+        z_mean, z_log_var = self._in_parts("posterior", self.checked_images(images), labels)
         noise = np.random.default_rng(check_seed(seed)).normal(size=z_mean.shape)
         mixture = GaussianMixture(num_components, self.latent_dim)
         history = mixture.fit(z_mean + np.exp(0.5 * z_log_var) * noise, seed=seed)
-        self.prior = mixture
+        self.prior = self.arguments["prior"] = mixture
         return history
-
-    def _posterior(self, images, labels=None):
-        return self.encoder(self.given(images, labels), training=False)
-
-    def draw_latents(self, num_images, seed):
-        if self.prior is not None:
-            return self.prior.sample(num_images, latent_seed(seed))
-        batch = distribution.whole_batch(num_images)
-        return distribution.random_normal(batch, (self.latent_dim,), latent_seed(seed))
-
-    def images_from_latents(self, latents, labels=None):
-        return self.means_of(self.decoder(self.given(latents, labels), training=False))
-
-    def signatures(self):
-        latents = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
-        labels = [self.labels_spec()] if self.needs_labels else []
-
-        def encode(images, labels=None):
-            z_mean, z_log_var = self._posterior(images, labels)
-            return {"z_mean": z_mean, "z_log_var": z_log_var}
-
-        def decode(latents, labels=None):
-            return {"images": self.images_from_latents(latents, labels)}
-
-        def reconstruct(images, labels=None):
-            return {"images": self.call(images, labels)}
-
-        return {
-            **super().signatures(),
-            "encode": (encode, [self.images_spec(), *labels]),
-            "decode": (decode, [latents, *labels]),
-            "reconstruct": (reconstruct, [self.images_spec(), *labels]),
-        }
-
-    def deterministic_signature(self):
-        return self.signatures()["decode"]
-
-    def get_config(self):
-        own_encoder, own_decoder = self._own_networks
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            "latent_dim": self.latent_dim,
-            "networks": self.networks,
-            "network_options": dict(self.network_options) or None,
-            "encoder": serialize(self.encoder) if own_encoder else None,
-            "decoder": serialize(self.decoder) if own_decoder else None,
-            "beta": self.beta,
-            "likelihood": self.likelihood,
-            "kl_warmup_steps": self.kl_warmup_steps,
-            "free_bits": self.free_bits,
-            "importance_samples": self.importance_samples,
-            "prior": None if self.prior is None else serialize(self.prior),
-        }

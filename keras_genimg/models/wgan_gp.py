@@ -6,44 +6,38 @@ import keras
 import tensorflow as tf
 
 from keras_genimg import distribution
+from keras_genimg.checks import check_count, check_number
+from keras_genimg.core import LatentGAN, adam_pair, images_of_update, update_ema
 from keras_genimg.errors import InputError
 from keras_genimg.losses import (
     gradient_penalty,
     wasserstein_discriminator_loss,
     wasserstein_generator_loss,
 )
-from keras_genimg.models.adversarial import AdversarialModel
-from keras_genimg.models.checks import check_number
-from keras_genimg.models.critic_updates import images_of_update
-from keras_genimg.models.two_players import adam_pair
-from keras_genimg.networks import (
-    check_count,
-    check_image_shape,
-    dcgan_discriminator,
-    dcgan_generator,
-)
+from keras_genimg.networks import dcgan_discriminator, dcgan_generator
 
 __all__ = ["WGANGP"]
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
-class WGANGP(AdversarialModel):
+class WGANGP(LatentGAN):
     """Wasserstein GAN with gradient penalty (Gulrajani et al., 2017).
 
-    As in `WGAN` a critic estimates the distance between the distributions of real
-    and generated pictures, which the generator descends; here a penalty on the
-    norm of the critic's gradient keeps it Lipschitz, and no weight is clipped.
+    A critic estimates the Wasserstein distance between the distributions of real
+    and generated images, and the generator descends it, same as in `WGAN`; here a
+    penalty on the norm of the critic's gradient keeps it Lipschitz, and no weight
+    is clipped.
 
     One step of `fit` is n_critic updates of the critic and one of the generator:
     its batch is n_critic times the batch of one update, so that each update sees
-    fresh pictures.
+    fresh images.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         latent_dim: int. Length of the noise vector z.
-        generator: `keras.Model` of one's own, `(batch, latent_dim)` to images.
-        discriminator: `keras.Model` of one's own, the critic: images to `(batch, 1)`,
+        generator: custom `keras.Model`, `(batch, latent_dim)` to images.
+        discriminator: custom `keras.Model`, the critic: images to `(batch, 1)`,
             without batch normalisation.
         n_critic: int. Critic updates per generator update (n_critic in Algorithm 1).
         gp_weight: float. Weight of the penalty (lambda in Eq. 3).
@@ -53,12 +47,12 @@ class WGANGP(AdversarialModel):
         seed: int, optional. Makes the noise of training repeatable.
 
     Logs: `g_loss`, `d_loss` (with the weighted penalty), `gradient_penalty` (without
-    its weight), and the mean of the critic on real and generated pictures,
+    its weight), and the mean of the critic on real and generated images,
     `real_score` and `fake_score`; those of the critic from the last of its updates.
     `real_score - fake_score` is the estimate of the Wasserstein distance.
 
     Raises:
-        InputError: arguments that do not fit, told in one sentence.
+        InputError: invalid arguments.
 
     Example:
     >>> wgan_gp = WGANGP(image_shape=(28, 28, 1), latent_dim=64)
@@ -70,55 +64,56 @@ class WGANGP(AdversarialModel):
         https://arxiv.org/abs/1511.06434
     """
 
+    summary = "Wasserstein GAN with gradient penalty"
+    paper = "Gulrajani et al., 2017"
+
     def __init__(
         self,
-        image_shape=(28, 28, 1),
-        latent_dim=64,
+        image_shape: tuple = (28, 28, 1),
+        latent_dim: int = 64,
         *,
-        generator=None,
-        discriminator=None,
-        n_critic=5,
-        gp_weight=10.0,
-        noise="normal",
-        ema_decay=0.999,
-        seed=None,
+        generator: keras.Model | None = None,
+        discriminator: keras.Model | None = None,
+        n_critic: int = 5,
+        gp_weight: float = 10.0,
+        noise: str = "normal",
+        ema_decay: float | None = 0.999,
+        seed: int | None = None,
         **kwargs,
     ):
-        own_networks = generator is not None and discriminator is not None
-        image_shape = check_image_shape(image_shape, default_networks=not own_networks)
-        super().__init__(image_shape, latent_dim, noise=noise, seed=seed, **kwargs)
+        super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
         self.n_critic = check_count("n_critic", n_critic)
         self.gp_weight = check_number("gp_weight", gp_weight)
-        self.adopt_networks(
-            (generator, discriminator),
-            (
-                lambda: dcgan_generator(image_shape, latent_dim),
-                lambda: dcgan_discriminator(image_shape, normalization=False),
-            ),
-            ema_decay,
+        self.generator = self.make_network(
+            "generator", generator, lambda: dcgan_generator(self.image_shape, latent_dim),
+            takes=(latent_dim,), makes=self.image_shape,
         )
-        self._check_no_batch_normalization()
-
-    def _check_no_batch_normalization(self):
+        self.discriminator = self.make_network(
+            "discriminator", discriminator,
+            lambda: dcgan_discriminator(self.image_shape, normalization=False),
+            takes=self.image_shape, makes=(1,),
+        )
         for layer in self.discriminator._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 raise InputError(
-                    "The discriminator of WGANGP must be without batch normalisation, which mixes "
-                    "the pictures whose gradients are penalised one by one; LayerNormalization "
-                    f"does not. Received: a network with the layer {layer.name!r}."
+                    "The discriminator of WGANGP must have no batch normalisation, which mixes "
+                    "images, while the penalty takes the gradient of each; LayerNormalization does "
+                    f"not mix them. Received: a network with the layer {layer.name!r}."
                 )
+        self.ema_generator = self.make_ema(self.generator)
+        self.built = True
 
     def default_optimizers(self, learning_rate=None):
-        # Algorithm 1: Adam, 1e-4, beta_1 of 0, beta_2 of 0.9. Our own smaller networks come
-        # further with five times that rate.
-        rate = 1e-4 if any(self.own_networks) else 5e-4
+        # Algorithm 1: Adam, 1e-4, beta_1 of 0, beta_2 of 0.9. Our own smaller networks train
+        # faster at five times that rate.
+        rate = 1e-4 if self.is_custom("generator", "discriminator") else 5e-4
         return adam_pair(rate if learning_rate is None else learning_rate, 0.0, 0.9)
 
-    def sample_alpha(self, batch):
-        """Places on the lines between real and generated pictures.
+    def sample_alpha(self, batch: distribution.GlobalBatch) -> tf.Tensor:
+        """Positions on the lines between real and generated images.
 
         Args:
-            batch: `GlobalBatch` of the n pictures of this replica.
+            batch: `GlobalBatch` of the n images of this replica.
 
         Returns:
             float32 tensor `(n, 1, 1, 1)`, uniform in [0, 1), new at every call.
@@ -126,53 +121,42 @@ class WGANGP(AdversarialModel):
         return distribution.random_uniform(batch, (1, 1, 1), self.seed_generator.next())
 
     def train_step(self, data):
-        """Algorithm 1 of Gulrajani et al. (2017), one turn of its outer loop."""
+        """Algorithm 1 of Gulrajani et al. (2017), one iteration of its outer loop."""
         step_images, _, step_batch = self.unpack(data)  # (n_critic * B, h, w, c)
         critic = functools.partial(self.discriminator, training=True)
 
-        # 1. n_critic updates of the critic D, each on fresh pictures x ~ P_r, noise z ~ p(z) and
+        # 1. n_critic updates of the critic D, each on fresh images x ~ P_r, noise z ~ p(z) and
         #    alpha ~ U[0, 1): descend E[D(G(z))] - E[D(x)] + lambda E[(||grad D(x_hat)|| - 1)^2],
         #    x_hat = alpha x + (1 - alpha) G(z).
         for update in range(self.n_critic):
             images, batch = images_of_update(step_images, step_batch, update, self.n_critic)
-            latents = self.sample_latents(batch)  # (B, latent_dim)
-            fake_images = self.generator(latents, training=True)  # (B, h, w, c)
+            fake_images = self.generator(self.sample_latents(batch), training=True)  # (B, h, w, c)
             alpha = self.sample_alpha(batch)  # (B, 1, 1, 1)
             with tf.GradientTape() as tape:
-                real_logits = critic(images)  # (B, 1)
-                fake_logits = critic(fake_images)  # (B, 1)
+                real_logits, fake_logits = critic(images), critic(fake_images)  # (B, 1) each
                 penalty = gradient_penalty(critic, images, fake_images, alpha=alpha)
                 d_loss = wasserstein_discriminator_loss(real_logits, fake_logits)
                 d_loss += self.gp_weight * penalty
-                shared_loss = d_loss * batch.share
             weights = self.discriminator.trainable_variables
-            gradients = tape.gradient(shared_loss, weights)
+            gradients = tape.gradient(d_loss, weights, batch.share)  # adds up to the global mean
             self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
 
         # 2. One update of G through the critic, with fresh noise: descend -E[D(G(z))].
-        latents = self.sample_latents(batch)
         with tf.GradientTape() as tape:
-            fake_images = self.generator(latents, training=True)
-            logits = critic(fake_images)
-            g_loss = wasserstein_generator_loss(logits)
-            shared_loss = g_loss * batch.share
+            fake_images = self.generator(self.sample_latents(batch), training=True)
+            g_loss = wasserstein_generator_loss(critic(fake_images))
         weights = self.generator.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
-        self.update_ema_generator()
+        update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
         # 3. Logs.
-        return self.log(
-            batch,
-            d_loss=d_loss,
-            g_loss=g_loss,
-            real_score=tf.reduce_mean(real_logits),
-            fake_score=tf.reduce_mean(fake_logits),
-            gradient_penalty=penalty,
-        )
+        real_score, fake_score = tf.reduce_mean(real_logits), tf.reduce_mean(fake_logits)
+        scores = {"real_score": real_score, "fake_score": fake_score}
+        return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores, gradient_penalty=penalty)
 
     def test_step(self, data):
-        """The losses on pictures that were not trained on, without an update."""
+        """The losses on images that were not trained on, without an update."""
         images, _, batch = self.unpack(data)
         fake_images = self.images_from_latents(self.sample_latents(batch))
         critic = functools.partial(self.discriminator, training=False)
@@ -188,6 +172,3 @@ class WGANGP(AdversarialModel):
             fake_score=tf.reduce_mean(fake_logits),
             gradient_penalty=penalty,
         )
-
-    def get_config(self):
-        return {**super().get_config(), "n_critic": self.n_critic, "gp_weight": self.gp_weight}

@@ -26,7 +26,7 @@ from keras_genimg.networks.patchgan import patchgan_discriminator
 from keras_genimg.networks.pixel_cnn import GatedPixelCNN
 from keras_genimg.networks.residual_autoencoder import residual_decoder, residual_encoder
 from keras_genimg.networks.resnet import resnet_discriminator, resnet_generator
-from keras_genimg.networks.super_resolution import super_resolution_generator
+from keras_genimg.networks.super_resolution import check_scale, super_resolution_generator
 from keras_genimg.networks.translation import residual_translator
 from keras_genimg.networks.unet import unet
 from keras_genimg.networks.video import video_discriminator
@@ -34,6 +34,7 @@ from keras_genimg.networks.video import video_discriminator
 __all__ = [
     "CausalTransformer",
     "GatedPixelCNN",
+    "check_scale",
     "conditional_dcgan_discriminator",
     "conditional_dcgan_generator",
     "conditional_decoder",
@@ -63,10 +64,3 @@ __all__ = [
     "vq_decoder",
     "vq_encoder",
 ]
-
-# Until models import from checks.
-from keras_genimg.checks import check_count as check_count
-from keras_genimg.checks import check_image_shape as check_image_shape
-from keras_genimg.networks.conditional_dcgan import check_conditioning as check_conditioning
-from keras_genimg.networks.shapes import _three_sizes as check_code_shape  # noqa: F401
-from keras_genimg.networks.super_resolution import check_scale as check_scale

@@ -5,13 +5,12 @@ from collections.abc import Callable
 import keras
 from keras import KerasTensor, layers
 
-from keras_genimg.layers import DiffAugment, Dropout, SpectralNormalization
+from keras_genimg.layers import Dropout, SpectralNormalization
 from keras_genimg.networks.initializers import normal
 from keras_genimg.networks.shapes import strides_between
 from keras_genimg.precision import policy_dtype
 
 __all__ = [
-    "augmented",
     "crop",
     "downsample",
     "float_input",
@@ -33,19 +32,6 @@ def float_input(shape: tuple, name: str | None = None) -> KerasTensor:
         `keras.KerasTensor`.
     """
     return keras.Input(shape, dtype=policy_dtype(), name=name)
-
-
-def augmented(images: KerasTensor, augment: str | None) -> KerasTensor:
-    """T(x), the augmented images that a discriminator sees; x itself without a policy.
-
-    Args:
-        images: tensor `(batch, height, width, channels)`.
-        augment: string, the policy of `DiffAugment`, or None.
-
-    Returns:
-        Tensor of the same shape.
-    """
-    return images if augment is None else DiffAugment(augment)(images)
 
 
 def crop(x: KerasTensor, size: tuple) -> KerasTensor:

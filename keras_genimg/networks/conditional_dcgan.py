@@ -6,7 +6,7 @@ from keras import layers, ops
 from keras_genimg.checks import check_choice, check_image_shape
 from keras_genimg.errors import InputError
 from keras_genimg.layers import ConditionalBatchNormalization
-from keras_genimg.networks.blocks import augmented, float_input
+from keras_genimg.networks.blocks import float_input
 from keras_genimg.networks.dcgan import dcgan_discriminator, dcgan_generator, images_from
 from keras_genimg.networks.initializers import normal
 from keras_genimg.precision import policy_dtype
@@ -66,7 +66,7 @@ def conditional_dcgan_generator(
 
 def conditional_dcgan_discriminator(
     image_shape: tuple, num_classes: int, conditioning: str = "projection",
-    classifies: bool = False, augment: str | None = None, name: str = "discriminator", **arguments,
+    classifies: bool = False, name: str = "discriminator", **arguments,
 ) -> keras.Model:
     """Image and class to a logit: `dcgan_discriminator` conditioned on the class.
 
@@ -79,7 +79,6 @@ def conditional_dcgan_discriminator(
             as constant planes.
         classifies: bool. Whether a second output reads the class from phi(x), which
             with `"projection"` does not depend on it (Odena et al., 2017).
-        augment: string, optional. Policy of the layer `DiffAugment`, on the images alone.
         name: string.
         **arguments: see `dcgan_discriminator`.
 
@@ -112,11 +111,11 @@ def conditional_dcgan_discriminator(
         images = float_input(image_shape, name="images")
         planes = layers.Reshape((1, 1, num_classes))(ops.one_hot(labels, num_classes))
         planes = layers.UpSampling2D((height, width))(planes)  # (B, 1, 1, K) -> (B, h, w, K)
-        x = layers.Concatenate()([augmented(images, augment), planes])  # (B, h, w, c + K)
+        x = layers.Concatenate()([images, planes])  # (B, h, w, c + K)
         logits = dcgan_discriminator((height, width, channels + num_classes), **arguments)(x)
         return keras.Model([images, labels], logits, name=name)
 
-    network = dcgan_discriminator(image_shape, augment=augment, **arguments)
+    network = dcgan_discriminator(image_shape, **arguments)
     images, unconditional = network.input, network.output  # psi(phi(x)): (B, 1)
     features = network.layers[-1].input  # phi(x): (B, h*w*c)
     directions = layers.Embedding(
@@ -130,7 +129,3 @@ def conditional_dcgan_discriminator(
         num_classes, kernel_initializer=normal(), dtype=policy_dtype(), name="classes"
     )(features)  # (B, h*w*c) -> (B, K)
     return keras.Model([images, labels], [logits, classes], name=name)
-
-
-def check_conditioning(conditioning):  # until models leave this check to the networks
-    return check_choice("conditioning", conditioning, CONDITIONINGS)

@@ -8,7 +8,6 @@ from keras import KerasTensor, layers
 from keras_genimg.checks import check_image_shape
 from keras_genimg.layers import BatchNormalization, MinibatchStandardDeviation
 from keras_genimg.networks.blocks import (
-    augmented,
     downsample,
     float_input,
     kernel_wrapper,
@@ -93,7 +92,7 @@ def dcgan_discriminator(
     image_shape: tuple, filters: int = 32, widest: int = 256, kernel_size: int = 4,
     momentum: float = 0.9, epsilon: float = 1e-3, dropout: float = 0.0, normalization: bool = True,
     levels: int | None = None, spectral_normalization: bool = False,
-    minibatch_standard_deviation: bool = False, augment: str | None = None,
+    minibatch_standard_deviation: bool = False,
     name: str = "discriminator",
 ) -> keras.Model:
     """Image to logit: convolutions that halve, LeakyReLU(0.2), a dense unit.
@@ -114,7 +113,6 @@ def dcgan_discriminator(
             value; it takes the place of batch normalisation.
         minibatch_standard_deviation: bool. Adds the map of
             `MinibatchStandardDeviation` before the last layer.
-        augment: string, optional. Policy of the layer `DiffAugment`, which comes first.
         name: string.
 
     Returns:
@@ -137,7 +135,7 @@ def dcgan_discriminator(
 
     images = float_input(image_shape)
     x = downsample(
-        augmented(images, augment), sizes, widths_of(len(sizes) - 1, filters, widest), kernel_size,
+        images, sizes, widths_of(len(sizes) - 1, filters, widest), kernel_size,
         (lambda: BatchNormalization(momentum=momentum, epsilon=epsilon)) if normalized else None,
         wrapper, dropout,
     )[-1]

@@ -7,7 +7,6 @@ from keras_genimg.checks import check_image_shape
 from keras_genimg.errors import InputError
 from keras_genimg.layers import BatchNormalization, MinibatchStandardDeviation
 from keras_genimg.networks.blocks import (
-    augmented,
     downsample,
     float_input,
     kernel_wrapper,
@@ -87,7 +86,7 @@ def dcgan5_generator(
 def dcgan5_discriminator(
     image_shape: tuple, filters: int = 64, momentum: float = 0.9,
     spectral_normalization: bool = False, minibatch_standard_deviation: bool = False,
-    augment: str | None = None, name: str = "discriminator",
+    name: str = "discriminator",
 ) -> keras.Model:
     """Image to logit by five 4x4 convolutions: 64-128-256-512-1.
 
@@ -103,7 +102,6 @@ def dcgan5_discriminator(
             singular value, instead of batch normalisation.
         minibatch_standard_deviation: bool. Whether the last layer also sees how much the
             images of the batch differ.
-        augment: string, optional. Policy of the layer `DiffAugment`, which comes first.
         name: string.
 
     Returns:
@@ -125,7 +123,7 @@ def dcgan5_discriminator(
 
     # 1. Four convolutions down to the grid of 4x4.
     x = downsample(
-        augmented(images, augment), grids, widths_of(4, filters, 8 * filters), KERNEL,
+        images, grids, widths_of(4, filters, 8 * filters), KERNEL,
         None if spectral_normalization else lambda: BatchNormalization(momentum=momentum),
         wrapper,
     )[-1]

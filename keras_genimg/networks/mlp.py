@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_genimg.checks import check_image_shape
 from keras_genimg.layers import Centering
-from keras_genimg.networks.blocks import augmented, float_input, gaussian
+from keras_genimg.networks.blocks import float_input, gaussian
 from keras_genimg.precision import policy_dtype
 
 __all__ = ["mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator"]
@@ -56,7 +56,7 @@ def mlp_generator(
 
 
 def mlp_discriminator(
-    image_shape: tuple, units: tuple = (1024, 1024), augment: str | None = None,
+    image_shape: tuple, units: tuple = (1024, 1024),
     name: str = "discriminator",
 ) -> keras.Model:
     """Image to logit by dense layers with LeakyReLU(0.2).
@@ -64,7 +64,6 @@ def mlp_discriminator(
     Args:
         image_shape: (height, width, channels), multiples of 4 from 16 to 256.
         units: tuple of int. Widths of the hidden layers.
-        augment: string, optional. Policy of the layer `DiffAugment`, which comes first.
         name: string.
 
     Returns:
@@ -81,7 +80,7 @@ def mlp_discriminator(
     Reference: Goodfellow et al. (2014), section 5, https://arxiv.org/abs/1406.2661
     """
     images = float_input(check_image_shape(image_shape))
-    x = layers.Flatten()(augmented(images, augment))  # (B, h, w, c) -> (B, h*w*c)
+    x = layers.Flatten()(images)  # (B, h, w, c) -> (B, h*w*c)
     for width in units:
         x = layers.Dense(width)(x)
         x = layers.LeakyReLU(0.2)(x)

@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from keras_genimg.checks import check_image_shape
 from keras_genimg.layers import BatchNormalization, MinibatchStandardDeviation
-from keras_genimg.networks.blocks import augmented, crop, float_input, kernel_wrapper
+from keras_genimg.networks.blocks import crop, float_input, kernel_wrapper
 from keras_genimg.networks.initializers import glorot_uniform
 from keras_genimg.networks.shapes import halvings, strides_between
 from keras_genimg.precision import policy_dtype
@@ -92,7 +92,7 @@ def resnet_generator(
 
 def resnet_discriminator(
     image_shape: tuple, filters: int = 64, spectral_normalization: bool = True,
-    minibatch_standard_deviation: bool = False, augment: str | None = None,
+    minibatch_standard_deviation: bool = False,
     name: str = "discriminator",
 ) -> keras.Model:
     """Image to logit: residual blocks, of which the first halve, and a sum over positions.
@@ -107,7 +107,6 @@ def resnet_discriminator(
             its largest singular value.
         minibatch_standard_deviation: bool. Whether the last block also sees how much the
             images of the batch differ.
-        augment: string, optional. Policy of the layer `DiffAugment`, which comes first.
         name: string.
 
     Returns:
@@ -129,7 +128,7 @@ def resnet_discriminator(
     sizes = [*halved, halved[-1], halved[-1]]  # two blocks that do not halve
 
     images = float_input(image_shape)
-    x = augmented(images, augment)
+    x = images
     for block, (large, small) in enumerate(zip(sizes, sizes[1:])):
         last = block == len(sizes) - 2
         if last and minibatch_standard_deviation:

@@ -74,14 +74,3 @@ def widths_of(levels: int, filters: int, widest: int) -> list:
         List of int.
     """
     return [min(filters * 2**level, widest) for level in range(levels)]
-
-
-def _three_sizes(code_shape):
-    # Until models import from checks: (height, width, 1).
-    try:
-        return check_image_shape((*code_shape, 1), default_networks=False)
-    except (InputError, TypeError):
-        raise InputError(
-            "code_shape must be (height, width), two positive integers. "
-            f"Received: code_shape={code_shape!r}."
-        ) from None

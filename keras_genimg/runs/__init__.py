@@ -1,12 +1,13 @@
 """Run folders: what the command line trains into, resumes and reads from.
 
 A run folder holds `run.json`, `logs.csv`, `samples.png`, `losses.png`,
-`model.keras`, `saved_model/`, `checkpoints/` and `samples/` (one grid an epoch).
+`model.keras`, `saved_model/`, `checkpoints/` and `samples/` (one grid per epoch).
 """
 
 from keras_genimg.runs.folder import load_run
 from keras_genimg.runs.latents import interpolate, invert
 from keras_genimg.runs.prior import prior
+from keras_genimg.runs.registry import trainable_models
 from keras_genimg.runs.training import train
 from keras_genimg.runs.using import evaluate, export, generate
 
@@ -19,4 +20,5 @@ __all__ = [
     "load_run",
     "prior",
     "train",
+    "trainable_models",
 ]

@@ -50,14 +50,16 @@ def start_from(model, folder):
 
     Args:
         model: model, just made.
-        folder: path of a run folder of the same class and networks.
+        folder: path of a run folder with the same networks, of the same class or of one that
+            inherits from the other, such as VAE and IWAE.
 
     Raises:
         InputError: no run, or one of another class or other shapes.
     """
     other = load_run(folder)
     mine, given = ([tuple(w.shape) for w in each.weights] for each in (model, other))
-    if type(other) is not type(model) or mine != given:
+    related = isinstance(other, type(model)) or isinstance(model, type(other))
+    if not related or mine != given:
         numbers = [sum(math.prod(shape) for shape in shapes) for shapes in (mine, given)]
         raise InputError(
             "--start-from takes a run of the same model with the same networks: "
@@ -107,9 +109,15 @@ def read_record(folder):
     path = os.path.join(folder, "run.json")
     try:
         with open(path) as file:
-            return json.load(file)
+            record = json.load(file)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} could not be read: {error}.") from error
+    settings = record.get("settings", {})
+    if "damage" in settings:  # the names of version 0.1
+        settings["corruption"] = settings.pop("damage")
+    if record.get("model") == "vae" and settings.get("set", {}).get("importance_samples", 1) > 1:
+        record["model"] = "iwae"
+    return record
 
 
 def write_json(path, content):

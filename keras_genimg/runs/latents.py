@@ -6,13 +6,13 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_genimg import latents, plotting
+from keras_genimg.checks import check_count, check_seed
+from keras_genimg.core import Labels
 from keras_genimg.data import load
-from keras_genimg.data.pictures import fit_picture
+from keras_genimg.data.images import fit_image
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.latents.checks import latent_dim_of
-from keras_genimg.models.checks import check_seed
-from keras_genimg.networks import check_count
 from keras_genimg.runs.folder import load_run
 from keras_genimg.version import __version__
 
@@ -33,19 +33,22 @@ def _middle_box(height, width):
 MASKS = {"none": lambda height, width: None, "half": _lower_half, "box": _middle_box}
 
 
-def interpolate(folder, count, steps, method="linear", seed=None, labels=None, output=None):
-    """Walks between pairs of latents of a run's model, a walk a row, and writes the pictures.
+def interpolate(
+    folder: str, count: int, steps: int, method: str = "linear", seed: int | None = None,
+    labels: list | None = None, output: str | None = None,
+) -> None:
+    """Interpolates between pairs of latents of a run's model and writes the images, one row each.
 
     Args:
         folder: path of the run folder.
-        count: int. Walks.
-        steps: int. Pictures a walk, both ends among them.
+        count: int. Interpolations.
+        steps: int. Images per interpolation, both ends included.
         method: `"linear"` or `"spherical"`.
         seed: int, optional.
-        labels: list of int, the class of each walk in turn; conditional models, which have
-            all their classes in turn by default.
-        output: path of a .png grid, a .gif in which the walks play side by side, or an .npz
-            of latents and pictures; `interpolation.png` in the run folder for None.
+        labels: list of int, the class of each interpolation in turn, for conditional models;
+            by default all their classes in turn.
+        output: path of a .png grid, a .gif that plays the interpolations side by side, or an .npz
+            of latents and images; `interpolation.png` in the run folder for None.
     """
     model = load_run(folder)
     latent_dim_of(model)  # raises where a model has none
@@ -63,22 +66,23 @@ def interpolate(folder, count, steps, method="linear", seed=None, labels=None, o
 
 
 def invert(
-    folder, images=None, data=None, data_dir=None, split="test", count=8, mask="none", labels=None,
-    seed=None, output=None,
-):
-    """Finds latents of given pictures, or of what a mask leaves of them, and writes a grid.
+    folder: str, images: str | None = None, data: str | None = None, data_dir: str | None = None,
+    split: str = "test", count: int = 8, mask: str = "none", labels: list | None = None,
+    seed: int | None = None, output: str | None = None,
+) -> None:
+    """Finds latents of given images, or of what a mask leaves of them, and writes a grid.
 
-    A row a picture: what the search sees, what it found, with a mask also the picture
-    completed and the whole one.
+    One row per image: what the search sees, what it found, with a mask also the completed
+    image and the original.
 
     Args:
         folder: path of the run folder.
-        images: path of a picture or a folder of them; or
+        images: path of an image or a folder of them; or
         data: string, the name of a data set.
-        data_dir, split: as `evaluate` has them.
-        count: int. Pictures of the folder or the set.
-        mask: `"none"`, `"half"` (the lower half is missing) or `"box"` (the middle).
-        labels: list of int, the class of each picture in turn, of conditional models; those
+        data_dir, split: see `evaluate`.
+        count: int. Images of the folder or the set.
+        mask: `"none"`, `"half"` (the lower half is masked) or `"box"` (the middle).
+        labels: list of int, the class of each image in turn, for conditional models; those
             of the data set for None.
         seed: int, optional. Of the starts.
         output: path of a .png grid, or an .npz of what was found; `inversion.png` in the run
@@ -87,15 +91,15 @@ def invert(
     model = load_run(folder)
     seed = check_seed(seed)
     check_count("count", count)
-    with_labels = model.needs_labels and labels is None and data is not None
-    pictures, own_labels = _pictures(model, images, data, data_dir, split, count, with_labels)
-    given = {"labels": own_labels} if with_labels else _labels(model, labels, len(pictures))
+    with_labels = model.data.part(Labels) and labels is None and data is not None
+    originals, own_labels = _images(model, images, data, data_dir, split, count, with_labels)
+    given = {"labels": own_labels} if with_labels else _labels(model, labels, len(originals))
     kept = MASKS[mask](*model.image_shape[:2])
-    found = latents.invert(model, pictures, mask=kept, seed=seed, **given)
-    rows = [pictures, found.images]
+    found = latents.invert(model, originals, mask=kept, seed=seed, **given)
+    rows = [originals, found.images]
     if kept is not None:
-        seen = np.where(kept[..., None], pictures, 0.0)  # what is missing is grey
-        rows = [seen, found.images, np.where(kept[..., None], pictures, found.images), pictures]
+        seen = np.where(kept[..., None], originals, 0.0)  # what is masked is grey
+        rows = [seen, found.images, np.where(kept[..., None], originals, found.images), originals]
     notes = {"model": type(model).__name__, "seed": seed, "mask": mask, "generated": "in part"}
     output = output or os.path.join(folder, "inversion.png")
     _write(output, np.stack(rows, axis=1), notes, {**found._asdict(), "seed": seed, **given})
@@ -104,16 +108,16 @@ def invert(
 
 
 def _labels(model, labels, count):
-    """What `latents.decode` is told beside latents: nothing, or classes in turn."""
+    """What `latents.decode` takes besides latents: nothing, or classes in turn."""
     if labels is None:
-        if not model.needs_labels:
+        if not model.data.part(Labels):
             return {}
         labels = np.arange(model.num_classes)
     return {"labels": np.resize(labels, count)}
 
 
-def _pictures(model, images, data, data_dir, split, count, with_labels):
-    """Pictures of the model's shape, and labels or None."""
+def _images(model, images, data, data_dir, split, count, with_labels):
+    """Images of the model's shape, and labels or None."""
     height, width, channels = model.image_shape
     settings = {"image_size": (height, width), "channels": channels, "batch_size": count}
     if images is not None and os.path.isdir(images):
@@ -121,11 +125,11 @@ def _pictures(model, images, data, data_dir, split, count, with_labels):
         data, split = os.path.abspath(images), "train"
     elif images is not None:
         try:
-            with Image.open(images) as picture:
-                pixels = fit_picture(ImageOps.exif_transpose(picture), (height, width), channels)
+            with Image.open(images) as image:
+                pixels = fit_image(ImageOps.exif_transpose(image), (height, width), channels)
         except (OSError, UnidentifiedImageError) as error:
             raise InputError(
-                f"--images takes a picture or a folder of them. Received: {images}, which could "
+                f"--images takes an image or a folder of them. Received: {images}, which could "
                 f"not be read: {error}."
             ) from error
         return pixels[None].astype("float32") / 127.5 - 1.0, None

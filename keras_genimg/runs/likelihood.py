@@ -9,45 +9,45 @@ from keras_genimg.errors import InputError
 
 __all__ = ["in_memory", "measure_likelihood"]
 
-AT_ONCE = 512  # pictures between two looks at the clock; batches of 16 leave no rest
-PATIENCE = 20  # seconds without a word
+AT_ONCE = 512  # images between two looks at the clock; batches of 16 leave no rest
+PATIENCE = 20  # seconds without output
 
 
-def measure_likelihood(model, batches, num_samples=None, seed=0):
-    """-log p(x) of pictures, a mean over them; tells how far it is when it takes long.
+def measure_likelihood(model, batches, num_samples: int | None = None, seed: int = 0) -> tuple:
+    """The mean of -log p(x) over images; prints its progress when it takes long.
 
     Args:
         model: model with `log_likelihood`.
         batches: `tf.data.Dataset` of batches of images, or of images and labels for a
             conditional model, binarised where the run is.
-        num_samples: int, optional. Importance samples a picture, 5,000 by default, for models
+        num_samples: int, optional. Importance samples per image, 5,000 by default, for models
             that estimate the likelihood so.
         seed: int. Of these.
 
     Returns:
-        dict of `nll`, nats a picture, and `nll_standard_error` over pictures; dict of how they
-        were found: `pictures`, and `importance_samples` if any.
+        dict of `nll`, nats per image, and `nll_standard_error` over images; dict of how they
+        were measured: `images`, and `importance_samples` if any.
 
     Raises:
-        InputError: a model without likelihood, samples for one that needs none, grey pictures
+        InputError: a model without likelihood, samples for one that needs none, grey images
             for a Bernoulli.
     """
     if not hasattr(model, "log_likelihood"):
         raise InputError(
-            "log_likelihood is a metric of models that tell log p(x), such as VAE and PixelCNN. "
+            "log_likelihood is a metric of models that have log p(x), such as VAE and PixelCNN. "
             f"Received: a run of {type(model).__name__}."
         )
     sampled = "num_samples" in inspect.signature(model.log_likelihood).parameters
     if num_samples is not None and not sampled:
         raise InputError(
-            f"{type(model).__name__} tells log p(x) without importance samples. "
+            f"{type(model).__name__} computes log p(x) without importance samples. "
             f"Received: {num_samples} of them."
         )
     images, *labels = in_memory(batches)
     if getattr(model, "likelihood", None) == "bernoulli" and np.any(np.abs(images) != 1):
         raise InputError(
-            "The likelihood of a Bernoulli is that of black and white pictures, which "
-            "train --binarize makes. Received: grey ones."
+            "A Bernoulli likelihood is one of binarised images, see train --binarize. "
+            "Received: grey images."
         )
     options = {"num_samples": num_samples or 5000} if sampled else {}
     found, began = [], time.monotonic()
@@ -57,23 +57,23 @@ def measure_likelihood(model, batches, num_samples=None, seed=0):
         if labels:
             options["labels"] = labels[0][part]
         if sampled:
-            options["seed"] = seed + start  # other draws for other pictures
+            options["seed"] = seed + start  # other draws for other images
         found.append(model.log_likelihood(images[part], **options))
         now, done = time.monotonic(), min(start + AT_ONCE, len(images))
         if now - told > PATIENCE and done < len(images):
             told, so_far = now, -np.mean(np.concatenate(found))
             seconds = round(now - began)
-            print(f"{done} of {len(images)} pictures, {seconds} s: {so_far:.2f}", flush=True)
+            print(f"{done} of {len(images)} images, {seconds} s: {so_far:.2f}", flush=True)
     nats = -np.concatenate(found).astype("float64")
     error = np.std(nats, ddof=1) / len(nats) ** 0.5 if len(nats) > 1 else 0.0
     values = {"nll": float(np.mean(nats)), "nll_standard_error": float(error)}
-    how = {"pictures": len(nats)}
+    how = {"images": len(nats)}
     if sampled:
         how["importance_samples"] = options["num_samples"]
     return values, how
 
 
-def in_memory(batches):
-    """What a dataset of pictures, or of pictures and labels, holds: a list of NumPy arrays."""
+def in_memory(batches) -> list:
+    """What a dataset of images, or of images and labels, holds: a list of NumPy arrays."""
     parts = [element if isinstance(element, tuple) else (element,) for element in batches]
     return [np.concatenate([each.numpy() for each in column]) for column in zip(*parts)]

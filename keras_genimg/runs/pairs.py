@@ -1,20 +1,21 @@
-"""Two batches a step, for the models that are trained so: damaged pictures, or a second set."""
+"""Two batches per step, for models of pairs: corrupted images, or a second set."""
 
+import numpy as np
 import tensorflow as tf
 
-from keras_genimg.data import damage, damaged_pairs, damaged_shape, data_info, load
+from keras_genimg.core import Pairs
+from keras_genimg.data import corrupt, corrupted_pairs, corrupted_shape, data_info, load
 from keras_genimg.errors import InputError
 
-__all__ = ["check_pair", "damaged", "in_pairs", "pair_arguments", "evaluation_pairs"]
-
-# What a model's `pair` is called -> the setting that says where it comes from.
-SETTING_OF = {("inputs", "targets"): "damage", ("images_a", "images_b"): "data_b"}
+__all__ = ["check_pairs", "corrupted", "evaluation_pairs", "in_pairs", "pair_arguments"]
 
 
-def check_pair(model_class, settings):
+def check_pairs(model_class: type, settings: dict) -> None:
     """Raises `InputError` where a setting is for other models, or missing."""
-    wanted = SETTING_OF.get(model_class.pair)
-    for name in SETTING_OF.values():
+    wanted = None
+    if isinstance(model_class.data, Pairs):
+        wanted = "corruption" if model_class.data.aligned else "data_b"
+    for name in ("corruption", "data_b"):
         option = f"--{name.replace('_', '-')}"
         if settings[name] is not None and name != wanted:
             raise InputError(
@@ -31,23 +32,24 @@ def check_pair(model_class, settings):
             )
 
 
-def pair_arguments(settings, image_shape):
-    """Arguments of the model that follow from what it is given beside pictures of `image_shape`."""
-    if settings["damage"]:
-        return {"source_shape": damaged_shape(settings["damage"], image_shape)}
+def pair_arguments(settings: dict, image_shape: tuple) -> dict:
+    """Arguments of the model that follow from the other images of the pairs."""
+    if settings["corruption"]:
+        return {"source_shape": corrupted_shape(settings["corruption"], image_shape)}
     if settings["data_b"]:
-        return {"image_shape_b": data_info(settings["data_b"], **_source_b(settings, image_shape)).image_shape}
+        info = data_info(settings["data_b"], **_source_b(settings, image_shape))
+        return {"image_shape_b": info.image_shape}
     return {}
 
 
-def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch):
-    """What `fit` is given: `data` itself, or its pictures with those that go with them.
+def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch) -> tf.data.Dataset:
+    """What `fit` is given: `data` itself, or its images with those that go with them.
 
     Args:
-        data: endless `tf.data.Dataset` of batches of pictures, whose first batch is number
+        data: endless `tf.data.Dataset` of batches of images, whose first batch is number
             `first_batch`, counted from the start of an unbroken run.
         settings: dict, of the run.
-        image_shape: tuple (height, width, channels) of these pictures.
+        image_shape: tuple (height, width, channels) of these images.
         batch_size: int.
         first_step: int. Number of the step with which training starts.
         first_batch: int.
@@ -55,8 +57,8 @@ def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch):
     Returns:
         `tf.data.Dataset`, which starts with step `first_step`.
     """
-    if settings["damage"]:
-        data = damaged_pairs(data, settings["damage"], settings["seed"], first_batch)
+    if settings["corruption"]:
+        data = corrupted_pairs(data, settings["corruption"], settings["seed"], first_batch)
     data = data.skip(first_step - first_batch)
     if not settings["data_b"]:
         return data
@@ -66,7 +68,7 @@ def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch):
     others = load(
         settings["data_b"],
         batch_size=batch_size,
-        shuffle_seed=settings["seed"] + 1,  # in an order of its own
+        shuffle_seed=settings["seed"] + 1,  # an order of its own
         drop_remainder=True,
         epochs=None,
         first_epoch=first_pass,
@@ -75,10 +77,10 @@ def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch):
     return tf.data.Dataset.zip(data, others.skip(done))
 
 
-def evaluation_pairs(data, settings, split, image_shape, batch_size, count, seed):
-    """As `in_pairs`, for one pass over `data`, pictures of the split `split`."""
-    if settings.get("damage"):
-        return damaged_pairs(data, settings["damage"], seed)
+def evaluation_pairs(data, settings, split, image_shape, batch_size, count, seed) -> tf.data.Dataset:
+    """See `in_pairs`; one pass over `data`, images of the split `split`."""
+    if settings.get("corruption"):
+        return corrupted_pairs(data, settings["corruption"], seed)
     if not settings.get("data_b"):
         return data
     others = load(
@@ -88,13 +90,15 @@ def evaluation_pairs(data, settings, split, image_shape, batch_size, count, seed
     return tf.data.Dataset.zip(data, others)
 
 
-def damaged(images, settings):
-    """The same damage to the same pictures each time, for grids: a NumPy array."""
+def corrupted(images, settings: dict) -> np.ndarray:
+    """The same corruption of the same images each time, for grids; without one the images."""
+    if not settings["corruption"]:
+        return images
     seed = tf.stack([tf.cast(settings["seed"], tf.int64), tf.constant(-1, tf.int64)])
-    return damage(images, settings["damage"], seed).numpy()
+    return corrupt(images, settings["corruption"], seed).numpy()
 
 
 def _source_b(settings, image_shape):
-    """Pictures of the second set are cut and resized to the size of those of the first."""
+    """Images of the second set are cropped and resized to the size of those of the first."""
     source = {key: settings[key] for key in ("data_dir", "channels")}
     return {**source, "image_size": tuple(image_shape[:2])}

@@ -88,26 +88,27 @@ def test_another_monitor_or_mode_does_not_overwrite(tmp_path):
     path = tmp_path / "best.keras"
     fit([1.0], BestCheckpoint(path, "score"))
     for other in (BestCheckpoint(path, "loss"), BestCheckpoint(path, "score", "max")):
-        with pytest.raises(InputError, match="Received: a model kept by 'score' .min."):
+        with pytest.raises(InputError, match="Received: the best model by 'score' .min."):
             fit([1.0], other)
 
 
-def test_damaged_file_is_replaced_with_a_warning(tmp_path):
+def test_corrupt_file_is_replaced_with_a_warning(tmp_path):
     path = tmp_path / "best.keras"
-    path.write_bytes(b"no archive")
+    path.write_bytes(b"not an archive")
     with pytest.warns(UserWarning, match="best.keras"):
         fit([1.0], BestCheckpoint(path, "score"))
     assert epoch_in(path) == 1
 
 
-def test_partial_file_of_a_killed_run_is_cleaned(tmp_path):
+def test_partial_file_of_a_killed_run_is_removed(tmp_path):
     (tmp_path / ".partial-12.best.keras").write_bytes(b"x")
     fit([1.0], BestCheckpoint(tmp_path / "best.keras", "score"))
     assert [path.name for path in tmp_path.iterdir()] == ["best.keras"]
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"path": "best.h5"}, {"path": "a.keras", "mode": "auto"}]
+    "arguments",
+    [{"path": "best.h5"}, {"path": "a.keras", "mode": "auto"}, {"path": "a.keras", "every": 0}],
 )
 def test_arguments_are_checked(arguments):
     with pytest.raises(InputError, match="Received"):

@@ -1,4 +1,4 @@
-"""EvaluateSamples: the right figures at the right epochs, and the best model kept."""
+"""EvaluateSamples: the right results at the right epochs, and the best model kept."""
 
 import csv
 import math
@@ -24,7 +24,7 @@ NAME = "frechet_distance[columns]"
 
 
 def columns(images):
-    """Means of the columns of pictures: (n, 16, 16, 1) -> (n, 16)."""
+    """Means of the columns of images: (n, 16, 16, 1) -> (n, 16)."""
     return np.asarray(images).mean(axis=(1, 3))
 
 
@@ -34,37 +34,37 @@ def evaluation(real=REAL, metrics="frechet_distance", **arguments):
     )
 
 
-def trained(callbacks, name="gan", epochs=3, pictures=REAL, strategy=None, **arguments):
+def trained(callbacks, name="gan", epochs=3, images=REAL, strategy=None, **arguments):
     strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = MODELS[name]()
         compile_with_sgd(model)
     history = model.fit(
-        pictures, epochs=epochs, batch_size=16, verbose=0, shuffle=False, callbacks=callbacks,
+        images, epochs=epochs, batch_size=16, verbose=0, shuffle=False, callbacks=callbacks,
         **arguments,
     )
     return model, history.history
 
 
 def by_hand(model):
-    """The distance of the model's first 30 pictures of seed 0, as files would hold them."""
+    """The distance of the model's first 30 images of seed 0, as files would store them."""
     files = to_uint8(model.generate(30, seed=0)).astype("float32") / 127.5 - 1.0
     return frechet_distance(columns(REAL), columns(files))
 
 
 @pytest.mark.parametrize("name", ["gan", "vae"])
-def test_the_last_figure_is_that_of_the_model(name):
+def test_the_last_result_is_that_of_the_model(name):
     callback = evaluation()
     model, history = trained([callback], name)
     assert history[NAME][-1] == pytest.approx(by_hand(model), rel=1e-6)
-    assert len(set(history[NAME])) == 3  # the model moves, and the figure with it
+    assert len(set(history[NAME])) == 3  # the model changes, and so does the result
     assert callback.history == [
         {"epoch": epoch + 1, NAME: value} for epoch, value in enumerate(history[NAME])
     ]
 
 
-def test_every_so_many_epochs_and_after_the_last(tmp_path):
+def test_every_second_epoch_and_after_the_last(tmp_path):
     log = tmp_path / "logs.csv"
     _, history = trained([evaluation(every=2), keras.callbacks.CSVLogger(log)], epochs=5)
     assert [math.isfinite(value) for value in history[NAME]] == [False, True, False, True, True]
@@ -73,14 +73,14 @@ def test_every_so_many_epochs_and_after_the_last(tmp_path):
     np.testing.assert_allclose(written, history[NAME], rtol=1e-6)
 
 
-def test_training_is_not_changed_by_looking():
-    watched, _ = trained([evaluation()])
+def test_evaluation_does_not_change_training():
+    evaluated, _ = trained([evaluation()])
     alone, _ = trained([])
-    for weight, other in zip(watched.get_weights(), alone.get_weights()):
+    for weight, other in zip(evaluated.get_weights(), alone.get_weights()):
         np.testing.assert_allclose(weight, other, atol=1e-6)
 
 
-def test_a_dataset_of_real_pictures_and_several_metrics():
+def test_a_dataset_of_real_images_and_several_metrics():
     labelled = tf.data.Dataset.from_tensor_slices((REAL, np.zeros(40, "int32"))).batch(7)
     seen = []
 
@@ -100,7 +100,7 @@ def test_keeps_the_best(tmp_path):
     path = tmp_path / "best.keras"
 
     class Spoil(keras.callbacks.Callback):
-        """Makes the generator paint white at the end of the second epoch."""
+        """Makes the generator's images white at the end of the second epoch."""
 
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 1:
@@ -112,13 +112,13 @@ def test_keeps_the_best(tmp_path):
     assert history[NAME][0] < history[NAME][1]
     assert callback.best == history[NAME][0]
     assert by_hand(keras.saving.load_model(path)) == pytest.approx(callback.best, rel=1e-6)
-    # A later run by the same measure does not replace it by a worse one.
+    # A later run does not replace it with a worse one.
     again = evaluation(keep_best=path)
     trained([Spoil(), again], epochs=2, initial_epoch=1)
     assert again.best == callback.best
 
 
-def test_the_figure_that_selects(tmp_path):
+def test_the_monitor_selects(tmp_path):
     extractor = FeatureExtractor("columns", columns)
     metrics = [FrechetDistance(extractor), PrecisionRecallDensityCoverage(extractor, k=3)]
     callback = EvaluateSamples(
@@ -128,14 +128,14 @@ def test_the_figure_that_selects(tmp_path):
     assert callback.best == max(history["coverage[columns]"])
 
 
-def test_two_replicas_see_the_same_figures(mirrored, tmp_path):
+def test_two_replicas_have_the_same_results(mirrored, tmp_path):
     one = trained([evaluation(keep_best=tmp_path / "one.keras")])[1][NAME]
     two = trained([evaluation(keep_best=tmp_path / "two.keras")], strategy=mirrored)[1][NAME]
     np.testing.assert_allclose(two, one, rtol=1e-2)
     assert (tmp_path / "two.keras").exists()
 
 
-def test_tensorboard_gets_the_figures(tmp_path):
+def test_tensorboard_gets_the_results(tmp_path):
     _, history = trained([evaluation(log_dir=tmp_path, every=2)])
     found = {}
     for file in tmp_path.iterdir():
@@ -157,20 +157,20 @@ def test_a_progress_bar_when_asked(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_refuses_what_it_cannot_do(tmp_path):
-    with pytest.raises(InputError, match="num_images must be at least 2"):
+def test_invalid_arguments_are_refused(tmp_path):
+    with pytest.raises(InputError, match="num_images must be an integer of at least 2"):
         evaluation(num_images=1)
-    with pytest.raises(InputError, match="one label an image"):
+    with pytest.raises(InputError, match="one label per image"):
         evaluation(labels=[1, 2])
     with pytest.raises(InputError, match=r"monitor must be one of frechet_distance\[columns\]"):
         evaluation(monitor="coverage")
     with pytest.raises(InputError, match="path must end in .keras"):
         evaluation(keep_best=tmp_path / "best")
-    with pytest.raises(InputError, match="does not generate"):
+    with pytest.raises(InputError, match="EvaluateSamples needs a model that generates images"):
         trained_classifier = MODELS["cnn_classifier"]()
         trained_classifier.compile()
         trained_classifier.fit(REAL, np.zeros(40, "int32"), verbose=0, callbacks=[evaluation()])
     with pytest.raises(InputError, match="height 28"):
         trained([EvaluateSamples(REAL, "frechet_distance", features="mnist")])
-    with pytest.raises(InputError, match="endless"):
+    with pytest.raises(InputError, match="real_images must be finite"):
         trained([evaluation(tf.data.Dataset.from_tensor_slices(REAL).batch(8).repeat())])

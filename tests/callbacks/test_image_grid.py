@@ -1,9 +1,10 @@
-"""ImageGrid writes the right pictures, at the right epochs, with their notes."""
+"""ImageGrid writes the right images at the right epochs, with metadata."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from cases import MODELS
 from PIL import Image
 
 from keras_genimg.callbacks import ImageGrid
@@ -12,7 +13,7 @@ from keras_genimg.errors import InputError
 from keras_genimg.plotting import image_grid
 
 
-class Painter(keras.Model):
+class Generator(keras.Model):
     """Generates noise by seed, brighter by `level`; reconstructs by inverting."""
 
     def __init__(self, step=0.0):
@@ -52,7 +53,7 @@ def expected(grid):
 
 
 def test_same_latents_each_epoch(tmp_path):
-    fit(Painter(), 3, ImageGrid(tmp_path / "samples", num_images=6))
+    fit(Generator(), 3, ImageGrid(tmp_path / "samples", num_images=6))
     files = sorted((tmp_path / "samples").iterdir())
     assert [file.name for file in files] == [f"epoch-000{i}.png" for i in (1, 2, 3)]
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (6, 4, 4, 1)).astype("float32")
@@ -60,38 +61,38 @@ def test_same_latents_each_epoch(tmp_path):
         np.testing.assert_array_equal(pixels(file), expected(image_grid(noise)))
 
 
-def test_picture_changes_with_the_model_and_the_seed(tmp_path):
-    fit(Painter(step=0.25), 2, ImageGrid(tmp_path / "a", num_images=4))
-    fit(Painter(step=0.25), 2, ImageGrid(tmp_path / "b", num_images=4, seed=1))
+def test_images_change_with_the_model_and_the_seed(tmp_path):
+    fit(Generator(step=0.25), 2, ImageGrid(tmp_path / "a", num_images=4))
+    fit(Generator(step=0.25), 2, ImageGrid(tmp_path / "b", num_images=4, seed=1))
     first, second = (pixels(tmp_path / "a" / f"epoch-000{i}.png") for i in (1, 2))
     assert (second >= first).all() and (second > first).any()
     assert (pixels(tmp_path / "b" / "epoch-0001.png") != first).any()
 
 
 def test_every_and_arguments_of_generate(tmp_path):
-    model = fit(Painter(), 5, ImageGrid(tmp_path, num_images=4, seed=9, every=2))
+    model = fit(Generator(), 5, ImageGrid(tmp_path, num_images=4, seed=9, every=2))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["epoch-0002.png", "epoch-0004.png"]
     assert model.calls == [(4, 9, {})] * 2
 
 
 def test_labels_are_passed_when_given(tmp_path):
-    model = fit(Painter(), 1, ImageGrid(tmp_path, num_images=3, labels=[0, 1, 2]))
+    model = fit(Generator(), 1, ImageGrid(tmp_path, num_images=3, labels=[0, 1, 2]))
     number, seed, options = model.calls[0]
     assert (number, seed, options["labels"].tolist()) == (3, 0, [0, 1, 2])
 
 
-def test_png_says_where_it_is_from(tmp_path):
-    fit(Painter(), 2, ImageGrid(tmp_path, num_images=4, seed=5))
+def test_png_has_its_metadata(tmp_path):
+    fit(Generator(), 2, ImageGrid(tmp_path, num_images=4, seed=5))
     with Image.open(tmp_path / "epoch-0002.png") as image:
         assert image.mode == "L"
         text = image.text
     assert text.pop("Software").startswith("keras_genimg ")
-    assert text == {"model": "Painter", "seed": "5", "epoch": "2", "generated": "yes"}
+    assert text == {"model": "Generator", "seed": "5", "epoch": "2", "generated": "yes"}
 
 
 def test_originals_and_reconstructions_alternate(tmp_path):
     images = np.linspace(-1, 1, 5 * 2 * 2, dtype="float32").reshape(5, 2, 2, 1)
-    fit(Painter(), 1, ImageGrid(tmp_path, images=images))
+    fit(Generator(), 1, ImageGrid(tmp_path, images=images))
     white = np.ones((3, 2, 2, 1), "float32")
     rows = [images[:4], -images[:4], images[4:], white, -images[4:], white]
     grid = image_grid(np.concatenate(rows), columns=4)
@@ -122,7 +123,7 @@ def test_num_images_limits_images(tmp_path):
 
 def test_tensorboard_gets_the_grid(tmp_path):
     log_dir = tmp_path / "logs"
-    fit(Painter(), 2, ImageGrid(tmp_path / "samples", num_images=4, log_dir=log_dir))
+    fit(Generator(), 2, ImageGrid(tmp_path / "samples", num_images=4, log_dir=log_dir))
     steps = {}
     for file in log_dir.iterdir():
         for record in tf.data.TFRecordDataset(str(file)):
@@ -139,7 +140,7 @@ def test_tensorboard_gets_the_grid(tmp_path):
 
 def test_only_the_chief_writes_and_every_worker_computes(tmp_path, monkeypatch):
     monkeypatch.setattr(image_grid_module, "is_chief", lambda strategy: False)
-    model = fit(Painter(), 2, ImageGrid(tmp_path / "a", num_images=4, log_dir=tmp_path / "b"))
+    model = fit(Generator(), 2, ImageGrid(tmp_path / "a", num_images=4, log_dir=tmp_path / "b"))
     assert len(model.calls) == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -159,7 +160,7 @@ def test_arguments_are_checked(tmp_path, arguments):
 
 
 @pytest.mark.parametrize("images", [None, np.zeros((1, 2, 2, 1), "float32")])
-def test_model_must_be_able_to_paint(tmp_path, images):
+def test_model_must_have_the_method(tmp_path, images):
     class Mute(keras.Model):
         def train_step(self, data):
             return {"loss": tf.zeros(())}
@@ -168,10 +169,18 @@ def test_model_must_be_able_to_paint(tmp_path, images):
         fit(Mute(), 1, ImageGrid(tmp_path, images=images))
 
 
+@pytest.mark.parametrize("name", ["cnn_classifier", "pix2pix", "code_transformer", "vq_vae"])
+def test_models_that_do_not_generate_are_refused_when_training_begins(tmp_path, name):
+    callback = ImageGrid(tmp_path)
+    callback.set_model(MODELS[name]())
+    with pytest.raises(InputError, match="generate"):
+        callback.on_train_begin()
+
+
 def test_targets_are_a_third_row(tmp_path):
     images = np.linspace(-1, 1, 5 * 2 * 2, dtype="float32").reshape(5, 2, 2, 1)
     targets = images[::-1] / 2
-    fit(Painter(), 1, ImageGrid(tmp_path, images=images, targets=targets))
+    fit(Generator(), 1, ImageGrid(tmp_path, images=images, targets=targets))
     white = np.ones((3, 2, 2, 1), "float32")
     parts = (images, -images, targets)
     rows = [part[:4] for part in parts] + [np.concatenate([part[4:], white]) for part in parts]
@@ -180,5 +189,5 @@ def test_targets_are_a_third_row(tmp_path):
     with Image.open(tmp_path / "epoch-0001.png") as image:
         assert image.text["generated"] == "the second of every three rows"
     for given in ({"images": images}, {}):
-        with pytest.raises(InputError, match="one picture for each of images. Received: 4 targets"):
+        with pytest.raises(InputError, match="one target per image of images. Received: 4 targets"):
             ImageGrid(tmp_path, targets=targets[:4], **given)

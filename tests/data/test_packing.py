@@ -74,7 +74,7 @@ def test_the_benchmark_of_two_grids(monkeypatch):
     model, images = MODELS["vq_vae2"](), smooth_pictures(5)
     rows = {row[0]: row[1:] for row in rows_of(model, images)}
     codes = model.encode(images)
-    bits, psnr, _ = rows["log2 K a code"]
+    bits, psnr, _ = rows["log2 K per code"]
     assert bits == sum(4 * grid[0].size for grid in codes)  # of 16 codes each
     expected = peak_signal_to_noise_ratio(images, as_stored(model.reconstruct(images))).mean()
     np.testing.assert_allclose(psnr, expected, rtol=1e-5)
@@ -84,11 +84,11 @@ def test_the_benchmark_of_two_grids(monkeypatch):
 class Prior:
     """log p = -(sum of the codes) - (sum of the condition) - label, to tell what it is given."""
 
-    def __init__(self, needs_labels):
-        self.needs_labels = needs_labels
+    def __init__(self, generates_by_label):
+        self.generates_by_label = generates_by_label
 
     def log_likelihood(self, codes, labels=None, condition=None):
-        assert (labels is not None) == self.needs_labels
+        assert (labels is not None) == self.generates_by_label
         parts = [
             codes.sum(axis=(1, 2)),
             0 if condition is None else condition.sum(axis=(1, 2)),

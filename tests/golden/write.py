@@ -20,8 +20,19 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import keras
 import numpy as np
 import tensorflow as tf
-from cases import MODELS, SHAPE, dataset, fitting, small_gan, smooth_pictures
-from cases import small_conditional_gan, small_vae, small_vq_gan, small_vq_vae, small_vq_vae2
+from cases import (
+    MODELS,
+    SHAPE,
+    dataset,
+    fitting,
+    small_conditional_gan,
+    small_gan,
+    small_vae,
+    small_vq_gan,
+    small_vq_vae,
+    small_vq_vae2,
+    smooth_pictures,
+)
 
 import keras_genimg
 
@@ -172,7 +183,8 @@ def outputs_of(model):
             outputs[f"encode_{index}"] = codes
         outputs["reconstruct"] = model.reconstruct(images)
     has_prior = getattr(model, "prior", None) or getattr(model, "top_prior", None)
-    if "GAN" in kind and "discriminator" in dir(model) and not outputs or has_prior or "VAE" == kind:
+    unconditional_vae = kind in ("VAE", "IWAE")
+    if "GAN" in kind and "discriminator" in dir(model) and not outputs or has_prior or unconditional_vae:
         by_label = kind == "ConditionalGAN" or getattr(model, "generates_by_label", False)
         outputs["generate"] = model.generate(4, labels if by_label else None, seed=5)
     if kind in ("SequenceGAN", "ConditionalVAE"):

@@ -1,4 +1,4 @@
-"""invert: it finds the latents of pictures that the model made, and of parts of them."""
+"""invert finds the latents of generated images, and of parts of them."""
 
 import math
 
@@ -12,8 +12,8 @@ from keras_genimg import InputError, latents
 EXACT = {"prior_weight": 0.0, "num_steps": 300, "num_starts": 2, "seed": 0}
 
 
-def own_generator():
-    """Each pixel a squashed sum of the 8 numbers: a picture has one latent."""
+def custom_generator():
+    """Each pixel is a tanh of a weighted sum of the latent: every image has one latent."""
     kernel = keras.initializers.RandomNormal(stddev=0.3, seed=1)
     pixels = keras.layers.Dense(math.prod(SHAPE), "tanh", kernel_initializer=kernel)
     return keras.Sequential([keras.Input((8,)), pixels, keras.layers.Reshape(SHAPE)])
@@ -21,10 +21,10 @@ def own_generator():
 
 @pytest.fixture(scope="module")
 def gan():
-    return small_gan(generator=own_generator(), ema_decay=None)
+    return small_gan(generator=custom_generator(), ema_decay=None)
 
 
-def test_it_finds_the_latent_of_a_picture_that_the_model_made(gan):
+def test_it_finds_the_latent_of_a_generated_image(gan):
     images = gan.generate(5, seed=11)
     before = gan.get_weights()
     found = latents.invert(gan, images, **EXACT)
@@ -39,22 +39,22 @@ def test_it_finds_the_latent_of_a_picture_that_the_model_made(gan):
         np.testing.assert_array_equal(weight, old)
 
 
-@pytest.mark.parametrize("per_picture", [False, True])
-def test_masked_pixels_do_not_count_and_are_completed(per_picture, gan):
+@pytest.mark.parametrize("per_image", [False, True])
+def test_masked_pixels_are_ignored_and_completed(per_image, gan):
     images = gan.generate(4, seed=12)
     mask = np.repeat(np.arange(16)[:, None] < 8, 16, axis=1)  # the lower half is missing
-    damaged = np.where(mask[..., None], images, 0.7)
-    if per_picture:  # of the last picture nothing is missing
+    masked = np.where(mask[..., None], images, 0.7)
+    if per_image:  # the last image is complete
         mask = np.stack([mask] * 3 + [np.ones_like(mask)])
-        damaged[3] = images[3]
-    found = latents.invert(gan, damaged, mask=mask, **EXACT)
+        masked[3] = images[3]
+    found = latents.invert(gan, masked, mask=mask, **EXACT)
     assert found.errors.max() < 1e-5
     np.testing.assert_allclose(found.images, images, atol=0.02)  # the missing half too
-    # Without a mask the search fits what is in its place.
-    assert latents.invert(gan, damaged[:3], **EXACT).errors.min() > 0.01
+    # Without a mask the search matches the wrong values as well.
+    assert latents.invert(gan, masked[:3], **EXACT).errors.min() > 0.01
 
 
-def test_errors_are_means_over_the_pixels_that_count(gan):
+def test_errors_are_means_over_the_known_pixels(gan):
     images = smooth_pictures(2)
     mask = np.zeros((2, 16, 16), bool)
     mask[0, 3, 4] = mask[1, 5:9, 2:7] = True
@@ -64,7 +64,7 @@ def test_errors_are_means_over_the_pixels_that_count(gan):
     np.testing.assert_allclose(found.errors, expected, rtol=1e-4)
 
 
-def test_the_prior_draws_latents_to_the_middle(gan):
+def test_the_prior_moves_latents_towards_0(gan):
     images = gan.generate(3, seed=13)
     norms = []
     for weight in (0.0, 0.1, 1e4):
@@ -73,8 +73,8 @@ def test_the_prior_draws_latents_to_the_middle(gan):
     assert norms[0] > norms[1] + 0.05 and norms[2] < 0.05
 
 
-def test_the_best_start_is_kept_for_each_picture(gan):
-    """Hardly searched at all, the starts differ: of more of them the best is better."""
+def test_the_best_start_is_kept_for_each_image(gan):
+    """After a single step the starts still differ: the best of more starts is better."""
     images = gan.generate(6, seed=14)
     short = {"num_steps": 1, "learning_rate": 1e-3, "prior_weight": 0.0, "seed": 5}
     one, many = (latents.invert(gan, images, num_starts=number, **short) for number in (1, 8))
@@ -86,7 +86,7 @@ def test_the_best_start_is_kept_for_each_picture(gan):
     assert many.errors.mean() < 0.9 * one.errors.mean()
 
 
-def test_a_seed_repeats_it_and_batches_change_nothing(gan):
+def test_results_depend_on_the_seed_but_not_on_batches(gan):
     images = smooth_pictures(5)
     options = {"num_steps": 5, "num_starts": 2, "seed": 7}
     whole = latents.invert(gan, images, **options)
@@ -99,8 +99,8 @@ def test_a_seed_repeats_it_and_batches_change_nothing(gan):
 
 @pytest.mark.parametrize("noise, limit", [("uniform", 1.0), ("truncated_normal", 2.0)])
 def test_no_latent_leaves_the_range_of_its_noise(noise, limit):
-    gan = small_gan(generator=own_generator(), noise=noise)
-    images = np.sign(gan.generate(3, seed=1))  # as far as no latent goes
+    gan = small_gan(generator=custom_generator(), noise=noise)
+    images = np.sign(gan.generate(3, seed=1))  # out of reach for any latent
     found = latents.invert(gan, images, prior_weight=0.0, num_steps=60, num_starts=1, seed=0)
     assert np.abs(found.latents).max() == pytest.approx(limit)
 
@@ -117,15 +117,27 @@ def test_a_vae_and_a_conditional_gan():
     np.testing.assert_allclose(found.images, expected, atol=1e-5)
 
 
+def test_it_computes_in_float64_under_that_policy():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = small_gan(networks="mlp")
+    finally:
+        keras.config.set_dtype_policy(policy)
+    found = latents.invert(model, smooth_pictures(2), num_steps=2, num_starts=1, seed=0)
+    assert {array.dtype for array in found} == {np.dtype("float32")}
+    np.testing.assert_allclose(found.images, latents.decode(model, found.latents), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"images": np.zeros((2, 8, 8, 1), "float32")}, "made for images of shape ('batch', 16, 16, 1)"),
-        ({"images": np.full((2, *SHAPE), 3.0)}, "takes images in [-1, 1]. Received: values from 3 to 3."),
+        ({"images": np.zeros((2, 8, 8, 1), "float32")}, "for images of shape ('batch', 16, 16, 1)"),
+        ({"images": np.full((2, *SHAPE), 3.0)}, "images in [-1, 1]. Received: values from 3 to 3."),
         ({"mask": np.ones((8, 8), bool)}, "mask must be a bool array (16, 16) or (2, 16, 16)."),
         ({"mask": np.ones((16, 16))}, "Received: float64 of shape (16, 16)."),
-        ({"mask": np.zeros((16, 16), bool)}, "mask must leave a pixel of every picture."),
-        ({"labels": [0, 1]}, "makes pictures without labels"),
+        ({"mask": np.zeros((16, 16), bool)}, "mask must keep at least one pixel per image."),
+        ({"labels": [0, 1]}, "GAN has no classes. Received: 2 labels."),
         ({"num_steps": 0}, "num_steps must be a positive integer."),
         ({"num_starts": 1.5}, "num_starts must be a positive integer."),
         ({"batch_size": 0}, "batch_size must be a positive integer."),
@@ -135,12 +147,12 @@ def test_a_vae_and_a_conditional_gan():
     ],
     ids=range(12),
 )
-def test_what_is_refused(change, words, gan):
+def test_invalid_arguments_are_refused(change, words, gan):
     with pytest.raises(InputError) as caught:
         latents.invert(gan, **{"images": np.zeros((2, *SHAPE), "float32"), **change})
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_model_without_latents_is_refused():
-    with pytest.raises(InputError, match="need a model that makes pictures of latents.*VQVAE"):
+    with pytest.raises(InputError, match="need a model that generates images from latents.*VQVAE"):
         latents.invert(small_vq_vae(), smooth_pictures(2))

@@ -1,4 +1,4 @@
-"""Walks among latents against hand values, and their pictures against the model's."""
+"""Interpolations against hand-computed values, and their images against the model's."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_a_quarter_of_a_circle_by_hand(gan):
     assert np.abs(walk[:, [1, 2, 4, 5, 6, 7]]).max() == 0
 
 
-def test_the_norm_goes_evenly_on_the_sphere_and_falls_on_the_line(gan):
+def test_the_norm_is_linear_on_the_sphere_and_smaller_on_the_line(gan):
     start, end = RNG.normal(size=(2, 3, 8))
     start *= 3 / np.linalg.norm(start, axis=1, keepdims=True)
     end *= 3 / np.linalg.norm(end, axis=1, keepdims=True)
@@ -57,7 +57,7 @@ def test_the_norm_goes_evenly_on_the_sphere_and_falls_on_the_line(gan):
 
 
 @pytest.mark.parametrize("method", ["linear", "spherical"])
-def test_both_ends_are_among_the_steps_and_many_walks_are_each_their_own(method, gan):
+def test_both_ends_are_included_and_interpolations_are_independent(method, gan):
     start, end = RNG.normal(size=(2, 4, 8)).astype("float32")
     walks = latents.interpolate(gan, start, end, 3, method=method)
     np.testing.assert_allclose(walks[:, 0], start, atol=1e-5)
@@ -67,7 +67,7 @@ def test_both_ends_are_among_the_steps_and_many_walks_are_each_their_own(method,
         np.testing.assert_allclose(walks[index], one, atol=1e-6)
 
 
-def test_ends_of_one_direction(gan):
+def test_ends_of_the_same_direction(gan):
     start = RNG.normal(size=8)
     for end in (start, 3 * start):
         walk = latents.interpolate(gan, start, end, 3, method="spherical")
@@ -77,27 +77,27 @@ def test_ends_of_one_direction(gan):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"start": np.zeros(7)}, "start must be latents of GAN, of shape (..., 8). Received: shape (7,)."),
-        ({"end": np.ones((2, 8))}, "must have one shape, (latent_dim,) or (n, latent_dim)."),
+        ({"start": np.zeros(7)}, "start must be latents of GAN, of shape (..., 8). Received"),
+        ({"end": np.ones((2, 8))}, "must have the same shape, (latent_dim,) or (n, latent_dim)."),
         ({"end": np.full(8, np.nan)}, "end must be finite numbers."),
         ({"end": ["a"] * 8}, "end must be numbers."),
         ({"num_steps": 1}, "num_steps must be an integer of at least 2. Received: num_steps=1."),
-        ({"method": "cubic"}, "method must be one of linear, spherical. Received: 'cubic'."),
+        ({"method": "cubic"}, "method must be one of linear, spherical. Received: method='cubic'."),
         ({"start": np.zeros(8)}, "needs ends other than 0."),
         ({"start": -2 * np.ones(8)}, "needs ends that are not opposite"),
     ],
     ids=range(8),
 )
 def test_interpolate_refuses(change, words, gan):
-    given = {"start": np.eye(8)[0], "end": np.ones(8), "num_steps": 3, "method": "spherical", **change}
+    given = {"start": np.eye(8)[0], "end": np.ones(8), "num_steps": 3, "method": "spherical"}
     with pytest.raises(InputError) as caught:
-        latents.interpolate(gan, **given)
+        latents.interpolate(gan, **{**given, **change})
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("make", [small_vq_vae, small_classifier])
 def test_models_without_latents_say_so(make):
-    with pytest.raises(InputError, match="need a model that makes pictures of latents"):
+    with pytest.raises(InputError, match="need a model that generates images from latents"):
         latents.interpolate(make(), np.zeros(8), np.ones(8), 3)
 
 
@@ -141,17 +141,18 @@ def test_the_direction_of_an_attribute():
     assert found @ true > 0.999
     # By hand: means (0, 1) and (4, -2).
     four = np.array([[0.0, 0.0], [0.0, 2.0], [4.0, -3.0], [4.0, -1.0]])
-    np.testing.assert_allclose(latents.attribute_direction(four, [0, 0, 1, 1]), [0.8, -0.6], atol=1e-6)
+    found = latents.attribute_direction(four, [0, 0, 1, 1])
+    np.testing.assert_allclose(found, [0.8, -0.6], atol=1e-6)
 
 
 @pytest.mark.parametrize(
     "given, has, words",
     [
-        (np.zeros((4, 2)), [True] * 4, "true of some latents and false of others. Received: true of 4 of 4."),
-        (np.zeros((4, 2)), [True, False, True], "a bool for each, (n,)."),
-        (np.zeros((4, 2)), [0, 1, 2, 0], "a bool for each, (n,)."),
+        (np.zeros((4, 2)), [True] * 4, "true of some latents and false of others."),
+        (np.zeros((4, 2)), [True, False, True], "one bool per latent, (n,)."),
+        (np.zeros((4, 2)), [0, 1, 2, 0], "one bool per latent, (n,)."),
         (np.zeros(4), [True, False, True, True], "takes latents (n, latent_dim)"),
-        (np.ones((4, 2)), [True, False, True, True], "Received: one mean for both."),
+        (np.ones((4, 2)), [True, False, True, True], "Received: equal means."),
         (np.full((2, 2), np.inf), [True, False], "latents must be finite numbers."),
     ],
     ids=range(6),
@@ -162,10 +163,10 @@ def test_attribute_direction_refuses(given, has, words):
     assert words in str(caught.value)
 
 
-# ---------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------ images
 
 
-def test_decode_makes_the_pictures_of_the_model(gan):
+def test_decode_generates_the_images_of_the_model(gan):
     drawn = gan.draw_latents(6, 3).numpy()
     images = gan.generate(6, seed=3)
     np.testing.assert_allclose(latents.decode(gan, drawn), images, atol=1e-5)
@@ -183,7 +184,7 @@ def test_decode_by_label(conditional):
     labels = np.array([3, 0, 2, 1, 1, 3])
     expected = conditional.generate(6, labels, seed=3)
     np.testing.assert_allclose(latents.decode(conditional, drawn, labels), expected, atol=1e-5)
-    # A class a walk, or one for all.
+    # One class per interpolation, or one for all.
     walks = drawn.reshape(2, 3, 8)
     found = latents.decode(conditional, walks, [1, 2])
     expected = conditional.generate(6, [1, 1, 1, 2, 2, 2], seed=3)
@@ -196,9 +197,10 @@ def test_decode_by_label(conditional):
 def test_decode_refuses(gan, conditional):
     drawn = np.zeros((3, 8))
     for model, labels, words in (
-        (gan, [0, 1, 2], "makes pictures without labels"),
+        (gan, [0, 1, 2], "GAN has no classes. Received: 3 labels"),
+        (gan, 2, "GAN has no classes"),
         (conditional, None, "labels must be integers from 0 to 3"),
-        (conditional, [0, 1], r"begin as the latents do, \(3,\). Received: shape \(2,\)"),
+        (conditional, [0, 1], r"begins that of the latents, \(3,\). Received: shape \(2,\)"),
         (conditional, [0, 1, 4], "Received: 0 to 4"),
     ):
         with pytest.raises(InputError, match=words):

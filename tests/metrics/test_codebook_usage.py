@@ -15,13 +15,13 @@ def test_perplexity_by_hand():
 
 
 @pytest.mark.parametrize("bad, found", [([0, 8], "0 to 8"), ([-1, 2], "-1 to 2"), ([], "no codes")])
-def test_codes_that_are_none_are_refused(bad, found):
+def test_invalid_codes_are_refused(bad, found):
     with pytest.raises(InputError, match="codes from 0 to 7") as caught:
         codebook_perplexity(np.array(bad, int), 8)
     assert found in str(caught.value)
 
 
-def test_codes_used_adds_up_and_starts_again():
+def test_codes_used_accumulates_and_resets():
     metric = CodesUsed(5)
     assert float(metric.result()) == 0
     metric.update_state(np.array([3.0, 0, 0, 1, 0], "float32"))

@@ -22,7 +22,7 @@ open_once = functools.lru_cache(get_features)
 
 
 @functools.lru_cache
-def first_pictures(name, split, data_dir):
+def first_images(name, split, data_dir):
     data = load(
         name, split, batch_size=1000, num_images=1000, with_labels=True, data_dir=data_dir
     )
@@ -32,13 +32,13 @@ def first_pictures(name, split, data_dir):
 
 @pytest.fixture(params=NAMES)
 def case(request):
-    """Name of a set, its extractor, and a function from a split to 1,000 pictures and labels."""
+    """Name of a set, its extractor, and a function from a split to 1,000 images and labels."""
     name, data_dir = request.param, None
     if name != "glyphs":
         data_dir = request.getfixturevalue("real_data")
         if not (pathlib.Path(data_dir) / name).is_dir():
             pytest.skip(f"{name} is not prepared in {data_dir}")
-    return name, open_once(name), lambda split: first_pictures(name, split, data_dir)
+    return name, open_once(name), lambda split: first_images(name, split, data_dir)
 
 
 def noise(extractor, count):
@@ -47,7 +47,7 @@ def noise(extractor, count):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_file_is_small_and_the_one_of_its_card(name):
+def test_the_file_is_small_and_matches_its_card(name):
     data, card = (FOLDER / f"{name}.keras").read_bytes(), CARDS[name]
     assert len(data) == card["bytes"] < 2_000_000
     assert hashlib.sha256(data).hexdigest() == card["sha256"]
@@ -59,7 +59,7 @@ def test_the_file_is_small_and_the_one_of_its_card(name):
     assert f"train_classifiers.py {name} --seed {card['seed']}" in card["command"]
 
 
-def test_only_what_has_a_card_is_shipped():
+def test_only_files_with_a_card_are_shipped():
     assert list(CARDS) == NAMES
     assert {path.name for path in FOLDER.iterdir()} == {
         "cards.json",
@@ -67,22 +67,22 @@ def test_only_what_has_a_card_is_shipped():
     }
 
 
-def test_the_card_tells_the_accuracy(case):
-    name, extractor, pictures_of = case
-    images, labels = pictures_of("test")
+def test_the_card_states_the_accuracy(case):
+    name, extractor, images_of = case
+    images, labels = images_of("test")
     accuracy = np.mean(np.argmax(extractor.logits(images), axis=1) == labels)
     assert accuracy == pytest.approx(CARDS[name]["test_accuracy"], abs=0.03)
 
 
-def test_pictures_of_the_set_are_near_each_other_and_far_from_noise(case):
-    _, extractor, pictures_of = case
-    train = extractor(pictures_of("train")[0])
-    near = frechet_distance(train, extractor(pictures_of("test")[0]))
+def test_images_of_the_set_are_near_each_other_and_far_from_noise(case):
+    _, extractor, images_of = case
+    train = extractor(images_of("train")[0])
+    near = frechet_distance(train, extractor(images_of("test")[0]))
     assert near < 0.05 * frechet_distance(train, extractor(noise(extractor, 1000)))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_features_are_the_last_layer_but_one(name):
+def test_features_are_the_penultimate_layer(name):
     extractor, images = open_once(name), noise(open_once(name), 7)
     found = extractor(images)
     assert found.shape == (7, 128) and found.dtype == np.float32 and isinstance(found, np.ndarray)
@@ -111,8 +111,8 @@ def test_any_number_in_any_batches():
     "name, shape, says",
     [
         ("fashion_mnist", (32, 32, 1), "height 28, width 28 and channels 1"),
-        ("mnist", (28, 28, 3), "grey and colour are not converted"),
-        ("cifar10", (32, 32, 1), "grey and colour are not converted"),
+        ("mnist", (28, 28, 3), "greyscale and colour are not converted"),
+        ("cifar10", (32, 32, 1), "greyscale and colour are not converted"),
         ("cifar10", (28, 28, 3), "height 32, width 32 and channels 3"),
         ("glyphs", (28, 28), "Received: shape="),
     ],
@@ -125,7 +125,7 @@ def test_other_sizes_are_refused(name, shape, says):
 
 
 @pytest.mark.parametrize("images", [np.full((2, 28, 28, 1), 255, "uint8"), [[["a"]]], 3.0])
-def test_what_is_no_picture_is_refused(images):
+def test_other_types_are_refused(images):
     with pytest.raises(InputError):
         open_once("glyphs")(images)
 
@@ -140,14 +140,14 @@ def test_values_out_of_range_and_nan_are_refused():
         open_once("glyphs")(images)
 
 
-def test_a_damaged_or_missing_file_is_refused(tmp_path, monkeypatch):
+def test_a_corrupt_or_missing_file_is_refused(tmp_path, monkeypatch):
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(features_module, "CLASSIFIERS", tmp_path)
     get_features("mnist")
     data = bytearray((tmp_path / "mnist.keras").read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "mnist.keras").write_bytes(data)
-    with pytest.raises(InputError, match="mnist.keras must be the file that came with"):
+    with pytest.raises(InputError, match="mnist.keras must be the file shipped with"):
         get_features("mnist")
     (tmp_path / "glyphs.keras").unlink()
     with pytest.raises(InputError, match="Received: no file"):
@@ -155,12 +155,12 @@ def test_a_damaged_or_missing_file_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("features", ["imagenet", "", None, 7, "../mnist"])
-def test_unknown_names_are_told_the_known_ones(features):
+def test_an_unknown_name_lists_the_known_ones(features):
     with pytest.raises(InputError, match='"fashion_mnist", "mnist", "glyphs", "cifar10", "inc'):
         get_features(features)
 
 
-def test_a_function_is_called_in_batches_and_gives_its_name():
+def test_a_function_is_called_in_batches_and_names_the_metric():
     sizes = []
 
     def mean_and_spread(images):
@@ -180,7 +180,7 @@ def test_a_function_is_called_in_batches_and_gives_its_name():
         extractor.logits(images)
 
 
-def test_a_model_serves_and_goes_by_its_name():
+def test_a_model_is_accepted_and_names_the_metric():
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()], name="pixels")
     images = np.random.default_rng(2).uniform(-1, 1, (3, 4, 4, 1)).astype("float32")
     extractor = get_features(model)
@@ -188,14 +188,14 @@ def test_a_model_serves_and_goes_by_its_name():
     assert extractor.name == "pixels"
 
 
-def test_features_without_a_row_for_each_picture_are_refused():
+def test_features_without_one_row_per_image_are_refused():
     images = np.zeros((4, 8, 8, 1))
     for function in (lambda images: images, lambda images: np.zeros((1, 3))):
-        with pytest.raises(InputError, match="one row an image"):
+        with pytest.raises(InputError, match="one row per image"):
             get_features(function)(images)
 
 
-def test_inception_without_its_weights_is_told_in_a_sentence(monkeypatch):
+def test_inception_without_its_weights_gives_one_sentence(monkeypatch):
     def no_network(**arguments):
         raise Exception("URL fetch failure")
 
@@ -206,9 +206,10 @@ def test_inception_without_its_weights_is_told_in_a_sentence(monkeypatch):
 
 def test_inception_takes_colour_of_any_size(monkeypatch):
     real = keras.applications.InceptionV3
-    without_weights = functools.partial(real, weights=None)  # its pictures are not measured here
+    # No values are compared here; the network is built once.
+    without_weights = functools.lru_cache(functools.partial(real, weights=None))
     monkeypatch.setattr(keras.applications, "InceptionV3", without_weights)
-    with pytest.raises(InputError, match="grey and colour are not converted"):
+    with pytest.raises(InputError, match="greyscale and colour are not converted"):
         get_features("inception_v3", image_shape=(32, 32, 1))
     extractor = get_features("inception_v3", image_shape=(32, 48, 3))
     images = np.random.default_rng(3).uniform(-1, 1, (1, 32, 48, 3))

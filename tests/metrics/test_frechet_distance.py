@@ -1,4 +1,4 @@
-"""The Frechet distance against closed forms, and roots by eigen-decomposition."""
+"""The Fréchet distance against closed forms, and roots by eigen-decomposition."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def matrix_root(matrix):
 
 
 def by_matrix_roots(mean_1, cov_1, mean_2, cov_2):
-    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2), as Dowson and Landau have it."""
+    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2) (Dowson and Landau)."""
     half = matrix_root(cov_1)
     cross = matrix_root(half @ cov_2 @ half)
     return np.sum((mean_1 - mean_2) ** 2) + np.trace(cov_1 + cov_2 - 2 * cross)
@@ -118,9 +118,9 @@ def test_singular_covariances_from_moments():
     assert frechet_distance_from_moments(zeros, nothing, zeros, np.eye(10)) == pytest.approx(10)
 
 
-def test_covariances_near_singular_keep_their_digits():
-    # The eigenvalues of the product go down to 4 epsilon: roots of them lose digits that the
-    # covariances themselves still hold.
+def test_nearly_singular_covariances_keep_their_precision():
+    # The eigenvalues of the product go down to 4 epsilon: their roots lose digits that the
+    # covariances themselves still have.
     q, zeros = rotation(200), np.zeros(200)
     spread = np.full(200, 3e-8)
     spread[0] = 1.0
@@ -171,17 +171,17 @@ def test_batches_of_any_size(sizes):
     moments, start, buffer = RunningMoments(), 0, np.empty((max(sizes), 5), "float32")
     for size in sizes:
         buffer[:size] = x[start : start + size]
-        moments.update(buffer[:size])  # an array that is filled again and again
+        moments.update(buffer[:size])  # an array that is reused
         start += size
         assert moments.count == start
         if size == 1500:
-            moments.mean  # looking in between changes nothing
+            moments.mean  # reading in between changes nothing
     want = np.cov(x.astype("float64"), rowvar=False)
     np.testing.assert_allclose(moments.covariance, want, rtol=1e-10)
     np.testing.assert_allclose(moments.mean, x.mean(axis=0, dtype="float64"), rtol=1e-12)
 
 
-def test_a_large_mean_costs_no_digits():
+def test_a_large_mean_loses_no_precision():
     # Raw sums of squares of numbers near 1e8 would leave no digit of a variance of 1.
     x = np.random.default_rng(11).normal(size=(600, 3))
     moments = RunningMoments()
@@ -212,7 +212,7 @@ GOOD = features(20, 3, 0)
         (iter([]), "at least 2 samples. Received: 0"),
         (RunningMoments(), "at least 2 samples. Received: 0"),
         (GOOD[:, :2], "same dimensions. Received: 3 and 2"),
-        ([GOOD, GOOD[:, :2]], "must have 3 dimensions like those before. Received: 2"),
+        ([GOOD, GOOD[:, :2]], "must have 3 dimensions, like earlier ones. Received: 2"),
         (GOOD * np.array([1, np.nan, 1]), "NaN or infinity in 20 of 60"),
         (GOOD * np.array([1, np.inf, 1]), "finite"),
         (GOOD[:, 0], r"shape \(samples, dimensions\). Received: shape=\(20,\)"),
@@ -222,7 +222,7 @@ GOOD = features(20, 3, 0)
         (7, "an array, an iterable of batches or a RunningMoments. Received: int"),
     ],
 )
-def test_features_that_are_refused(bad, message):
+def test_invalid_features_are_refused(bad, message):
     with pytest.raises(InputError, match=message):
         frechet_distance(GOOD, bad)
 
@@ -239,7 +239,7 @@ def test_features_that_are_refused(bad, message):
         (np.zeros(2), [[np.nan, 0], [0, 1]], "finite"),
     ],
 )
-def test_moments_that_are_refused(mean, cov, message):
+def test_invalid_moments_are_refused(mean, cov, message):
     with pytest.raises(InputError, match=message):
         frechet_distance_from_moments(np.zeros(2), np.eye(2), mean, cov)
 

@@ -16,7 +16,7 @@ def by_loops(logits):
 
 
 def test_by_hand():
-    # Sure of ten classes in turn; unsure of all; sure of one class only.
+    # Certain of ten classes in turn; uniform over all; certain of one class only.
     sure = np.tile(200.0 * np.eye(10), (3, 1))
     assert inception_score(sure, num_splits=1) == pytest.approx((10.0, 0.0))
     assert inception_score(np.zeros((20, 10)), num_splits=1) == pytest.approx((1.0, 0.0))
@@ -58,13 +58,13 @@ def test_a_split_for_each_sample():
 @pytest.mark.parametrize(
     "logits, splits, message",
     [
-        (np.zeros((5, 3)), 10, "from 1 to 5, the number of samples. Received: num_splits=10"),
-        (np.zeros((5, 3)), 0, "num_splits=0"),
+        (np.zeros((5, 3)), 10, "at most 5, the number of samples. Received: num_splits=10"),
+        (np.zeros((5, 3)), 0, "a positive integer. Received: num_splits=0"),
         (np.zeros((1, 3)), 1, "logits must hold at least 2 samples. Received: 1"),
         (np.full((5, 3), np.nan), 1, "logits must be finite"),
         (np.zeros(5), 1, r"logits must have the shape .* Received: shape=\(5,\)"),
     ],
 )
-def test_what_is_refused(logits, splits, message):
+def test_invalid_arguments_are_refused(logits, splits, message):
     with pytest.raises(InputError, match=message):
         inception_score(logits, num_splits=splits)

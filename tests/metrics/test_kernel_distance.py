@@ -93,18 +93,18 @@ GOOD = features(20, 3, 0)
 @pytest.mark.parametrize(
     "fake, arguments, message",
     [
-        (GOOD, {}, "from 2 to 20, the samples of the smaller set. Received: subset_size=1000"),
-        (GOOD[:10], {"subset_size": 11}, "from 2 to 10"),
-        (GOOD, {"subset_size": 1}, "subset_size=1"),
-        (GOOD, {"subset_size": 5.0}, "whole number"),
+        (GOOD, {}, "at most 20, the number of samples in the smaller set. Received: subset_size="),
+        (GOOD[:10], {"subset_size": 11}, "at most 10"),
+        (GOOD, {"subset_size": 1}, "at least 2. Received: subset_size=1"),
+        (GOOD, {"subset_size": 5.0}, "an integer of at least 2"),
         (GOOD, {"subset_size": 5, "num_subsets": 0}, "num_subsets must be"),
-        (GOOD, {"subset_size": 5, "seed": -1}, "seed must be"),
+        (GOOD, {"subset_size": 5, "seed": -1}, "seed must be an integer of at least 0"),
         (GOOD[:, :2], {"subset_size": 5}, "same dimensions. Received: 3 and 2"),
         (GOOD[:1], {"subset_size": 5}, "at least 2 samples"),
         (GOOD * np.nan, {"subset_size": 5}, "finite"),
         (GOOD[0], {"subset_size": 5}, "shape"),
     ],
 )
-def test_what_is_refused(fake, arguments, message):
+def test_invalid_arguments_are_refused(fake, arguments, message):
     with pytest.raises(InputError, match=message):
         kernel_distance(GOOD, fake, **arguments)

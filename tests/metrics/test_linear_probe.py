@@ -59,13 +59,13 @@ def test_features_of_a_discriminator_that_ends_in_a_convolution(script):
     logits = keras.layers.Flatten()(keras.layers.Conv2D(1, 8)(x))  # no weights in the last layer
     network = keras.Model(images, logits)
     found = script["feature_functions"](type("Holder", (), {"discriminator": network})())
-    pictures = smooth_pictures(2)[:, :8, :8]
-    grid = np.asarray(network.get_layer("seen")(pictures))
+    batch = smooth_pictures(2)[:, :8, :8]
+    grid = np.asarray(network.get_layer("seen")(batch))
     np.testing.assert_allclose(
-        found["discriminator, before the logit"](pictures), grid.reshape(2, -1), atol=1e-6
+        found["discriminator, before the logit"](batch), grid.reshape(2, -1), atol=1e-6
     )
     # The grid of one channel is the logit itself.
-    assert found["discriminator, all levels at 4x4"](pictures).shape == (2, 4 * 4 * 3)
+    assert found["discriminator, all levels at 4x4"](batch).shape == (2, 4 * 4 * 3)
 
 
 def test_features_of_a_vae(script):
@@ -86,7 +86,7 @@ def test_features_of_a_vq_vae(script):
     size = model.quantizer.num_embeddings
     expected = [np.bincount(codes.ravel(), minlength=size) / codes.size
                 for codes in model.encode(images)]  # fmt: skip
-    np.testing.assert_allclose(found["shares of the codes"], expected)
+    np.testing.assert_allclose(found["code frequencies"], expected)
 
 
 def test_shares_of_two_grids(script):
@@ -104,14 +104,14 @@ def test_shares_of_two_grids(script):
 
 
 def test_a_model_without_features_is_refused(script):
-    with pytest.raises(InputError, match="of pictures alone. Received: ConditionalVAE"):
+    with pytest.raises(InputError, match="takes only images. Received: ConditionalVAE"):
         script["feature_functions"](MODELS["conditional_vae"]())
-    with pytest.raises(InputError, match="of pictures alone. Received: PixelCNN"):
+    with pytest.raises(InputError, match="takes only images. Received: PixelCNN"):
         script["feature_functions"](MODELS["pixel_cnn"]())
 
 
 @pytest.mark.parametrize("l2", [100, 0.3])
-@pytest.mark.parametrize("count", [60, 15])  # more pictures than dimensions, and fewer
+@pytest.mark.parametrize("count", [60, 15])  # more images than dimensions, and fewer
 def test_the_classifier_is_at_its_lowest_point(script, l2, count):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, count)
@@ -159,7 +159,7 @@ def test_l2_is_chosen_on_the_last_fifth_and_the_fit_repeated(script):
     found, l2 = script["probe"](raw[:100], labels[:100], raw[100:], labels[100:])
     assert l2 == script["L2"][int(np.argmax(held_out))]
     assert len(set(held_out)) > 2 and l2 not in script["L2"][:2]
-    assert found == pytest.approx(accuracy(100, l2, slice(100, 400)), abs=0.004)  # one picture
+    assert found == pytest.approx(accuracy(100, l2, slice(100, 400)), abs=0.004)  # one image
 
 
 def test_labels_that_mean_nothing_are_read_by_chance(script):

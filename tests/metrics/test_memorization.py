@@ -8,7 +8,7 @@ from keras_genimg.errors import InputError
 from keras_genimg.metrics import memorization, nearest_training_images
 
 
-def pictures(count, seed, size=6, channels=2):
+def images(count, seed, size=6, channels=2):
     rng = np.random.default_rng(seed)
     return rng.uniform(-1, 1, (count, size, size, channels)).astype("float32")
 
@@ -21,7 +21,7 @@ def by_loops(samples, training):
 
 
 def test_nearest():
-    samples, training = pictures(30, 0), pictures(80, 1)
+    samples, training = images(30, 0), images(80, 1)
     report = nearest_training_images(samples, training)
     distances, indices = by_loops(samples, training)
     np.testing.assert_allclose(report["distances"], distances, rtol=1e-12)
@@ -32,12 +32,12 @@ def test_nearest():
 
 
 def test_copies_are_found_at_0():
-    training = pictures(50, 2)
+    training = images(50, 2)
     training[40] = training[7]
     samples = training[[7, 3, 49]]
     report = nearest_training_images(samples, training)
     assert report["distances"].tolist() == [0.0, 0.0, 0.0]
-    assert report["indices"].tolist() == [7, 3, 49]  # the first of two equal pictures
+    assert report["indices"].tolist() == [7, 3, 49]  # the first of two equal images
     # A copy with 0.25 added to one pixel is a quarter away.
     samples[1, 2, 3, 0] += 0.25
     assert nearest_training_images(samples, training)["distances"][1] == pytest.approx(0.25)
@@ -46,7 +46,7 @@ def test_copies_are_found_at_0():
 @pytest.mark.parametrize("values", [1, 72 * 7, 10**6])
 def test_any_way_of_giving_the_training_set(values, monkeypatch):
     monkeypatch.setattr(memorization, "PIECE_VALUES", values)
-    samples, training = pictures(10, 3), pictures(33, 4)
+    samples, training = images(10, 3), images(33, 4)
     training[30] = training[2]
     samples[0] = training[2]
     want, indices = by_loops(samples, training)
@@ -59,8 +59,8 @@ def test_any_way_of_giving_the_training_set(values, monkeypatch):
         np.testing.assert_array_equal(report["images"], training[indices])
 
 
-def test_beside_held_out_pictures():
-    samples, training, held_out = pictures(40, 5), pictures(60, 6), pictures(30, 7)
+def test_comparison_with_held_out_images():
+    samples, training, held_out = images(40, 5), images(60, 6), images(30, 7)
     report = nearest_training_images(samples, training, held_out)
     natural, _ = by_loops(held_out, training)
     np.testing.assert_allclose(report["held_out_distances"], natural, rtol=1e-12)
@@ -72,14 +72,14 @@ def test_beside_held_out_pictures():
     assert report["share_of_copies"] == np.mean(report["distances"] < natural.min())
 
 
-def test_a_model_that_copies():
-    training, held_out = pictures(100, 8), pictures(200, 9)
-    noise = 0.01 * pictures(50, 10)
+def test_a_model_that_memorised():
+    training, held_out = images(100, 8), images(200, 9)
+    noise = 0.01 * images(50, 10)
     report = nearest_training_images(training[:50] + noise, training, held_out)
     assert report["nearer_than_held_out"] == 1.0 and report["share_of_copies"] == 1.0
     assert report["median_distance"] < report["held_out_median_distance"] / 10
     # Half of the samples copied.
-    mixed = np.concatenate([training[:50], pictures(50, 11)])
+    mixed = np.concatenate([training[:50], images(50, 11)])
     report = nearest_training_images(mixed, training, held_out)
     assert 0.5 <= report["share_of_copies"] < 0.6
     # Equally near counts half.
@@ -89,12 +89,12 @@ def test_a_model_that_copies():
 
 
 def test_distances_between_features():
-    samples, training = pictures(20, 12), pictures(300, 13)
+    samples, training = images(20, 12), images(300, 13)
     calls = []
 
-    def features(images):
-        calls.append(len(images))
-        return tf.reduce_mean(images, axis=(1, 2))
+    def features(batch):
+        calls.append(len(batch))
+        return tf.reduce_mean(batch, axis=(1, 2))
 
     report = nearest_training_images(samples, training, features=features)
     want, indices = by_loops(samples.mean(axis=(1, 2)), training.mean(axis=(1, 2)))
@@ -104,25 +104,25 @@ def test_distances_between_features():
     assert max(calls) <= 256 and sum(calls) == 320
 
 
-GOOD = pictures(4, 0)
+GOOD = images(4, 0)
 
 
 @pytest.mark.parametrize(
     "training, held_out, message",
     [
-        (GOOD[:, :5], None, r"training must be images of the shape \(6, 6, 2\)"),
-        (GOOD, GOOD[..., :1], r"held_out must be images of the shape .* Received: \(6, 6, 1\)"),
+        (GOOD[:, :5], None, r"images of the same shape as the samples, \(6, 6, 2\)"),
+        (GOOD, GOOD[..., :1], r"held_out must be .* same shape .* Received: \(6, 6, 1\)"),
         (GOOD[:0], None, "training must be at least one image"),
         (iter([]), None, "training must hold at least one image"),
         (GOOD * np.nan, None, "training must be finite"),
         (GOOD[0], None, "training must be at least one image"),
     ],
 )
-def test_what_is_refused(training, held_out, message):
+def test_invalid_images_are_refused(training, held_out, message):
     with pytest.raises(InputError, match=message):
         nearest_training_images(GOOD, training, held_out)
 
 
-def test_features_that_are_refused():
+def test_invalid_features_are_refused():
     with pytest.raises(InputError, match="features of samples must have the shape"):
-        nearest_training_images(GOOD, GOOD, features=lambda images: images)
+        nearest_training_images(GOOD, GOOD, features=lambda batch: batch)

@@ -1,4 +1,4 @@
-"""The Keras metrics of samples: the figures of the functions, one pass of the features."""
+"""The Keras metrics of samples: the results of the functions, one pass of the features."""
 
 import keras
 import numpy as np
@@ -27,13 +27,13 @@ ALL = [
 ]
 
 
-def pictures(count, seed):
+def images_of(count, seed):
     rng = np.random.default_rng(seed)
     return rng.uniform(-1, 1, (count, 28, 28, 1)).astype("float32") * rng.uniform()
 
 
 class Counting:
-    """Three numbers of a picture and two logits, counting the pictures seen."""
+    """Three features and two logits of each image, counting the images."""
 
     def __init__(self):
         self.seen = 0
@@ -50,8 +50,8 @@ def counting_extractor():
     return function, FeatureExtractor("three", function, has_logits=True)
 
 
-def test_figures_are_those_of_the_functions():
-    real, fake = pictures(60, 0), pictures(50, 1)
+def test_results_are_those_of_the_functions():
+    real, fake = images_of(60, 0), images_of(50, 1)
     extractor = get_features("fashion_mnist")
     metrics = [
         FrechetDistance("fashion_mnist"),
@@ -79,37 +79,37 @@ def test_figures_are_those_of_the_functions():
     assert set(found) == {f"{name}[fashion_mnist]" for name in wanted}
     for name, value in wanted.items():
         assert found[f"{name}[fashion_mnist]"] == pytest.approx(value, rel=1e-5), name
-    assert [name for metric in metrics for name in metric.figure_names] == list(found)
+    assert [name for metric in metrics for name in metric.result_names] == list(found)
 
 
 def test_metrics_of_the_same_features_share_one_pass():
     function, extractor = counting_extractor()
     metrics = get_metrics(ALL, extractor)
-    update_metrics(metrics, real_images=pictures(30, 0), fake_images=pictures(20, 1))
+    update_metrics(metrics, real_images=images_of(30, 0), fake_images=images_of(20, 1))
     assert function.seen == 50
 
 
-def test_other_features_have_a_pass_of_their_own():
+def test_other_features_have_a_separate_pass():
     (first, one), (second, two) = counting_extractor(), counting_extractor()
     two.name = "other"
-    update_metrics([FrechetDistance(one), FrechetDistance(two)], fake_images=pictures(20, 1))
+    update_metrics([FrechetDistance(one), FrechetDistance(two)], fake_images=images_of(20, 1))
     assert first.seen == second.seen == 20
 
 
-def test_the_next_samples_meet_the_same_real_pictures():
+def test_the_next_samples_meet_the_same_real_images():
     function, extractor = counting_extractor()
     for metric in [
         FrechetDistance(extractor),
         KernelDistance(extractor, subset_size=20),
         PrecisionRecallDensityCoverage(extractor),
     ]:
-        metric.update_state(real_images=pictures(30, 0), fake_images=pictures(30, 1))
+        metric.update_state(real_images=images_of(30, 0), fake_images=images_of(30, 1))
         first = metric.result()
         metric.reset_fake_state()
-        metric.update_state(fake_images=pictures(30, 2))
+        metric.update_state(fake_images=images_of(30, 2))
         assert metric.result() != first
         metric.reset_fake_state()
-        metric.update_state(fake_images=pictures(30, 1))
+        metric.update_state(fake_images=images_of(30, 1))
         assert metric.result() == pytest.approx(first)
         metric.reset_state()
         with pytest.raises(InputError, match="Received: (none|0)"):
@@ -121,23 +121,23 @@ def test_is_a_keras_metric_that_can_be_saved():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
     assert isinstance(again, keras.metrics.Metric)
     assert again.get_config() == metric.get_config()
-    assert again.figure_names == ["mine", "kernel_distance_std[mnist]"]
-    with pytest.raises(InputError, match="known by name only"):
+    assert again.result_names == ["mine", "kernel_distance_std[mnist]"]
+    with pytest.raises(InputError, match="only with features given by name"):
         FrechetDistance(lambda images: images).get_config()
 
 
-def test_as_stored_is_what_a_file_gives_back():
-    images = pictures(5, 0)
+def test_as_stored_is_what_a_file_stores():
+    images = images_of(5, 0)
     stored = as_stored(images)
     np.testing.assert_array_equal(to_uint8(stored), to_uint8(images))
     assert 0 < np.abs(stored - images).max() <= 0.5 / 127.5 + 1e-6
     np.testing.assert_array_equal(as_stored(stored), stored)
 
 
-def test_refuses_what_it_cannot_take():
+def test_invalid_arguments_are_refused():
     with pytest.raises(InputError, match='metrics must be "frechet_distance".*Received: .fid.'):
         get_metrics(["fid"], "mnist")
-    with pytest.raises(InputError, match="features, which must be named"):
+    with pytest.raises(InputError, match="frechet_distance needs features"):
         get_metrics("frechet_distance")
     with pytest.raises(InputError, match=r"Received: frechet_distance\[mnist\] twice"):
         get_metrics(["frechet_distance", FrechetDistance("mnist")], "mnist")

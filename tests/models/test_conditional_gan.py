@@ -1,4 +1,4 @@
-"""ConditionalGAN: one step against a plain GradientTape, and that both players see the class."""
+"""ConditionalGAN: one step against a plain GradientTape, and that both networks see the class."""
 
 import math
 
@@ -49,8 +49,8 @@ def test_a_step_is_that_of_a_plain_tape(conditioning, loss, weight):
     seeds = keras.random.SeedGenerator(3)
     batch = distribution.whole_batch(8)
     noise = [distribution.random_normal(batch, (LATENT_DIM,), seeds.next()) for _ in range(2)]
-    # 1. The discriminator, on real and generated pictures of the same classes, and what it
-    #    reads in the real ones.
+    # 1. The discriminator, on real and generated images of the same classes, and its class
+    #    logits of the real ones.
     fakes = g([noise[0], GIVEN], training=True)
     with tf.GradientTape() as tape:
         real_logits = d([tf.constant(images), GIVEN], training=True)
@@ -87,7 +87,7 @@ def test_a_step_is_that_of_a_plain_tape(conditioning, loss, weight):
 
 @pytest.mark.parametrize("conditioning", KINDS)
 def test_labels_reach_both_networks_in_training(conditioning):
-    """The same pictures with other labels: another step of D, and another of G."""
+    """The same images with other labels: another update of D, and another of G."""
     moved = []
     for labels in (LABELS, (LABELS + 1) % CLASSES):
         keras.utils.set_random_seed(0)
@@ -132,29 +132,29 @@ def test_it_learns_which_class_is_which(conditioning):
     assert bright - dark > 0.8
 
 
-def test_a_classifier_is_saved_exported_and_read_without_the_label(tmp_path):
+def test_a_classifier_is_saved_exported_and_independent_of_the_label(tmp_path):
     gan = small(classifier_weight=1.0)
     gan.compile()
     gan.fit(smooth_pictures(8), LABELS, batch_size=4, verbose=0)
     logs = gan.evaluate(smooth_pictures(8), LABELS, batch_size=8, verbose=0, return_dict=True)
     assert set(logs) == LOGS | {"class_accuracy"} and 0 <= logs["class_accuracy"] <= 1
     images = tf.constant(smooth_pictures(8))
-    logits, classes = gan.judge(images, GIVEN)
-    _, told_otherwise = gan.judge(images, (GIVEN + 1) % CLASSES)
+    logits, classes = gan.discriminate(images, GIVEN)
+    _, with_other_labels = gan.discriminate(images, (GIVEN + 1) % CLASSES)
     assert classes.shape == (8, CLASSES)
-    np.testing.assert_array_equal(classes, told_otherwise)
+    np.testing.assert_array_equal(classes, with_other_labels)
     gan.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras")
     assert again.classifier_weight == 1.0
-    np.testing.assert_allclose(again.judge(images, GIVEN)[1], classes, atol=1e-6)
+    np.testing.assert_allclose(again.discriminate(images, GIVEN)[1], classes, atol=1e-6)
     gan.export(tmp_path / "saved")
     discriminate = tf.saved_model.load(tmp_path / "saved").signatures["discriminate"]
-    judged = discriminate(images=images, labels=tf.cast(GIVEN, tf.int32))
-    np.testing.assert_allclose(judged["logits"], logits, atol=1e-5)
-    np.testing.assert_allclose(judged["class_logits"], classes, atol=1e-5)
+    outputs = discriminate(images=images, labels=tf.cast(GIVEN, tf.int32))
+    np.testing.assert_allclose(outputs["logits"], logits, atol=1e-5)
+    np.testing.assert_allclose(outputs["class_logits"], classes, atol=1e-5)
 
 
-def test_generate_makes_the_pictures_of_the_averaged_generator():
+def test_generate_uses_the_ema_generator():
     for decay in (0.9, None):
         gan = small(ema_decay=decay)
         gan.compile()
@@ -165,7 +165,7 @@ def test_generate_makes_the_pictures_of_the_averaged_generator():
         images = gan.generate(3, labels, seed=4)
         np.testing.assert_allclose(images, used([latents, tf.constant(labels)]), atol=1e-5)
         np.testing.assert_allclose(gan([latents, tf.constant(labels)]), images, atol=1e-5)
-        # The seed holds all but the class: another class is another picture of the same latents.
+        # The seed fixes all but the class: another class gives another image of the same latents.
         other = gan.generate(3, [2, 0, 1], seed=4)
         np.testing.assert_allclose(other[:2], images[:2], atol=1e-5)
         assert np.abs(other[2] - images[2]).max() > 1e-3
@@ -186,11 +186,13 @@ def test_every_loss_trains(loss):
                 assert np.abs(weight - old).max() > 0
 
 
-def test_the_classifier_that_is_there_by_default():
+def test_the_default_classifier():
     default = small(classifier_weight=None)
-    assert default.classifier_weight == default.get_config()["classifier_weight"] == 1.0
-    assert [tuple(output.shape) for output in default.discriminator.outputs] == [(None, 1), (None, 3)]
-    for arguments in ({"conditioning": "concatenation"}, {"discriminator": own_discriminator()}):
+    again = ConditionalGAN.from_config(default.get_config())
+    assert default.classifier_weight == again.classifier_weight == 1.0
+    shapes = [tuple(output.shape) for output in default.discriminator.outputs]
+    assert shapes == [(None, 1), (None, CLASSES)]
+    for arguments in ({"conditioning": "concatenation"}, {"discriminator": custom_discriminator()}):
         assert small(classifier_weight=None, **arguments).classifier_weight == 0.0
 
 
@@ -202,11 +204,11 @@ def test_the_default_optimizers():
         assert float(optimizer.learning_rate) == pytest.approx(1e-3)
 
 
-# -------------------------------------------------------------- networks of one's own
+# ---------------------------------------------------------------- custom networks
 
 
 @keras.saving.register_keras_serializable(package="test_conditional_gan")
-class OwnGenerator(keras.Model):
+class CustomGenerator(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.classes = keras.layers.Embedding(CLASSES, LATENT_DIM)
@@ -227,18 +229,18 @@ def functional(shape, end):
     return keras.Model([inputs, labels], x)
 
 
-def own_generator():
+def custom_generator():
     pixels = keras.layers.Dense(math.prod(SHAPE), activation="tanh")
     return functional((LATENT_DIM,), [pixels, keras.layers.Reshape(SHAPE)])
 
 
-def own_discriminator(units=1):
+def custom_discriminator(units=1):
     return functional(SHAPE, [keras.layers.Dense(units)])
 
 
-@pytest.mark.parametrize("make", [own_generator, OwnGenerator])
-def test_networks_of_ones_own(make, tmp_path):
-    gan = small(generator=make(), discriminator=own_discriminator())
+@pytest.mark.parametrize("make", [custom_generator, CustomGenerator])
+def test_custom_networks(make, tmp_path):
+    gan = small(generator=make(), discriminator=custom_discriminator())
     gan.compile()
     before = gan.generator.get_weights()
     gan.fit(smooth_pictures(8), LABELS, verbose=0)
@@ -255,7 +257,7 @@ def test_networks_of_ones_own(make, tmp_path):
     "arguments, words",
     [
         (
-            {"generator": own_discriminator()},
+            {"generator": custom_discriminator()},
             "generator must take inputs of shape ('batch', 6) and ('batch',). It answered: ",
         ),
         (
@@ -263,43 +265,45 @@ def test_networks_of_ones_own(make, tmp_path):
             "generator must take inputs of shape ('batch', 6) and ('batch',). It answered: ",
         ),
         (
-            {"discriminator": own_discriminator(2)},
+            {"discriminator": custom_discriminator(2)},
             "discriminator must map ('batch', 16, 16, 1) and ('batch',) to ('batch', 1). "
-            "Received: a network that makes ('batch', 2).",
+            "Received: a network that returns ('batch', 2).",
         ),
         ({"generator": "dcgan"}, "generator must be a keras.Model or layer. Received: 'dcgan'."),
         (
             {"conditioning": "film"},
-            "conditioning must be one of projection, concatenation. Received: 'film'.",
+            "conditioning must be one of projection, concatenation. "
+            "Received: conditioning='film'.",
         ),
         ({"loss": "hing"}, "loss must be one of"),
         (
             {"classifier_weight": -1},
-            "classifier_weight must be a finite number of at least 0. Received: classifier_weight=-1.",
+            "classifier_weight must be a finite number of at least 0. "
+            "Received: classifier_weight=-1.",
         ),
         (
             {"classifier_weight": 1, "conditioning": "concatenation"},
             'An auxiliary classifier goes with conditioning="projection"; otherwise its features '
-            "have been told the class that it is to read. Received: conditioning='concatenation'.",
+            "depend on the class that it predicts. Received: conditioning='concatenation'.",
         ),
         (
-            {"classifier_weight": 1, "discriminator": own_discriminator()},
+            {"classifier_weight": 1, "discriminator": custom_discriminator()},
             "discriminator must map ('batch', 16, 16, 1) and ('batch',) to ('batch', 1) and "
-            "('batch', 3). Received: a network that makes ('batch', 1).",
+            "('batch', 3). Received: a network that returns ('batch', 1).",
         ),
         ({"noise": "pink"}, "noise must be one of normal, uniform, truncated_normal."),
         ({"ema_decay": 1}, "ema_decay must be a number of at least 0 and below 1, or None."),
     ],
     ids=range(11),
 )
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         small(**arguments)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [1, 0, -3, 2.0, True, None])
-def test_a_number_of_classes_that_is_none(number):
+def test_an_invalid_number_of_classes(number):
     with pytest.raises(InputError) as caught:
         ConditionalGAN(SHAPE, number)
     words = f"num_classes must be an integer of at least 2. Received: num_classes={number!r}."
@@ -316,12 +320,12 @@ IMAGES = smooth_pictures(8)
         (LABELS + 1, "labels must be integers from 0 to 2, of shape (n,). Received: 1 to 3."),
         (LABELS - 1, "Received: -1 to 1."),
         (LABELS / 2, "Received: 0 to 1."),
-        (LABELS[:7], "There must be one label a picture. Received: 7 labels for 8 pictures."),
-        (np.eye(3)[LABELS], "takes labels of shape (batch,), one integer a picture."),
+        (LABELS[:7], "There must be one label per image. Received: 7 labels for 8 images."),
+        (np.eye(3)[LABELS], "takes labels of shape (batch,), one integer per image."),
     ],
     ids=range(6),
 )
-def test_labels_that_cannot_be_used(labels, words):
+def test_invalid_labels(labels, words):
     gan = small()
     gan.compile()
     before = gan.get_weights()

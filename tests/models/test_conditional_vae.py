@@ -1,4 +1,4 @@
-"""ConditionalVAE: one step against a plain tape, and what the class tells."""
+"""ConditionalVAE: one step against a plain tape, and what depends on the class."""
 
 import inspect
 
@@ -53,7 +53,8 @@ def test_a_step_is_that_of_a_plain_tape(networks):
 def test_both_networks_see_the_class():
     vae, images = small(), smooth_pictures(4)
     for labels in ([0] * 4, [1] * 4):
-        assert np.abs(vae.encode(images, labels=labels) - vae.encode(images, labels=[2] * 4)).max() > 1e-4
+        apart = vae.encode(images, labels=labels) - vae.encode(images, labels=[2] * 4)
+        assert np.abs(apart).max() > 1e-4
     z = np.ones((4, LATENT_DIM), "float32")
     made = vae.decode(z, labels=range(4))
     assert np.abs(made[1:] - made[:1]).max(axis=(1, 2, 3)).min() > 1e-4
@@ -64,7 +65,7 @@ def test_both_networks_see_the_class():
 
 
 def test_what_a_class_looks_like_is_learned():
-    """Pictures that are one grey value a class: the class alone tells them."""
+    """Images of one grey value per class: they depend on the class alone."""
     keras.utils.set_random_seed(0)
     greys = np.array([-0.9, -0.3, 0.3, 0.9], "float32")
     images = np.broadcast_to(greys[np.arange(64) % CLASSES, None, None, None], (64, *SHAPE))
@@ -90,7 +91,8 @@ def test_the_likelihood_is_that_given_the_class():
         z_mean, z_log_var = vae.encoder([tf.constant(images), labels])
         z = (z_mean + tf.exp(0.5 * z_log_var) * noise).numpy()
         for draw, unit in zip(z, noise.numpy()):
-            log_likelihood = bernoulli_log_likelihood(images, vae.decoder([tf.constant(draw), labels])).numpy()
+            logits = vae.decoder([tf.constant(draw), labels])
+            log_likelihood = bernoulli_log_likelihood(images, logits).numpy()
             log_p = -0.5 * (draw**2).sum(1)
             log_q = -0.5 * (unit**2).sum(1) - 0.5 * z_log_var.numpy().sum(1)
             blocks.append(log_likelihood + log_p - log_q)
@@ -111,7 +113,7 @@ def test_the_likelihood_is_that_given_the_class():
     ],
     ids=range(5),
 )
-def test_what_does_not_fit(call, words):
+def test_invalid_calls(call, words):
     vae = small()
     vae.compile()
     with pytest.raises(InputError) as caught:

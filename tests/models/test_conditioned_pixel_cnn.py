@@ -249,7 +249,7 @@ def test_what_fit_is_not_given(models):
          "Received: codes alone."),
         (3, None, "trained on (codes, (labels, condition))"),
         (3, labels, "Received: codes and a ndarray."),
-        (3, (None, condition), "trained on (codes, labels), labels being integers"),
+        (3, (None, condition), "trained on (codes, (labels, condition)), labels being integers"),
         (3, (labels + 1, condition), "labels must be integers from 0 to 2"),
     ]  # fmt: skip
     for classes, given, words in cases:

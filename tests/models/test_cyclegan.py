@@ -1,4 +1,4 @@
-"""CycleGAN: steps against a plain GradientTape with a plain pool, both ways, and what it learns."""
+"""CycleGAN: steps against a plain GradientTape with a plain pool, both directions, and learning."""
 
 import keras
 import numpy as np
@@ -27,7 +27,9 @@ def narrow(filters=4, **arguments):
         **dict.fromkeys(GENERATORS, lambda: networks.residual_translator(SHAPE, SHAPE, filters, 1)),
         **dict.fromkeys(
             DISCRIMINATORS,
-            lambda: networks.patchgan_discriminator(SHAPE, filters=filters, normalization="instance"),
+            lambda: networks.patchgan_discriminator(
+                SHAPE, filters=filters, normalization="instance"
+            ),
         ),
     }
     return small(**{name: function() for name, function in make.items()}, **arguments)
@@ -42,22 +44,22 @@ def l1(images, others):
 
 
 class PlainPool:
-    """A list of pictures, by the draws of the seed that a step gives it."""
+    """A list of images, with the draws of the seed that a step passes."""
 
     def __init__(self, size):
-        self.size, self.pictures = size, []
+        self.size, self.images = size, []
 
     def query(self, images, seed):
         count = len(images)
         draws = distribution.random_uniform(
             distribution.whole_batch(max(self.size, count)), (2,), seed
         ).numpy()
-        places, before, shown = np.argsort(draws[:, 0], kind="stable"), len(self.pictures), []
+        places, before, shown = np.argsort(draws[:, 0], kind="stable"), len(self.images), []
         for image, place, coin in zip(images.numpy(), places, draws[:, 1]):
-            if len(self.pictures) < self.size:
-                self.pictures.append(image)
+            if len(self.images) < self.size:
+                self.images.append(image)
             elif coin < 0.5 and place < before:
-                image, self.pictures[place] = self.pictures[place], image
+                image, self.images[place] = self.images[place], image
             shown.append(image)
         return tf.constant(np.stack(shown))
 
@@ -84,7 +86,8 @@ def plain_step(copies, pools, seeds, images_a, images_b, cycle_weight, identity_
     if pools:
         fake_a, fake_b = (pool.query(x, seeds.next()) for pool, x in zip(pools, (fake_a, fake_b)))
     with tf.GradientTape() as tape:
-        logits = [d(x, training=True) for d, x in ((d_a, a), (d_a, fake_a), (d_b, b), (d_b, fake_b))]
+        pairs = ((d_a, a), (d_a, fake_a), (d_b, b), (d_b, fake_b))
+        logits = [d(x, training=True) for d, x in pairs]
         targets = (1.0, 0.0, 1.0, 0.0)
         d_loss = sum(least_squares(x, target) for x, target in zip(logits, targets))
     descend((d_a, d_b), d_loss, tape)
@@ -106,11 +109,11 @@ def test_steps_are_those_of_a_plain_tape(pool_size, identity_weight):
     start = [network.get_weights() for network in copies]
     pools = [PlainPool(pool_size), PlainPool(pool_size)] if pool_size else None
     seeds = keras.random.SeedGenerator(3)
-    # Noise beside the bars: instance normalisation would enlarge the rounding of flat pictures.
+    # Noise beside the bars: instance normalisation would enlarge the rounding of flat images.
     rng = np.random.default_rng(0)
-    pictures = [0.7 * x + rng.uniform(-0.3, 0.3, x.shape) for x in (IMAGES_A, IMAGES_B)]
+    noisy = [0.7 * x + rng.uniform(-0.3, 0.3, x.shape) for x in (IMAGES_A, IMAGES_B)]
     for step in range(2):  # the pool is full after the first: the second reads it
-        a, b = (x[4 * step : 4 * step + 4].astype("float32") for x in pictures)
+        a, b = (x[4 * step : 4 * step + 4].astype("float32") for x in noisy)
         logs = model.fit(a, b, batch_size=4, shuffle=False, verbose=0).history
         expected = plain_step(copies, pools, seeds, a, b, 4.0, identity_weight)
         assert set(logs) == LOGS
@@ -121,7 +124,7 @@ def test_steps_are_those_of_a_plain_tape(pool_size, identity_weight):
         assert_same_weights(getattr(model, name), network, atol=1e-4)
     if pool_size:
         for pool, plain in zip((model.pool_a, model.pool_b), pools):
-            np.testing.assert_allclose(pool.pictures, plain.pictures, atol=1e-4)
+            np.testing.assert_allclose(pool.images, plain.images, atol=1e-4)
     else:
         assert model.pool_a is None and model.pool_b is None
 
@@ -144,17 +147,18 @@ def test_the_test_step_is_the_losses_of_fixed_networks():
     assert logs["identity_loss"] == pytest.approx(identity, rel=1e-4)
     assert logs["d_loss"] == pytest.approx(float(d_loss), rel=1e-4)
     assert logs["g_loss"] == pytest.approx(adversarial + 3 * (cycle + identity / 4), rel=1e-4)
-    np.testing.assert_array_equal(model.pool_a.pictures, 0)  # nothing is kept of them
+    np.testing.assert_array_equal(model.pool_a.images, 0)  # evaluation fills no pool
 
 
-def test_both_ways_and_back():
+def test_both_directions_and_cycles():
     model = small(identity_weight=0, image_shape_b=COLOR)
     a, b = IMAGES_A[:5], np.repeat(IMAGES_B[:5], 3, axis=3)
-    np.testing.assert_allclose(model.translate(a), model.generator_a_to_b(a), atol=1e-5)
-    np.testing.assert_allclose(model.translate(b, reverse=True), model.generator_b_to_a(b), atol=1e-5)
-    back = model.translate(model.translate(a), reverse=True)
+    fake_b, fake_a = model.translate(a), model.translate(b, reverse=True)
+    np.testing.assert_allclose(fake_b, model.generator_a_to_b(a), atol=1e-5)
+    np.testing.assert_allclose(fake_a, model.generator_b_to_a(b), atol=1e-5)
+    back = model.translate(fake_b, reverse=True)
     np.testing.assert_allclose(model.reconstruct(a, batch_size=2), back, atol=1e-4)
-    back = model.translate(model.translate(b, reverse=True))
+    back = model.translate(fake_a)
     np.testing.assert_allclose(model.reconstruct(b, reverse=True), back, atol=1e-4)
     model.compile()
     assert np.isfinite([*model.fit(a, b, verbose=0).history.values()]).all()
@@ -164,11 +168,11 @@ def test_both_ways_and_back():
                 method(images, reverse=reverse)
 
 
-def test_what_it_is_by_default():
+def test_defaults():
     model = CycleGAN()
     assert model.image_shape == model.image_shape_b == (32, 32, 1)
     assert (model.cycle_weight, model.identity_weight, model.pool_size) == (10.0, 0.5, 50)
-    assert model.loss_name == "least_squares"
+    assert model.arguments["loss"] == "least_squares"
     model.compile()
     for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
         assert isinstance(optimizer, keras.optimizers.Adam) and optimizer.beta_1 == 0.5
@@ -190,7 +194,7 @@ def test_it_learns_the_other_set_without_pairs():
         assert np.abs(back - images).mean() < 0.7 * flat
 
 
-# -------------------------------------------------------------- networks of one's own
+# -------------------------------------------------------------- custom networks
 
 
 def convolution(takes, channels, name):
@@ -199,7 +203,7 @@ def convolution(takes, channels, name):
     return keras.Model(inputs, outputs)
 
 
-def test_networks_of_ones_own_of_any_size(tmp_path):
+def test_custom_networks_of_any_size(tmp_path):
     a, b = (10, 13, 1), (10, 13, 2)
     own = {
         "generator_a_to_b": convolution(a, 2, "g"), "generator_b_to_a": convolution(b, 1, "f"),
@@ -212,8 +216,8 @@ def test_networks_of_ones_own_of_any_size(tmp_path):
     model.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras")
     np.testing.assert_array_equal(again.translate(images_a), model.translate(images_a))
-    np.testing.assert_array_equal(again.pool_b.pictures, model.pool_b.pictures)
-    assert np.abs(again.pool_b.pictures).max() > 0 and again.discriminator_a.layers[-1].name == "d_a"
+    np.testing.assert_array_equal(again.pool_b.images, model.pool_b.images)
+    assert np.abs(again.pool_b.images).max() > 0 and again.discriminator_a.layers[-1].name == "d_a"
     again.fit(images_a, images_b, verbose=0)
 
 
@@ -221,7 +225,7 @@ def test_networks_of_ones_own_of_any_size(tmp_path):
     "arguments, words",
     [
         ({"image_shape_b": COLOR},
-         "identity_weight must be 0 where the two sets have pictures of different shapes. "
+         "identity_weight must be 0 where the two sets have images of different shapes. "
          "Received: identity_weight=0.5 for (16, 16, 1) and (16, 16, 3)."),
         ({"image_shape_b": (16, 20, 1), "identity_weight": 0},
          "of the same height and width. Received: 16x16 and 16x20."),
@@ -236,17 +240,17 @@ def test_networks_of_ones_own_of_any_size(tmp_path):
     ],
     ids=range(9),
 )  # fmt: skip
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         small(**arguments)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_pictures_that_cannot_be_used():
+def test_invalid_images():
     model = small()
     model.compile()
     for given, words in (
-        ((IMAGES_A, None), "CycleGAN is trained on (images_a, images_b). Received: images_a alone."),
+        ((IMAGES_A, None), "is trained on (images_a, images_b). Received: images_a alone."),
         ((IMAGES_A, IMAGES_B[:7]), "needs as many images_b as images_a."),
         ((IMAGES_A, np.repeat(IMAGES_B, 3, axis=3)), "('batch', 16, 16, 1)"),
     ):

@@ -1,4 +1,4 @@
-"""GAN: one step against a plain GradientTape, its losses, noise and moving averages."""
+"""GAN: one step against a plain GradientTape, its losses, noise and EMA generator."""
 
 import math
 
@@ -90,7 +90,7 @@ def test_what_is_logged():
     assert all(0 < score < 1 for name in ("real_score", "fake_score") for score in history[name])
 
 
-def test_logs_are_means_over_the_epoch_weighted_by_pictures():
+def test_logs_are_means_over_the_epoch_weighted_by_images():
     """With a rate of zero nothing moves, so that steps may be repeated one by one."""
     images = smooth_pictures(10)
     gan = small(ema_decay=None)
@@ -111,7 +111,7 @@ def test_every_loss_trains(loss):
     assert np.isfinite([*history.values()]).all()
     for network, weights in zip((gan.generator, gan.discriminator), before):
         for weight, old in zip(network.get_weights(), weights):
-            if weight.ndim > 1:  # a bias of the logit is no matter to differences of logits
+            if weight.ndim > 1:  # differences of logits do not depend on the last bias
                 assert np.abs(weight - old).max() > 0
 
 
@@ -125,14 +125,15 @@ def cubic_discriminator_loss(real_logits, fake_logits):
     return keras.ops.mean((real_logits - 1) ** 2) + keras.ops.mean(fake_logits**2)
 
 
-def test_a_loss_of_ones_own(tmp_path):
+def test_a_custom_loss(tmp_path):
     gan = small(loss=(cubic_generator_loss, cubic_discriminator_loss))
     gan.compile()
     history = gan.fit(smooth_pictures(4), verbose=0).history
     assert np.isfinite(history["g_loss"][0])
     gan.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras")
-    assert again.generator_loss is cubic_generator_loss
+    assert again.arguments["loss"] == [cubic_generator_loss, cubic_discriminator_loss]
+    assert float(again.generator_loss(tf.zeros((2, 1)))) == 3.0
     again.fit(smooth_pictures(4), verbose=0)
 
 
@@ -173,7 +174,7 @@ def test_the_noise_of_training_is_of_that_kind_and_fresh_each_step(kind):
     assert draws[0].std() == pytest.approx(expected, abs=0.05)
 
 
-def test_the_moving_average_of_the_generator():
+def test_the_ema_generator():
     keras.utils.set_random_seed(0)
     gan = small(networks="dcgan", ema_decay=0.3)
     gan.compile(**sgd(RATE))
@@ -192,7 +193,7 @@ def test_the_moving_average_of_the_generator():
             np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_generate_uses_the_moving_average_where_there_is_one():
+def test_generate_uses_the_ema_generator_where_there_is_one():
     latents = np.random.default_rng(0).normal(size=(3, LATENT_DIM)).astype("float32")
     for decay in (0.9, None):
         gan = small(ema_decay=decay)
@@ -208,13 +209,13 @@ def test_generate_uses_the_moving_average_where_there_is_one():
             assert np.abs(images - gan.generator(gan.draw_latents(3, 4))).max() > 1e-3
 
 
-def test_no_optimizer_holds_the_moving_average():
+def test_no_optimizer_updates_the_ema_generator():
     gan = small()
     gan.compile()
     averages = {id(w) for w in gan.ema_generator.weights}
     assert not averages & {id(w) for w in gan.trainable_variables}
     slots = gan.generator_optimizer.variables
-    # Adam: iteration, learning rate, two moments a weight.
+    # Adam: iteration, learning rate, two moments per weight.
     assert len(slots) == 2 + 2 * len(gan.generator.trainable_weights)
 
 
@@ -232,11 +233,11 @@ def test_the_papers_optimizers():
     assert isinstance(gan.discriminator_optimizer, keras.optimizers.Adam)
 
 
-# -------------------------------------------------------------- networks of one's own
+# ---------------------------------------------------------------- custom networks
 
 
 @keras.saving.register_keras_serializable(package="test_gan")
-class OwnGenerator(keras.Model):
+class CustomGenerator(keras.Model):
     def __init__(self, width=8, **kwargs):
         super().__init__(**kwargs)
         self.width = width
@@ -251,9 +252,9 @@ class OwnGenerator(keras.Model):
         return {**super().get_config(), "width": self.width}
 
 
-def own_generator(kind):
+def custom_generator(kind):
     if kind == "subclass":
-        return OwnGenerator()
+        return CustomGenerator()
     layers = [
         keras.layers.Dense(math.prod(SHAPE), activation="tanh"),
         keras.layers.BatchNormalization(),
@@ -267,7 +268,7 @@ def own_generator(kind):
     return keras.Model(inputs, x)
 
 
-def own_discriminator(kind):
+def custom_discriminator(kind):
     layers = [keras.layers.Flatten(), keras.layers.Dropout(0.3, seed=1), keras.layers.Dense(1)]
     if kind == "functional":
         x = inputs = keras.Input(SHAPE)
@@ -278,8 +279,8 @@ def own_discriminator(kind):
 
 
 @pytest.mark.parametrize("kind", ["functional", "sequential_without_input", "subclass"])
-def test_networks_of_ones_own(kind, tmp_path):
-    gan = small(generator=own_generator(kind), discriminator=own_discriminator(kind))
+def test_custom_networks(kind, tmp_path):
+    gan = small(generator=custom_generator(kind), discriminator=custom_discriminator(kind))
     gan.compile()
     before = gan.generator.get_weights()
     assert len(before) > 0
@@ -292,7 +293,7 @@ def test_networks_of_ones_own(kind, tmp_path):
     np.testing.assert_array_equal(again.generate(2, seed=1), images)
 
 
-def test_networks_of_ones_own_need_no_default_size():
+def test_custom_networks_need_no_default_size():
     shape = (10, 14, 2)
     generator = keras.Sequential(
         [keras.layers.Dense(math.prod(shape), "tanh"), keras.layers.Reshape(shape)]
@@ -312,12 +313,12 @@ def test_networks_of_ones_own_need_no_default_size():
         (
             {"generator": keras.Sequential([keras.layers.Dense(7)])},
             "generator must map ('batch', 6) to ('batch', 16, 16, 1). "
-            "Received: a network that makes ('batch', 7).",
+            "Received: a network that returns ('batch', 7).",
         ),
         (
             {"discriminator": keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])},
             "discriminator must map ('batch', 16, 16, 1) to ('batch', 1). "
-            "Received: a network that makes ('batch', 2).",
+            "Received: a network that returns ('batch', 2).",
         ),
         (
             {"generator": keras.Sequential([keras.Input((5,)), keras.layers.Dense(7)])},
@@ -330,7 +331,7 @@ def test_networks_of_ones_own_need_no_default_size():
     ],
     ids=range(7),
 )
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         small(**arguments)
     assert words in str(caught.value) and "\n" not in str(caught.value)

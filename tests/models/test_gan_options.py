@@ -1,4 +1,4 @@
-"""What `GAN` can be told beyond its loss: relativistic logits, R1, augmentation, other networks."""
+"""Options of `GAN`: relativistic losses, R1, augmentation, other networks, two learning rates."""
 
 import keras
 import numpy as np
@@ -8,8 +8,7 @@ from cases import smooth_pictures, train
 from plain import assert_same_weights, copy_of, descend, sgd
 
 from keras_genimg import GAN, InputError, distribution
-from keras_genimg.data import diff_augment
-from keras_genimg.layers import MinibatchStandardDeviation, SpectralNormalization
+from keras_genimg.layers import MinibatchStandardDeviation, SpectralNormalization, diff_augment
 
 SHAPE = (16, 16, 1)
 RATE = 0.05
@@ -32,7 +31,8 @@ def softplus_mean(values):
 
 def relativistic(real, fake):
     """By its formula: each side against the other's mean."""
-    return softplus_mean(-(real - tf.reduce_mean(fake))) + softplus_mean(fake - tf.reduce_mean(real))
+    real_mean, fake_mean = tf.reduce_mean(real), tf.reduce_mean(fake)
+    return softplus_mean(-(real - fake_mean)) + softplus_mean(fake - real_mean)
 
 
 @pytest.mark.parametrize("name", ["relativistic", "r1", "augmented"])
@@ -45,17 +45,18 @@ def test_a_step_is_that_of_a_plain_tape(name):
     logs = gan.fit(images, batch_size=8, shuffle=False, verbose=0).history
 
     seeds, batch = keras.random.SeedGenerator(3), distribution.whole_batch(8)
+    augmentation_seeds = keras.random.SeedGenerator(4)
 
     def noise():
         return distribution.random_normal(batch, (6,), seeds.next())
 
-    def seen(pictures):
+    def seen(images):
         if name != "augmented":
-            return pictures
-        return diff_augment(pictures, batch, seeds.next(), "translation,color")
+            return images
+        return diff_augment(images, batch, augmentation_seeds.next(), "translation,color")
 
     # 1. The discriminator.
-    fakes, reals = seen(g(noise(), training=True)), seen(tf.constant(images))
+    reals, fakes = seen(tf.constant(images)), seen(g(noise(), training=True))
     with tf.GradientTape() as tape:
         real, fake = d(reals, training=True), d(fakes, training=True)
         d_loss = relativistic(real, fake) if name == "relativistic" else (
@@ -109,8 +110,8 @@ def test_saved_and_loaded(name, tmp_path, pictures):
 def test_networks_for_colour(networks, shape, tmp_path):
     gan = GAN(shape, latent_dim=8, networks=networks, seed=0)
     gan.compile()
-    pictures = smooth_pictures(8, size=32, channels=3)
-    history = gan.fit(pictures, batch_size=8, verbose=0).history
+    images = smooth_pictures(8, size=32, channels=3)
+    history = gan.fit(images, batch_size=8, verbose=0).history
     assert np.isfinite(history["d_loss"] + history["g_loss"]).all()
     assert gan.generate(2, seed=0).shape == (2, *shape)
     gan.export(tmp_path / "saved")
@@ -124,7 +125,7 @@ def layers_of(network, kind):
     return [layer for layer in network.layers if isinstance(layer, kind)]
 
 
-def test_the_layers_that_are_asked_for():
+def test_the_layers_of_each_option():
     plain = GAN((28, 28, 1), seed=0).discriminator
     assert not layers_of(plain, (SpectralNormalization, MinibatchStandardDeviation))
     both = GAN(
@@ -154,7 +155,7 @@ def test_truncation_at_sampling():
     gan = small(latent_dim=500)
     latents = gan.draw_latents(20, 1, truncation=0.5).numpy()
     assert 0.45 < np.abs(latents).max() <= 0.5
-    # A normal density that is cut off there is nearly flat: standard deviation 0.2840.
+    # A normal density truncated there is nearly flat: standard deviation 0.2840.
     assert latents.std() == pytest.approx(0.2840, abs=0.01)
     assert gan.draw_latents(20, 1).numpy().std() == pytest.approx(1.0, abs=0.03)
     cut, whole = gan.generate(4, seed=1, truncation=0.5), gan.generate(4, seed=1)
@@ -171,11 +172,11 @@ def test_truncation_at_sampling():
     [
         ({"r1_weight": -1}, "r1_weight must be a finite number"),
         ({"augment": "flip"}, "policy must be"),
-        ({"networks": "mlp", "spectral_normalization": True}, "discriminators of convolutions"),
+        ({"networks": "mlp", "spectral_normalization": True}, "convolutional discriminators"),
         ({"loss": "relativistic"}, "loss must be one of .*relativistic_average"),
     ],
 )
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError, match=words):
         small(**arguments)
 
@@ -202,12 +203,15 @@ def test_two_time_scales(tmp_path):
     "arguments, words",
     [
         ({"learning_rate": (1e-4,)}, "learning_rate may be a pair"),
-        ({"learning_rate": (1e-4, 1e-4), "generator_optimizer": "adam"}, "of the default optimizers"),
+        (
+            {"learning_rate": (1e-4, 1e-4), "generator_optimizer": "adam"},
+            "of the default optimizers",
+        ),
         ({"learning_rate": (1e-4, "fast")}, "Received: learning_rate='fast'."),
     ],
     ids=range(3),
 )
-def test_rates_that_do_not_fit(arguments, words):
+def test_invalid_rates(arguments, words):
     with pytest.raises(InputError) as caught:
         GAN(SHAPE, 4).compile(**arguments)
     assert words in str(caught.value)

@@ -38,21 +38,24 @@ def test_the_decoder_has_the_widths_in_reverse():
 
 
 def test_options_of_convolutions_reach_both_networks():
-    vq_vae = VQVAE(SHAPE, 16, 8, network_options={"filters": 12, "residual_filters": 5, "blocks": 1})
-    for network, widths in ((vq_vae.encoder, [6, 12, 12, 5, 12, 8]), (vq_vae.decoder, [12, 5, 12, 6, 1])):
+    options = {"filters": 12, "residual_filters": 5, "blocks": 1}
+    vq_vae = VQVAE(SHAPE, 16, 8, network_options=options)
+    widths = [6, 12, 12, 5, 12, 8], [12, 5, 12, 6, 1]
+    for network, expected in zip((vq_vae.encoder, vq_vae.decoder), widths):
         found = [layer.filters for layer in network.layers if hasattr(layer, "filters")]
-        assert found == widths
+        assert found == expected
     local = VQVAE(SHAPE, 16, 8, networks="local", network_options={"filters": 12, "blocks": 1})
     for network, widths in ((local.encoder, [6, 12, 8]), (local.decoder, [12, 32, 12, 6, 1])):
         assert [layer.filters for layer in network.layers if hasattr(layer, "filters")] == widths
     assert VAE(SHAPE, 4, network_options={"filters": 3}).encoder.layers[1].filters == 3
-    residual = VAE(SHAPE, 4, networks="residual", network_options={"filters": 3, "blocks": 2, "units": 9})
+    options = {"filters": 3, "blocks": 2, "units": 9}
+    residual = VAE(SHAPE, 4, networks="residual", network_options=options)
     for network in (residual.encoder, residual.decoder):
         assert sum(isinstance(layer, keras.layers.Add) for layer in network.layers) == 4
 
 
 @pytest.mark.parametrize("networks, sides", [("local", (7, 7)), ("residual", (16, 16))])
-def test_how_far_a_code_sees(networks, sides):
+def test_receptive_field_of_a_code(networks, sides):
     model = VQVAE(SHAPE, 16, 8, networks=networks)
     images = tf.random.stateless_uniform((1, *SHAPE), (1, 2), -1.0, 1.0)
     with tf.GradientTape() as tape:
@@ -80,7 +83,7 @@ def test_they_are_saved(make, tmp_path):
     assert json.dumps(options) == json.dumps(model.get_config()["network_options"]) != "null"
 
 
-OWN = VAE(SHAPE, 4, networks="mlp", network_options={"units": (3,)})
+MLP = VAE(SHAPE, 4, networks="mlp", network_options={"units": (3,)})
 
 
 @pytest.mark.parametrize(
@@ -90,19 +93,23 @@ OWN = VAE(SHAPE, 4, networks="mlp", network_options={"units": (3,)})
          "must be a dict of some of filters, kernel_size, widest. "
          "Received: network_options={'units': [9]}."),
         (lambda: VAE(SHAPE, network_options=[9]), "Received: network_options=[9]."),
-        (lambda: VAE(SHAPE, networks="mlp", network_options={"units": 9}), "Received: {'units': 9}"),
-        (lambda: VAE(SHAPE, networks="mlp", network_options={"units": [0]}), "Received: {'units': [0]}"),
+        (lambda: VAE(SHAPE, networks="mlp", network_options={"units": 9}),
+         "Received: {'units': 9}"),
+        (lambda: VAE(SHAPE, networks="mlp", network_options={"units": [0]}),
+         "Received: {'units': [0]}"),
         (lambda: VAE(SHAPE, networks="mlp", network_options={"activation": "tan"}), "'tan'"),
         (lambda: VQVAE(SHAPE, network_options={"normalized": True}),
          "must be a dict of some of blocks, filters, residual_filters."),
-        (lambda: VAE(SHAPE, 4, encoder=OWN.encoder, decoder=OWN.decoder, network_options={"filters": 9}),
-         "not for networks of one's own"),
-        (lambda: VQVAE(SHAPE, networks="narrow"), "must be residual or local. Received: 'narrow'."),
-        (lambda: VQVAE(SHAPE, networks=["local"]), "must be residual or local. Received: ['local']."),
+        (lambda: VAE(SHAPE, 4, encoder=MLP.encoder, decoder=MLP.decoder,
+                     network_options={"filters": 9}), "not for custom ones"),
+        (lambda: VQVAE(SHAPE, networks="narrow"),
+         "networks must be one of residual, local. Received: networks='narrow'."),
+        (lambda: VQVAE(SHAPE, networks=["local"]),
+         "networks must be one of residual, local. Received: networks=['local']."),
     ],
     ids=range(9),
 )  # fmt: skip
-def test_options_that_do_not_fit(make, words):
+def test_invalid_options(make, words):
     with pytest.raises(InputError) as caught:
         make()
     assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -129,7 +136,7 @@ def test_a_schedule_gives_each_step_its_rate():
                 assert np.median(moved) == pytest.approx(0.1, rel=1e-3)
 
 
-def test_a_schedule_is_saved_and_goes_on(tmp_path):
+def test_a_schedule_is_saved_and_resumes(tmp_path):
     vae = VAE(SHAPE, 4, networks="mlp", network_options={"units": (4,)})
     vae.compile(learning_rate=COSINE)
     vae.fit(smooth_pictures(16), batch_size=8, verbose=0)
@@ -142,7 +149,7 @@ def test_a_schedule_is_saved_and_goes_on(tmp_path):
     )
 
 
-def test_two_players_have_a_schedule_or_two():
+def test_two_optimizers_have_a_schedule_or_two():
     gan = MODELS["gan"]()
     gan.compile(learning_rate=COSINE)
     for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
@@ -157,14 +164,16 @@ def test_two_players_have_a_schedule_or_two():
     [
         ({"class_name": "Cosine", "config": {}}, "of one of CosineDecay,"),
         ({"initial_learning_rate": 0.1}, "Received: learning_rate={'initial_learning_rate': 0.1}."),
-        ({"class_name": "CosineDecay", "config": {"decay": 3}}, "must be the arguments of CosineDecay"),
-        ({**COSINE, "config": {"initial_learning_rate": -1.0, "decay_steps": 8}}, "starts with -1.0"),
+        ({"class_name": "CosineDecay", "config": {"decay": 3}},
+         "must be the arguments of CosineDecay"),
+        ({**COSINE, "config": {"initial_learning_rate": -1.0, "decay_steps": 8}},
+         "starts with -1.0"),
         (math.nan, "finite"),
         ([0.1, 0.2], "finite"),
     ],
     ids=range(6),
 )  # fmt: skip
-def test_rates_that_do_not_fit(rate, words):
+def test_invalid_rates(rate, words):
     with pytest.raises(InputError) as caught:
-        OWN.compile(learning_rate=rate)
+        MLP.compile(learning_rate=rate)
     assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Pix2Pix: one step against a plain GradientTape, pairs, and the same network by regression alone."""
+"""Pix2Pix: a step against a plain GradientTape, pairs, and the same network by regression alone."""
 
 import keras
 import numpy as np
@@ -24,7 +24,8 @@ def one_fit_step(model):
 
 
 @pytest.mark.parametrize(
-    "loss, weights", [("non_saturating", (100.0, 1.0)), ("hinge", (3.0, 0.5)), ("hinge", (3.0, 0.0))]
+    "loss, weights",
+    [("non_saturating", (100.0, 1.0)), ("hinge", (3.0, 0.5)), ("hinge", (3.0, 0.0))],
 )
 def test_a_step_is_that_of_a_plain_tape(loss, weights):
     keras.utils.set_random_seed(0)
@@ -40,14 +41,14 @@ def test_a_step_is_that_of_a_plain_tape(loss, weights):
     x, y = tf.constant(INPUTS), tf.constant(TARGETS)
     with tf.GradientTape() as g_tape:
         made = g(x, training=True)
-        # 1. The discriminator, on the pairs and on what the generator makes of their inputs.
+        # 1. The discriminator, on the pairs and on the translations of their inputs.
         with tf.GradientTape() as d_tape:
             real_logits = d([x, y], training=True)
             fake_logits = d([x, tf.stop_gradient(made)], training=True)
             d_loss = discriminator_loss(real_logits, fake_logits)
         if adversarial_weight:
             descend(d, d_loss, d_tape, rate)
-        # 2. The generator, through the discriminator that has moved.
+        # 2. The generator, through the updated discriminator.
         l1_loss = tf.reduce_mean(tf.abs(made - y))
         g_loss = l1_weight * l1_loss
         if adversarial_weight:
@@ -58,7 +59,7 @@ def test_a_step_is_that_of_a_plain_tape(loss, weights):
     assert moved(g, start[0]) > 3e-4
     assert logs["g_loss"] == pytest.approx([float(g_loss)], rel=1e-4)
     assert logs["l1_loss"] == pytest.approx([float(l1_loss)], rel=1e-4)
-    if not adversarial_weight:  # the discriminator is left alone, and says nothing
+    if not adversarial_weight:  # the discriminator is unchanged and logs nothing
         assert set(logs) == {"g_loss", "l1_loss"}
         for weight, old in zip(model.discriminator.get_weights(), start[1]):
             np.testing.assert_array_equal(weight, old)
@@ -87,7 +88,7 @@ def test_the_test_step_is_the_losses_of_fixed_networks():
     assert logs["g_loss"] == pytest.approx(g_loss, rel=1e-5)
 
 
-def test_what_it_is_by_default():
+def test_defaults():
     model = Pix2Pix()
     assert model.image_shape == model.source_shape == (32, 32, 3)
     assert model.l1_weight == 100.0 and model.adversarial_weight == 1.0
@@ -98,19 +99,19 @@ def test_what_it_is_by_default():
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.0])
-def test_it_learns_to_turn_pictures_into_their_targets(weight):
+def test_it_learns_to_translate_inputs_into_targets(weight):
     keras.utils.set_random_seed(0)
     model = small(adversarial_weight=weight)
     model.compile(learning_rate=2e-3)
     inputs, targets = np.tile(INPUTS, (4, 1, 1, 1)), np.tile(TARGETS, (4, 1, 1, 1))
     logs = model.fit(inputs, targets, batch_size=16, epochs=25, verbose=0).history
     assert logs["l1_loss"][-1] < 0.5 * logs["l1_loss"][0]
-    # Better than the best answer without a look at the input.
+    # Better than the best output that ignores the input.
     blind = np.abs(TARGETS - np.median(TARGETS, axis=0)).mean()
     assert np.abs(model.translate(INPUTS) - TARGETS).mean() < 0.7 * blind
 
 
-# -------------------------------------------------------------- networks of one's own
+# -------------------------------------------------------------- custom networks
 
 
 def network(takes, makes, name):
@@ -120,7 +121,7 @@ def network(takes, makes, name):
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs)
 
 
-def test_networks_of_ones_own_of_any_size(tmp_path):
+def test_custom_networks_of_any_size(tmp_path):
     color, grey = (10, 13, 3), (10, 13, 1)
     model = Pix2Pix(
         color, grey, generator=network([grey], color, "g"),
@@ -134,7 +135,7 @@ def test_networks_of_ones_own_of_any_size(tmp_path):
     model.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras")
     np.testing.assert_array_equal(again.translate(inputs), made)
-    assert again.loss_name == "least_squares" and again.generator.layers[-1].name == "g"
+    assert again.arguments["loss"] == "least_squares" and again.generator.layers[-1].name == "g"
     again.fit(inputs, targets, verbose=0)
 
 
@@ -143,11 +144,12 @@ def test_networks_of_ones_own_of_any_size(tmp_path):
     [
         ({"generator": network([SHAPE], SHAPE, "g")},
          "generator must map ('batch', 16, 16, 1) to ('batch', 16, 16, 3). "
-         "Received: a network that makes ('batch', 16, 16, 1)."),
+         "Received: a network that returns ('batch', 16, 16, 1)."),
         ({"discriminator": network([COLOR], (1,), "d")},
          "discriminator must take inputs of shape ('batch', 16, 16, 1) and ('batch', 16, 16, 3)."),
         ({"discriminator": network([SHAPE, COLOR], (2,), "d")},
-         "to ('batch', 'rows', 'columns', 1). Received: a network that makes ('batch', 16, 16, 2)."),
+         "to ('batch', 'rows', 'columns', 1). "
+         "Received: a network that returns ('batch', 16, 16, 2)."),
         ({"l1_weight": -1}, "l1_weight must be a finite number of at least 0."),
         ({"adversarial_weight": float("nan")}, "adversarial_weight must be a finite number"),
         ({"loss": "l2"}, "loss must be one of"),
@@ -157,7 +159,7 @@ def test_networks_of_ones_own_of_any_size(tmp_path):
     ],
     ids=range(9),
 )  # fmt: skip
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         Pix2Pix(**{"image_shape": COLOR, "source_shape": SHAPE, **arguments})
     assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -169,13 +171,13 @@ def test_what_does_not_fit(arguments, words):
         ((INPUTS, None), "Pix2Pix is trained on (inputs, targets). Received: inputs alone."),
         ((INPUTS, INPUTS), "images of shape ('batch', 16, 16, 3)"),
         ((TARGETS, TARGETS), "images of shape ('batch', 16, 16, 1)"),
-        ((INPUTS, TARGETS[:7]), "needs as many targets as inputs. Received: 8 inputs and 7 targets."),
+        ((INPUTS, TARGETS[:7]), "as many targets as inputs. Received: 8 inputs and 7 targets."),
         ((INPUTS, 9 * TARGETS), "takes images in [-1, 1]."),
         ((INPUTS, np.arange(8)), "floating-point"),
     ],
     ids=range(6),
 )
-def test_pairs_that_cannot_be_used(given, words):
+def test_invalid_pairs(given, words):
     model = small()
     model.compile()
     for method in (model.fit, model.evaluate):
@@ -184,7 +186,7 @@ def test_pairs_that_cannot_be_used(given, words):
         assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_what_translate_refuses():
+def test_invalid_images_to_translate():
     for images, words in ((TARGETS, "('batch', 16, 16, 1)"), (2 * INPUTS, "[-1, 1]")):
         with pytest.raises(InputError) as caught:
             small().translate(images)

@@ -319,7 +319,7 @@ def test_bad_codes(of_codes, codes, labels, words):
 
 
 def test_what_cannot_be_generated(of_codes):
-    with pytest.raises(InputError, match="does not generate pictures; generate_codes"):
+    with pytest.raises(InputError, match="does not generate images; generate_codes"):
         of_codes.generate(2, labels=[0, 1])
     for count, labels in ((2, None), (2, [0, 3]), (2, [0])):
         with pytest.raises(InputError, match="label"):

@@ -7,8 +7,8 @@ import tensorflow as tf
 from cases import SHAPE, smooth_pictures
 
 from keras_genimg import VQVAE, CodeTransformer, PixelCNN
+from keras_genimg.core.priors import shuffled_batches
 from keras_genimg.errors import InputError
-from keras_genimg.models.priors import shuffled_batches
 
 CODES = 8
 PRIORS = {
@@ -26,7 +26,7 @@ def vq_vae():
     model = VQVAE(SHAPE, CODES, 4, seed=3)
     model.compile(learning_rate=1e-3)
     images = smooth_pictures(32)
-    # Dark pictures and bright ones; some of their vectors as the codebook, so that several are in use.
+    # Dark images and bright ones, and a codebook of some of their vectors: several are in use.
     images = np.concatenate([images, -images])
     vectors = model.encoder(images).numpy().reshape(-1, 4)
     rows = vectors[np.random.default_rng(0).choice(len(vectors), CODES, replace=False)]
@@ -93,8 +93,8 @@ def test_a_prior_reads_its_codes_without_the_tuning_thread_and_takes_what_fit_ta
     labels = np.arange(32) % 3
     model.fit_prior(images, labels, prior=prior, batch_size=8, verbose=0)
     assert seen[-1].options().autotune.enabled is False and int(seen[-1].cardinality()) == 4
-    history = model.fit_prior(images, labels, batch_size=8, validation_split=0.25, verbose=0).history
-    assert "val_nll" in history and isinstance(seen[-1], np.ndarray)
+    history = model.fit_prior(images, labels, batch_size=8, validation_split=0.25, verbose=0)
+    assert "val_nll" in history.history and isinstance(seen[-1], np.ndarray)
 
     labels[-1] = 3  # in the last batch
     with pytest.raises(InputError, match="3"):
@@ -122,7 +122,7 @@ def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(again.generate(5, seed=1), made, atol=1e-5)
-    # Training goes on: optimizers remember, and the model's own has nothing of the prior.
+    # Training resumes: optimizers keep their state, and the model's own has nothing of the prior.
     for mine, other in ((model, again), (model.prior, again.prior)):
         assert len(mine.optimizer.variables) == len(other.optimizer.variables) > 2
         for slot, found in zip(mine.optimizer.variables, other.optimizer.variables):
@@ -139,8 +139,8 @@ def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", PRIORS)
-def test_a_conditional_prior_makes_the_class_that_is_asked_for(kind):
-    """Two classes of pictures, of which the codes of one never occur in the other."""
+def test_a_conditional_prior_generates_the_target_class(kind):
+    """Two classes of images, of which the codes of one never occur in the other."""
     model = vq_vae()
     images, labels = smooth_pictures(32), np.arange(32) % 2
     images[labels == 1] *= -1
@@ -162,14 +162,14 @@ def test_a_conditional_prior_makes_the_class_that_is_asked_for(kind):
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda: PixelCNN(code_shape=(3, 4), num_embeddings=CODES), "prior must be of codes of shape (4, 4)"),
-        (lambda: PixelCNN(code_shape=(4, 4), num_embeddings=9), "Received: one of (4, 4), 9 of them."),
+        (lambda: PixelCNN(code_shape=(3, 4), num_embeddings=8), "must be of codes of shape (4, 4)"),
+        (lambda: PixelCNN(code_shape=(4, 4), num_embeddings=9), "one of (4, 4), 9 of them."),
         (lambda: PixelCNN(SHAPE, 2), "prior must be a model of codes"),
         (lambda: "pixel_cnn", "prior must be a model of codes"),
     ],
     ids=range(4),
 )
-def test_a_prior_that_does_not_fit(make, words):
+def test_invalid_priors(make, words):
     with pytest.raises(InputError) as caught:
         VQVAE(SHAPE, CODES, 4, prior=make())
     assert words in str(caught.value)

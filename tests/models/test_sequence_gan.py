@@ -1,4 +1,4 @@
-"""SequenceGAN: one step against a plain GradientTape, its paths, its frames, clips of any length."""
+"""SequenceGAN: one step against a plain GradientTape, paths, frames, clips of any length."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def walk_of(model):
 
 
 class Noise:
-    """The model's draws, one after the other."""
+    """The model's draws, in their order."""
 
     def __init__(self, count):
         self.seeds, self.batch = keras.random.SeedGenerator(3), distribution.whole_batch(count)
@@ -49,8 +49,8 @@ class Noise:
         return tf.stack([clips[row, int(u * FRAMES)] for row, u in enumerate(uniform)])
 
 
-def filmed(generator, path):
-    """Frame by frame out of one batch of all frames, as its batch normalisation must see them."""
+def rendered(generator, path):
+    """The clips of a path, all frames in one batch: batch normalisation depends on it."""
     frames = tf.stack(path, axis=1)  # (B, T, d)
     made = generator(tf.reshape(frames, (-1, frames.shape[2])), training=True)
     return tf.stack([made[row * FRAMES : (row + 1) * FRAMES] for row in range(frames.shape[0])])
@@ -69,7 +69,7 @@ def test_a_step_is_that_of_a_plain_tape(loss):
     generator_loss, discriminator_loss = formulas(loss)
     noise = Noise(len(CLIPS))
     # 1. Both discriminators, on one frame of each clip and on the clips.
-    fakes = filmed(g, noise.paths(walk))
+    fakes = rendered(g, noise.paths(walk))
     real_frames, fake_frames = noise.frames_of(CLIPS), noise.frames_of(fakes)
     with tf.GradientTape(persistent=True) as tape:
         image_loss = discriminator_loss(
@@ -81,7 +81,7 @@ def test_a_step_is_that_of_a_plain_tape(loss):
     descend(d_clip, clip_loss, tape, RATE)
     # 2. The generator and the recurrent cell, through the discriminators that have moved.
     with tf.GradientTape(persistent=True) as tape:
-        made = filmed(g, noise.paths(walk))
+        made = rendered(g, noise.paths(walk))
         g_loss = generator_loss(d_image(noise.frames_of(made), training=True))
         g_loss += generator_loss(d_clip(made, training=True))
     descend(g, g_loss, tape, RATE)
@@ -137,7 +137,8 @@ def test_a_clip_has_one_content_and_a_motion_that_walks():
     clips = gan.generate(200, seed=5, num_frames=30)[..., 0]  # (200, 30, 2, 4)
     content, motion = clips[:, :, 0], clips[:, :, 1]
     np.testing.assert_array_equal(content, np.repeat(content[:, :1], 30, axis=1))
-    assert content.mean() == pytest.approx(0, abs=0.15) and content.std() == pytest.approx(1, abs=0.1)
+    assert content.mean() == pytest.approx(0, abs=0.15)
+    assert content.std() == pytest.approx(1, abs=0.1)
     # The walk is a chain: each point follows from the last one and the noise of its frame alone.
     latents = gan.draw_latents(200, 5, num_frames=30).numpy()
     np.testing.assert_array_equal(latents, np.concatenate([content, motion], axis=-1))
@@ -163,18 +164,18 @@ def test_longer_clips_begin_as_shorter_ones():
     np.testing.assert_allclose(gan(gan.draw_latents(5, 7)), clips[:, :FRAMES], atol=1e-6)
 
 
-def test_every_frame_is_judged_as_often_and_with_its_own_clip():
+def test_random_frames_are_uniform_and_each_of_its_own_clip():
     gan = small()
     numbers = np.arange(900 * FRAMES).reshape(900, FRAMES, 1, 1, 1)
     batch = distribution.whole_batch(900)
-    chosen = [gan.one_frame(tf.constant(numbers), batch).numpy().ravel() for _ in range(2)]
+    chosen = [gan.random_frames(tf.constant(numbers), batch).numpy().ravel() for _ in range(2)]
     np.testing.assert_array_equal(chosen[0] // FRAMES, np.arange(900))
     counts = np.bincount(chosen[0] % FRAMES, minlength=FRAMES)
     assert counts.min() > 250 and counts.max() < 350  # 300 and 3.5 deviations of 14
-    assert 0.55 < (chosen[0] != chosen[1]).mean() < 0.78  # drawn anew: two in three differ
+    assert 0.55 < (chosen[0] != chosen[1]).mean() < 0.78  # drawn afresh: two in three differ
 
 
-def test_the_moving_averages_of_generator_and_walk():
+def test_the_ema_of_generator_and_walk():
     keras.utils.set_random_seed(0)
     gan = small(ema_decay=0.3)
     gan.compile(**sgd(0.5))
@@ -194,7 +195,7 @@ def test_the_moving_averages_of_generator_and_walk():
     paths = gan.walk_paths(*gan.sample_latents(distribution.whole_batch(2)))
     shown = gan.ema_generator(tf.reshape(paths, (-1, CONTENT + MOTION)), training=False)
     np.testing.assert_allclose(gan(paths), tf.reshape(shown, (2, FRAMES, *SHAPE)), atol=1e-6)
-    # What is generated goes by the averages of both.
+    # Generated clips depend on the averages of both.
     seen = gan.draw_latents(2, 1).numpy()
     gan.walk.set_weights([0 * weight for weight in gan.walk.get_weights()])
     np.testing.assert_array_equal(gan.draw_latents(2, 1), seen)
@@ -214,15 +215,15 @@ def test_the_optimizers_and_what_they_train():
         "discriminator": len(gan.image_discriminator.trainable_weights)
         + len(gan.clip_discriminator.trainable_weights),
     }
-    for name, number in trained.items():  # Adam: iteration, learning rate, two moments a weight
+    for name, number in trained.items():  # Adam: iteration, learning rate, two moments per weight
         assert len(getattr(gan, f"{name}_optimizer").variables) == 2 + 2 * number
-    own = small(generator=gan.generator)  # of networks that may be any: the authors' rate
-    own.compile()
-    assert float(own.generator_optimizer.learning_rate) == pytest.approx(2e-4)
+    custom = small(generator=gan.generator)  # any network: the authors' rate
+    custom.compile()
+    assert float(custom.generator_optimizer.learning_rate) == pytest.approx(2e-4)
 
 
 def dense_networks(width=32):
-    """For clips of 4x4 pictures: small enough to learn in seconds."""
+    """For clips of 4x4 frames: small enough to train in seconds."""
     dense, flatten, leaky = keras.layers.Dense, keras.layers.Flatten, keras.layers.LeakyReLU
     return {
         "generator": keras.Sequential(
@@ -234,7 +235,7 @@ def dense_networks(width=32):
 
 
 def test_it_learns_that_frames_follow_on():
-    """Pictures of one brightness that changes its sign with every frame."""
+    """Frames of one brightness that changes its sign with every frame."""
     keras.utils.set_random_seed(0)
     gan = SequenceGAN((4, 4, 1), 4, 4, 8, seed=3, ema_decay=None, **dense_networks())
     gan.compile(learning_rate=5e-3)
@@ -254,19 +255,20 @@ def test_it_learns_that_frames_follow_on():
     np.testing.assert_allclose(longer[:, :4], brightness, atol=1e-5)
 
 
-def test_networks_of_ones_own_are_saved(tmp_path):
+def test_custom_networks_are_saved(tmp_path):
     gan = showing_latents(loss="least_squares")
     gan.compile()
     gan.fit(np.zeros((4, FRAMES, 2, 4, 1), "float32"), verbose=0)
     gan.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras", safe_mode=True)
-    assert again.loss_name == "least_squares" and again.element_shape == (FRAMES, 2, 4, 1)
+    assert again.arguments["loss"] == "least_squares"
+    assert again.data.shape(again) == (FRAMES, 2, 4, 1)
     np.testing.assert_array_equal(again.generate(2, seed=1), gan.generate(2, seed=1))
     for name in ("image_discriminator", "clip_discriminator", "walk", "ema_walk"):
         assert_same_weights(getattr(again, name), getattr(gan, name), atol=0)
 
 
-def test_networks_on_devices_of_their_own():
+def test_networks_on_separate_devices():
     def trained():
         keras.utils.set_random_seed(0)
         gan = small()
@@ -303,23 +305,23 @@ def flat(*units):
         (
             {"generator": flat(7)},
             "generator must map ('batch', 9) to ('batch', 16, 16, 1). "
-            "Received: a network that makes ('batch', 7).",
+            "Received: a network that returns ('batch', 7).",
         ),
         (
             {"image_discriminator": flat(2)},
             "image_discriminator must map ('batch', 16, 16, 1) to ('batch', 1). "
-            "Received: a network that makes ('batch', 2).",
+            "Received: a network that returns ('batch', 2).",
         ),
         (
             {"clip_discriminator": flat(2)},
             "clip_discriminator must map ('batch', 3, 16, 16, 1) to ('batch', 1). "
-            "Received: a network that makes ('batch', 2).",
+            "Received: a network that returns ('batch', 2).",
         ),
         ({"clip_discriminator": "c3d"}, "clip_discriminator must be a keras.Model or layer."),
     ],
     ids=range(10),
 )
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     arguments = {
         "image_shape": SHAPE, "num_frames": FRAMES, "content_dim": 5, "motion_dim": 4, **arguments
     }
@@ -328,7 +330,7 @@ def test_what_does_not_fit(arguments, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_what_is_no_clip():
+def test_invalid_clips():
     gan = small()
     gan.compile()
     wrong = {

@@ -1,12 +1,12 @@
-"""SuperResolutionGAN: one step against plain tapes, and details that it learns to add."""
+"""SuperResolutionGAN: a step against plain tapes, and the details that it learns to add."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from cases import SHAPE, smooth_pictures
-from plain import assert_same_weights, copy_of, descend, formulas, moved, sgd
 from PIL import Image
+from plain import assert_same_weights, copy_of, descend, formulas, moved, sgd
 
 from keras_genimg import SuperResolutionGAN
 from keras_genimg.errors import InputError
@@ -15,6 +15,7 @@ from keras_genimg.networks import super_resolution_generator
 
 LOW, RATE = (8, 8, 1), 0.05
 CONTENT_LOGS = {"g_loss", "content_loss", "psnr"}
+DEFAULT_NETWORKS = {"generator": None, "discriminator": None}
 LOGS = CONTENT_LOGS | {"d_loss", "real_score", "fake_score"}
 
 
@@ -32,8 +33,8 @@ def small_discriminator(shape=SHAPE, units=1):
     return keras.Sequential([keras.Input(shape), *layers])
 
 
-def seen_by():
-    """A network that pictures are compared in, with two maps."""
+def two_feature_maps():
+    """A content network with two feature maps."""
     images = keras.Input(SHAPE)
     x = keras.layers.Conv2D(3, 3, activation="tanh")(images)
     x = keras.layers.BatchNormalization()(x)
@@ -46,7 +47,7 @@ def small(**arguments):
 
 
 def bicubic(images, size):
-    """By Pillow, one picture after the other."""
+    """Resized by Pillow, one image after the other."""
     made = [Image.fromarray(i[..., 0], "F").resize(size, Image.Resampling.BICUBIC) for i in images]
     return np.clip(np.stack(made), -1, 1)[..., None].astype("float32")
 
@@ -62,7 +63,7 @@ def ratio(images, made):
 )
 def test_a_step_is_that_of_plain_tapes(loss, weight, features):
     keras.utils.set_random_seed(0)
-    network = seen_by() if features else None
+    network = two_feature_maps() if features else None
     model = small(loss=loss, adversarial_weight=weight, content_network=network)
     model.compile(**sgd(RATE))
     g, d = copy_of(model.generator), copy_of(model.discriminator)
@@ -72,7 +73,7 @@ def test_a_step_is_that_of_plain_tapes(loss, weight, features):
 
     generator_loss, discriminator_loss = formulas(loss)
     low = bicubic(images, LOW[:2])
-    # 1. The generator, through the discriminator as it is.
+    # 1. The generator, through the discriminator before its update.
     with tf.GradientTape() as tape:
         made = g(low, training=True)
         content = tf.reduce_mean((made - images) ** 2)
@@ -81,7 +82,7 @@ def test_a_step_is_that_of_plain_tapes(loss, weight, features):
             content = sum(tf.reduce_mean((a - b) ** 2) for a, b in maps) / 2
         g_loss = content + weight * generator_loss(d(made, training=True))
     descend(g, g_loss, tape, RATE)
-    # 2. The discriminator, on the pictures that were made before that update.
+    # 2. The discriminator, on the outputs from before that update.
     with tf.GradientTape() as tape:
         real_logits, fake_logits = d(images, training=True), d(made, training=True)
         d_loss = discriminator_loss(real_logits, fake_logits)
@@ -91,7 +92,7 @@ def test_a_step_is_that_of_plain_tapes(loss, weight, features):
     assert_same_weights(model.generator, g)
     assert_same_weights(model.discriminator, d)
     assert moved(g, start[0]) > 3e-4
-    assert (moved(d, start[1]) > 1e-3) == bool(weight)  # by content alone it stays as it was
+    assert (moved(d, start[1]) > 1e-3) == bool(weight)  # by content alone it is unchanged
     expected = {
         "g_loss": g_loss,
         "content_loss": content,
@@ -129,6 +130,7 @@ def test_low_resolution_is_that_of_pillow():
     model = small()
     images = smooth_pictures(5)
     low = model.downsample(images, batch_size=2)
+    np.testing.assert_array_equal(model.sources_of(images), low)
     assert low.shape == (5, *LOW) and low.dtype == np.float32
     np.testing.assert_allclose(low, bicubic(images, LOW[:2]), atol=1e-6)
     with pytest.raises(InputError, match=r"made for images of shape \('batch', 16, 16, 1\)"):
@@ -158,7 +160,7 @@ def test_it_learns_what_interpolation_cannot(weight):
     assert history["psnr"][-1] > history["psnr"][0] + 1.5
 
 
-def test_pictures_without_any_error_do_not_stop_training():
+def test_images_without_any_error_do_not_stop_training():
     """Black stays black: an infinite ratio, which counts as 100 dB."""
     model = small(generator=super_resolution_generator(SHAPE, 2, filters=4, blocks=1))
     model.compile(**sgd(0.0))
@@ -166,8 +168,8 @@ def test_pictures_without_any_error_do_not_stop_training():
     assert logs["psnr"] == [100.0] and logs["content_loss"][0] < 1e-12
 
 
-def test_the_network_of_content_is_frozen_saved_and_left_as_it_was(tmp_path):
-    network = seen_by()
+def test_the_content_network_is_frozen_saved_and_unchanged(tmp_path):
+    network = two_feature_maps()
     before = network.get_weights()
     model = small(content_network=network)
     model.compile()
@@ -182,13 +184,13 @@ def test_the_network_of_content_is_frozen_saved_and_left_as_it_was(tmp_path):
         np.testing.assert_array_equal(weight, old)
     logs = [m.evaluate(images, verbose=0, return_dict=True) for m in (model, again)]
     assert logs[0] == pytest.approx(logs[1], rel=1e-5)
-    # And content is no longer that of the pixels.
+    # And content is not compared in pixels.
     pixels = np.mean((model.translate(model.downsample(images)) - images) ** 2)
     assert abs(logs[0]["content_loss"] - pixels) > 1e-3 * pixels
     assert type(again.content_network) is type(network)
 
 
-def test_a_loss_and_networks_of_ones_own_are_saved(tmp_path):
+def test_a_loss_and_custom_networks_are_saved(tmp_path):
     pixels = keras.layers.Conv2D(1, 3, padding="same", activation="tanh")
     generator = keras.Sequential([keras.Input(LOW), keras.layers.UpSampling2D(), pixels])
     model = small(generator=generator, loss="least_squares", adversarial_weight=0.5)
@@ -198,7 +200,7 @@ def test_a_loss_and_networks_of_ones_own_are_saved(tmp_path):
     again = keras.saving.load_model(tmp_path / "x.keras")
     low = model.downsample(smooth_pictures(3))
     np.testing.assert_array_equal(again.translate(low), model.translate(low))
-    assert (again.loss_name, again.adversarial_weight) == ("least_squares", 0.5)
+    assert (again.arguments["loss"], again.adversarial_weight) == ("least_squares", 0.5)
 
 
 def test_the_papers_optimizers():
@@ -207,12 +209,12 @@ def test_the_papers_optimizers():
     for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
         assert isinstance(optimizer, keras.optimizers.Adam) and optimizer.beta_1 == 0.9
         assert float(optimizer.learning_rate) == pytest.approx(1e-4)
-    default = SuperResolutionGAN(SHAPE)  # our own networks take more
+    default = SuperResolutionGAN(SHAPE)  # our own networks have a higher rate
     default.compile()
     assert float(default.generator_optimizer.learning_rate) == pytest.approx(5e-4)
 
 
-def test_it_generates_nothing_from_noise():
+def test_it_does_not_generate_from_noise():
     with pytest.raises(InputError, match="translate.images. takes the place of generate"):
         small().generate(3)
 
@@ -221,15 +223,19 @@ def test_it_generates_nothing_from_noise():
     "arguments, words",
     [
         ({"scale": 3}, "scale must be 2 or 4. Received: scale=3."),
-        ({"image_shape": (18, 18, 1), "scale": 4, "generator": None}, "the nearest that fits is 16x16"),
-        ({"image_shape": (18, 18, 1), "scale": 4}, "must be multiples of the scale, 4. Received: 18x18."),
+        ({"image_shape": (18, 18, 1), **DEFAULT_NETWORKS}, "the nearest that fits is 16x16"),
+        ({"image_shape": 16}, "image_shape must be (height, width, channels)"),
+        ({"image_shape": (18, 18, 1), "scale": 4}, "multiples of the scale, 4. Received: 18x18."),
         ({"adversarial_weight": -1}, "adversarial_weight must be a finite number of at least 0."),
         ({"loss": "relativistic_average"}, "loss must be one of minimax, non_saturating"),
-        ({"generator": small_discriminator()}, "generator must take inputs of shape ('batch', 8, 8, 1)."),
+        (
+            {"generator": small_discriminator()},
+            "generator must take inputs of shape ('batch', 8, 8, 1).",
+        ),
         (
             {"generator": small_discriminator(LOW)},
             "generator must map ('batch', 8, 8, 1) to ('batch', 16, 16, 1). "
-            "Received: a network that makes ('batch', 1).",
+            "Received: a network that returns ('batch', 1).",
         ),
         (
             {"discriminator": small_discriminator(units=2)},
@@ -242,9 +248,9 @@ def test_it_generates_nothing_from_noise():
         ),
         ({"seed": 1.5}, "seed must be an integer or None."),
     ],
-    ids=range(11),
+    ids=range(12),
 )
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     networks = {"generator": small_generator(), "discriminator": small_discriminator()}
     with pytest.raises(InputError) as caught:
         SuperResolutionGAN(**{"image_shape": SHAPE, **networks, **arguments})

@@ -8,7 +8,6 @@ from cases import SHAPE, smooth_pictures, train
 
 from keras_genimg import VAE, ConditionalVAE, distribution
 from keras_genimg.errors import InputError
-from keras_genimg.losses import importance_weighted_bound
 
 LATENT_DIM = 4
 RATE = 1e-3
@@ -141,7 +140,7 @@ def test_kl_weight_rises_over_the_steps():
 
 
 def test_the_first_step_of_the_warm_up_has_no_kl_gradient():
-    """With the KL term at weight zero, beta is no matter."""
+    """With the KL term at weight zero, beta has no effect."""
     results = []
     for beta in (1.0, 100.0):
         keras.utils.set_random_seed(0)
@@ -160,10 +159,11 @@ def test_evaluation_has_the_full_weight():
     vae = small(beta=3.0, kl_warmup_steps=10)
     vae.compile()
     logs = vae.evaluate(smooth_pictures(8), verbose=0, return_dict=True)
-    assert logs["loss"] == pytest.approx(logs["reconstruction_loss"] + 3 * logs["kl_loss"], rel=1e-5)
+    expected = logs["reconstruction_loss"] + 3 * logs["kl_loss"]
+    assert logs["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_pictures_are_the_means_of_the_likelihood():
+def test_images_are_the_means_of_the_likelihood():
     latents = np.random.default_rng(0).normal(size=(3, LATENT_DIM)).astype("float32") * 5
     vae = small()
     outputs = vae.decoder(latents).numpy()
@@ -185,15 +185,17 @@ def test_encode_gives_the_means_and_reconstruct_decodes_them():
 def test_generate_decodes_standard_normal_latents():
     vae = small()
     latents = vae.draw_latents(5000, 1).numpy()
-    assert latents.mean() == pytest.approx(0, abs=0.03) and latents.std() == pytest.approx(1, abs=0.03)
-    np.testing.assert_allclose(vae.generate(4, seed=1), vae.decode(vae.draw_latents(4, 1)), atol=1e-5)
+    assert latents.mean() == pytest.approx(0, abs=0.03)
+    assert latents.std() == pytest.approx(1, abs=0.03)
+    images = vae.decode(vae.draw_latents(4, 1))
+    np.testing.assert_allclose(vae.generate(4, seed=1), images, atol=1e-5)
 
 
-# -------------------------------------------------------------- networks of one's own
+# ------------------------------------------------------------------- custom networks
 
 
 @keras.saving.register_keras_serializable(package="test_vae")
-class OwnEncoder(keras.Model):
+class CustomEncoder(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.flatten = keras.layers.Flatten()
@@ -204,21 +206,21 @@ class OwnEncoder(keras.Model):
         return self.mean(x), self.log_var(x)
 
 
-def own_decoder(kind):
+def custom_decoder(kind):
     layers = [keras.layers.Dense(256), keras.layers.Reshape(SHAPE)]
     return keras.Sequential([keras.Input((LATENT_DIM,)), *layers] if kind == "input" else layers)
 
 
 @pytest.mark.parametrize("kind", ["input", "no_input"])
-def test_networks_of_ones_own(kind, tmp_path):
-    vae = small(encoder=OwnEncoder(), decoder=own_decoder(kind))
+def test_custom_networks(kind, tmp_path):
+    vae = small(encoder=CustomEncoder(), decoder=custom_decoder(kind))
     vae.compile()
     before = vae.encoder.get_weights()
     fit(vae, smooth_pictures(4))
     assert all((a != b).any() for a, b in zip(vae.encoder.get_weights(), before))
     vae.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras")
-    assert type(again.encoder) is OwnEncoder
+    assert type(again.encoder) is CustomEncoder
     images = smooth_pictures(3, seed=1)
     np.testing.assert_array_equal(again.reconstruct(images), vae.reconstruct(images))
 
@@ -229,27 +231,28 @@ def test_networks_of_ones_own(kind, tmp_path):
         (
             {"encoder": keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)])},
             "encoder must map ('batch', 16, 16, 1) to ('batch', 4) and ('batch', 4). "
-            "Received: a network that makes ('batch', 4).",
+            "Received: a network that returns ('batch', 4).",
         ),
         (
-            {"encoder": own_decoder("no_input")},
+            {"encoder": custom_decoder("no_input")},
             "encoder must take inputs of shape ('batch', 16, 16, 1). It answered: The total size",
         ),
         (
             {"decoder": keras.Sequential([keras.layers.Dense(5)])},
             "decoder must map ('batch', 4) to ('batch', 16, 16, 1). "
-            "Received: a network that makes ('batch', 5).",
+            "Received: a network that returns ('batch', 5).",
         ),
         ({"likelihood": "laplace"}, "likelihood must be one of bernoulli, gaussian, discretized_"),
-        ({"networks": "dcgan"}, "networks must be one of conv, mlp, residual. Received: 'dcgan'."),
+        ({"networks": "dcgan"}, "must be one of conv, mlp, residual. Received: networks='dcgan'."),
         ({"beta": float("inf")}, "beta must be a finite number of at least 0. Received: beta=inf."),
         ({"beta": -1.0}, "beta must be a finite number of at least 0. Received: beta=-1.0."),
         ({"kl_warmup_steps": -1}, "kl_warmup_steps must be an integer of at least 0."),
         ({"kl_warmup_steps": 1.5}, "kl_warmup_steps must be an integer of at least 0."),
+        ({"free_bits": -1}, "free_bits must be a finite number of at least 0."),
     ],
-    ids=range(9),
+    ids=range(10),
 )
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         small(**arguments)
     assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -263,49 +266,13 @@ def test_what_does_not_fit(arguments, words):
         (np.zeros((0, 4), "float32"), "float32 of shape (0, 4)"),
     ],
 )
-def test_latents_that_do_not_fit(latents, found):
+def test_invalid_latents(latents, found):
     with pytest.raises(InputError, match="VAE decodes floats of shape .'n', 4.") as caught:
         small().decode(latents)
     assert found in str(caught.value)
 
 
-# ------------------------------------------------------- importance weights, free bits
-
-
-def test_an_importance_weighted_step_is_that_of_a_plain_tape():
-    """Eq. 8 of Burda et al. with k = 3, each draw decoded by itself."""
-    keras.utils.set_random_seed(0)
-    vae = small(importance_samples=3)
-    vae.compile(keras.optimizers.SGD(RATE))
-    encoder, decoder = (keras.models.clone_model(n) for n in (vae.encoder, vae.decoder))
-    encoder.set_weights(vae.encoder.get_weights())
-    decoder.set_weights(vae.decoder.get_weights())
-    images = smooth_pictures(8)
-    logs = fit(vae, images)
-
-    seed = keras.random.SeedGenerator(3).next()
-    noise = distribution.random_normal(distribution.whole_batch(8), (3, LATENT_DIM), seed)
-    with tf.GradientTape() as tape:
-        mean, log_var = encoder(images, training=True)
-        scale, weights = tf.exp(log_var / 2), []
-        for draw in range(3):
-            z = mean + scale * noise[:, draw]
-            weight = log_likelihood("bernoulli", images, decoder(z, training=True), None)
-            weight += tf.reduce_sum(-(z**2) / 2, axis=1)  # the halves of log 2 pi cancel
-            weight -= tf.reduce_sum(-(((z - mean) / scale) ** 2) / 2 - tf.math.log(scale), axis=1)
-            weights.append(weight)
-        loss = -tf.reduce_mean(tf.reduce_logsumexp(weights, axis=0) - tf.math.log(3.0))
-    variables = [w.value for w in (*encoder.trainable_weights, *decoder.trainable_weights)]
-    for weight, gradient in zip(variables, tape.gradient(loss, variables)):
-        weight.assign_sub(RATE * gradient)
-    for mine, other in zip(
-        (*vae.encoder.weights, *vae.decoder.weights), (*encoder.weights, *decoder.weights)
-    ):
-        np.testing.assert_allclose(mine, other, atol=2e-5, err_msg=mine.path)
-    assert logs["loss"] == pytest.approx([float(loss)], rel=1e-5)
-    assert logs["elbo"] == pytest.approx([-float(loss)], rel=1e-5)
-    # More draws, a higher bound than the mean of the single ones.
-    assert logs["elbo"][0] > -logs["reconstruction_loss"][0] - logs["kl_loss"][0]
+# ------------------------------------------------------------ free bits, log p(x), a prior
 
 
 def test_free_bits_count_a_dimension_by_its_mean_over_the_batch():
@@ -321,10 +288,9 @@ def test_free_bits_count_a_dimension_by_its_mean_over_the_batch():
     assert logs["kl_loss"][0] == pytest.approx(terms.sum(axis=1).mean(), rel=1e-4)
 
 
-@pytest.mark.parametrize("arguments", [{"free_bits": 0.2}, {"importance_samples": 3}])
-def test_two_replicas_equal_one_with_it(arguments, mirrored):
+def test_two_replicas_equal_one_with_free_bits(mirrored):
     def make():
-        return small(**arguments)
+        return small(free_bits=0.2)
 
     one, two = (
         train(make, smooth_pictures(27), strategy, epochs=1, rate=1e-4)
@@ -393,29 +359,6 @@ def test_the_bound_rises_with_the_number_of_draws():
     assert means[0] < means[1] - 0.05 < means[2] - 0.1 and means[2] < exact.mean() + 0.02
 
 
-def test_importance_weighted_bound_by_hand():
-    log_weights = np.log([[1.0, 2.0], [3.0, 2.0]]).astype("float32")
-    np.testing.assert_allclose(importance_weighted_bound(log_weights), np.log([2.0, 2.0]), rtol=1e-6)
-    # Far below what exp can hold.
-    np.testing.assert_allclose(importance_weighted_bound(log_weights - 900), np.log([2, 2]) - 900)
-
-
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        ({"importance_samples": 0}, "importance_samples must be a positive integer."),
-        ({"free_bits": -1}, "free_bits must be a finite number of at least 0."),
-        ({"importance_samples": 2, "beta": 4.0}, "importance_samples=2, beta=4.0"),
-        ({"importance_samples": 2, "free_bits": 0.1}, "for the bound alone"),
-    ],
-    ids=range(4),
-)
-def test_bounds_that_do_not_fit(arguments, words):
-    with pytest.raises(InputError) as caught:
-        small(**arguments)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
-
-
 def test_log_likelihood_refuses():
     vae = small()
     with pytest.raises(InputError, match="num_samples must be a positive integer"):
@@ -424,12 +367,12 @@ def test_log_likelihood_refuses():
         vae.log_likelihood(np.zeros((2, *SHAPE), "uint8"))
 
 
-def test_a_mixture_prior_draws_codes_like_those_of_the_pictures(tmp_path):
+def test_a_mixture_prior_draws_latents_like_those_of_the_images(tmp_path):
     keras.utils.set_random_seed(0)
     vae, images = VAE(SHAPE, latent_dim=2, networks="mlp", seed=3), smooth_pictures(40)
     vae.compile()
     before = vae.generate(4, seed=1)
-    # An encoder whose codes are far from N(0, I).
+    # An encoder whose latents are far from N(0, I).
     vae.encoder.get_layer("z_mean").bias.assign([6.0, -3.0])
     vae.encoder.get_layer("z_log_var").bias.assign([-6.0, -6.0])
     history = vae.fit_prior(images, num_components=2)
@@ -442,25 +385,25 @@ def test_a_mixture_prior_draws_codes_like_those_of_the_pictures(tmp_path):
     vae.save(tmp_path / "vae.keras")
     again = keras.saving.load_model(tmp_path / "vae.keras")
     np.testing.assert_array_equal(again.generate(4, seed=1), made)
-    vae.fit(images, batch_size=20, verbose=0)  # and it can go on
+    vae.fit(images, batch_size=20, verbose=0)  # and training resumes
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 @pytest.mark.parametrize("conditional", [False, True])
-def test_it_starts_at_the_mean_picture(likelihood, conditional):
+def test_it_starts_at_the_mean_image(likelihood, conditional):
     options = {"latent_dim": 2, "networks": "mlp", "likelihood": likelihood, "seed": 0}
     if conditional:
         model = ConditionalVAE((16, 16, 1), num_classes=3, **options)
     else:
         model = VAE((16, 16, 1), **options)
-    pictures = smooth_pictures(50)
-    mean = pictures.mean(axis=0)
-    model.start_at_mean(pictures)
+    images = smooth_pictures(50)
+    mean = images.mean(axis=0)
+    model.start_at_mean(images)
     for layer in model.decoder._flatten_layers():
-        if layer.name == "pixels":  # without what comes before, the mean picture is left
+        if layer.name == "pixels":  # without what comes before, the mean image is left
             layer.kernel.assign(np.zeros(layer.kernel.shape))
     labels = {"labels": [0, 1, 2]} if conditional else {}
-    lowest = -0.998 if likelihood == "bernoulli" else -1.0  # of no pixel surer than 1 in 1,000
+    lowest = -0.998 if likelihood == "bernoulli" else -1.0  # probabilities from 0.001 to 0.999
     expected = np.broadcast_to(np.clip(mean, lowest, -lowest), (3, 16, 16, 1))
     np.testing.assert_allclose(model.generate(3, seed=0, **labels), expected, atol=1e-5)
     [centering] = [layer for layer in model.encoder._flatten_layers() if hasattr(layer, "mean")]
@@ -468,6 +411,6 @@ def test_it_starts_at_the_mean_picture(likelihood, conditional):
     assert not np.any(centering.mean[..., 1:])
 
 
-def test_other_networks_do_not_start_at_the_mean_picture():
-    with pytest.raises(InputError, match='start_at_mean is for the default networks of networks="mlp"'):
+def test_other_networks_do_not_start_at_the_mean_image():
+    with pytest.raises(InputError, match='is for the default networks of networks="mlp"'):
         VAE((16, 16, 1), 2).start_at_mean(smooth_pictures(4))

@@ -1,4 +1,4 @@
-"""VQGAN: one step against plain tapes, the adaptive weight, a discriminator that comes in late."""
+"""VQGAN: one step against plain tapes, the adaptive weight, a discriminator that starts late."""
 
 import keras
 import numpy as np
@@ -8,6 +8,7 @@ from cases import SHAPE, smooth_pictures, train
 from plain import assert_same_weights, copy_of, descend, formulas, moved, sgd
 
 from keras_genimg import VQGAN, InputError, PixelCNN
+from keras_genimg.layers import VectorQuantizerEMA
 from keras_genimg.metrics import codebook_perplexity
 from keras_genimg.models.vq_gan import adaptive_weight
 from keras_genimg.placement import on_devices
@@ -29,7 +30,7 @@ def small_discriminator(shape=SHAPE, channels=1):
 
 
 def seen_by():
-    """A network that pictures are compared in, with two maps, the second of other places."""
+    """A content network with two feature maps, the second at other positions."""
     images = keras.Input(SHAPE)
     x = keras.layers.Conv2D(3, 3, activation="tanh")(images)
     x = keras.layers.BatchNormalization()(x)
@@ -46,11 +47,11 @@ def small(**arguments):
 
 
 def spread_codebook(model, images=IMAGES):
-    """A codebook of vectors that the encoder makes, so that several codes are in use."""
+    """A codebook of the encoder's vectors, so that several codes are in use."""
     vectors = model.encoder(images).numpy().reshape(-1, DIM)
     rows = vectors[np.random.default_rng(0).choice(len(vectors), CODES, replace=False)]
     model.quantizer.embeddings.assign(rows)
-    if model.quantizer.ema_decay is not None:
+    if isinstance(model.quantizer, VectorQuantizerEMA):
         model.quantizer.embedding_sums.assign(rows)
 
 
@@ -100,7 +101,7 @@ def test_a_step_is_that_of_plain_tapes(loss, features, ema_decay, weight):
                 content += tf.reduce_mean(distance)
         errors = pixels + 0.7 * content
         g_loss = generator_loss(d(made, training=True))
-    # The last layer is the convolution that makes the picture: its kernel, not its bias.
+    # The last layer is the convolution whose outputs are the image: its kernel, not its bias.
     kernel = decoder.layers[-1].kernel
     lengths = [np.linalg.norm(np.array(tape.gradient(term, kernel))) for term in (errors, g_loss)]
     ratio = lengths[0] / (lengths[1] + 1e-6) if weight else 0.0
@@ -142,7 +143,7 @@ def test_a_step_is_that_of_plain_tapes(loss, features, ema_decay, weight):
 
 
 def test_the_adaptive_weight_by_hand():
-    # |(3, 4)| / |(0, 0.5)| = 10; at most 10^4, and 0 where nothing is to be put right.
+    # |(3, 4)| / |(0, 0.5)| = 10; at most 10^4, and 0 without an error.
     assert float(adaptive_weight(tf.constant([3.0, 4.0]), tf.constant([0.0, 0.5]))) == (
         pytest.approx(10.0, rel=1e-5)
     )
@@ -156,7 +157,7 @@ def test_the_adaptive_weight_by_hand():
     assert tape.gradient(weight, pulls) == [None, None]
 
 
-def test_the_discriminator_comes_in_late():
+def test_the_discriminator_starts_late():
     """Adam throughout: zeros for gradients must not move a weight."""
     model = small(adversarial_start_step=3)
     model.compile(learning_rate=1e-2, run_eagerly=True)
@@ -168,7 +169,7 @@ def test_the_discriminator_comes_in_late():
     histories = [fit(each, epochs=3) for each in (model, alone)]
     for weight, old in zip(model.discriminator.get_weights(), first):
         np.testing.assert_array_equal(weight, old)
-    # Until then it is as if there were none, and then both sides play.
+    # Until then as without a discriminator; from then on both sides are updated.
     for mine, other in zip(model.decoder.get_weights(), alone.decoder.get_weights()):
         np.testing.assert_allclose(mine, other, atol=1e-6)
     assert histories[0]["adaptive_weight"] == [0.0] * 3
@@ -179,7 +180,7 @@ def test_the_discriminator_comes_in_late():
     assert moved(model.decoder, alone.decoder.get_weights()) > 1e-4
 
 
-def test_a_resumed_training_knows_when_the_discriminator_comes_in(tmp_path):
+def test_a_resumed_training_knows_when_the_discriminator_starts(tmp_path):
     weights = []
     for parts in ((4,), (2, 2)):
         keras.utils.set_random_seed(0)
@@ -236,7 +237,7 @@ def test_the_test_step_is_the_losses_of_fixed_networks():
     assert logs["loss"] == pytest.approx(total, rel=1e-4)
 
 
-def test_the_network_of_content_is_frozen_saved_and_left_as_it_was(tmp_path):
+def test_the_content_network_is_frozen_saved_and_unchanged(tmp_path):
     network = seen_by()
     before = network.get_weights()
     model = small(content_network=network, perceptual_weight=2.0)
@@ -294,12 +295,12 @@ def test_levels_take_the_place_of_the_codebook():
     assert VQGAN.from_config(model.get_config()).quantizer.levels == (4, 3, 3)
 
 
-def test_what_it_is_by_default():
+def test_defaults():
     model = VQGAN()
     assert model.image_shape == (32, 32, 3) and model.code_shape == (8, 8)
     assert (model.adversarial_weight, model.perceptual_weight) == (0.8, 1.0)
-    assert model.loss_name == "hinge" and model.content_network is None
-    # Nothing that a picture's logits could learn of the other pictures in the batch.
+    assert model.arguments["loss"] == "hinge" and model.content_network is None
+    # The logits of an image do not depend on the rest of the batch.
     assert not any("batch_norm" in layer.name for layer in model.discriminator.layers)
     model.compile()
     for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
@@ -310,7 +311,7 @@ def test_what_it_is_by_default():
     assert float(model.discriminator_optimizer.learning_rate) == pytest.approx(2e-3)
 
 
-def test_networks_and_a_loss_of_ones_own_are_saved(tmp_path):
+def test_custom_networks_and_losses_are_saved(tmp_path):
     convolution = keras.layers.Conv2DTranspose(1, 3, strides=4, padding="same")
     model = small(
         encoder=keras.Sequential([keras.layers.Conv2D(DIM, 3, strides=4, padding="same")]),
@@ -324,11 +325,11 @@ def test_networks_and_a_loss_of_ones_own_are_saved(tmp_path):
     again = keras.saving.load_model(tmp_path / "x.keras")
     np.testing.assert_array_equal(again.reconstruct(IMAGES), model.reconstruct(IMAGES))
     np.testing.assert_array_equal(again.discriminator(IMAGES), model.discriminator(IMAGES))
-    assert (again.loss_name, again.adversarial_start_step) == ("least_squares", 7)
+    assert (again.arguments["loss"], again.adversarial_start_step) == ("least_squares", 7)
     assert again.perceptual_weight == 0.5
 
 
-def test_networks_on_devices_of_their_own():
+def test_networks_on_separate_devices():
     def trained():
         keras.utils.set_random_seed(0)
         model = small(content_network=seen_by(), discriminator=None)
@@ -379,7 +380,7 @@ def test_networks_on_devices_of_their_own():
     ],
     ids=range(10),
 )  # fmt: skip
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         VQGAN(**{"image_shape": SHAPE, "num_embeddings": CODES, "embedding_dim": DIM, **arguments})
     assert words in str(caught.value) and "\n" not in str(caught.value)

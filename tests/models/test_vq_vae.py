@@ -8,6 +8,7 @@ from cases import SHAPE, smooth_pictures
 
 from keras_genimg import VQVAE
 from keras_genimg.errors import InputError
+from keras_genimg.layers import VectorQuantizerEMA
 from keras_genimg.metrics import codebook_perplexity
 from keras_genimg.networks import vq_decoder, vq_encoder
 
@@ -31,11 +32,11 @@ def fit(model, images, **arguments):
 
 
 def spread_codebook(model, images):
-    """A codebook of vectors that the encoder makes, so that several codes are in use."""
+    """A codebook of the encoder's vectors, so that several codes are in use."""
     vectors = model.encoder(images).numpy().reshape(-1, DIM)
     rows = vectors[np.random.default_rng(0).choice(len(vectors), CODES, replace=False)]
     model.quantizer.embeddings.assign(rows)
-    if model.quantizer.ema_decay is not None:
+    if isinstance(model.quantizer, VectorQuantizerEMA):
         model.quantizer.embedding_sums.assign(rows)
 
 
@@ -161,7 +162,7 @@ def test_encode_decode_reconstruct():
     np.testing.assert_array_equal(model.encode(images, batch_size=4), codes)
 
 
-def test_generate_says_that_a_prior_is_wanted():
+def test_generate_raises_without_a_prior():
     for call in (lambda: small().generate(4), lambda: small().generate(4, seed=1, batch_size=2)):
         with pytest.raises(InputError) as caught:
             call()
@@ -179,25 +180,25 @@ def test_generate_says_that_a_prior_is_wanted():
         (np.full((2, 4, 4), -1), "-1 to -1"),
     ],
 )
-def test_codes_that_do_not_fit(codes, found):
+def test_invalid_codes(codes, found):
     with pytest.raises(InputError) as caught:
         small().decode(codes)
     assert found in str(caught.value)
 
 
-# -------------------------------------------------------------- networks of one's own
+# -------------------------------------------------------------------- custom networks
 
 
-def own_encoder(stride):
+def custom_encoder(stride):
     return keras.Sequential([keras.layers.Conv2D(DIM, 3, strides=stride, padding="same")])
 
 
-def own_decoder(stride):
+def custom_decoder(stride):
     return keras.Sequential([keras.layers.Conv2DTranspose(1, 3, strides=stride, padding="same")])
 
 
-def test_networks_of_ones_own(tmp_path):
-    model = small(encoder=own_encoder(4), decoder=own_decoder(4))
+def test_custom_networks(tmp_path):
+    model = small(encoder=custom_encoder(4), decoder=custom_decoder(4))
     model.compile()
     fit(model, smooth_pictures(4))
     images = smooth_pictures(3, seed=1)
@@ -208,10 +209,10 @@ def test_networks_of_ones_own(tmp_path):
 
 @pytest.mark.parametrize("built", [True, False])
 def test_an_encoder_of_another_stride_sets_the_grid_of_codes(built, tmp_path):
-    encoder = own_encoder(2)
+    encoder = custom_encoder(2)
     if built:
         encoder.build((None, *SHAPE))
-    model = small(encoder=encoder, decoder=own_decoder(2))
+    model = small(encoder=encoder, decoder=custom_decoder(2))
     assert model.code_shape == (8, 8)
     assert model.encode(smooth_pictures(2)).shape == (2, 8, 8)
     model.save(tmp_path / "x.keras")
@@ -224,12 +225,12 @@ def test_an_encoder_of_another_stride_sets_the_grid_of_codes(built, tmp_path):
         (
             {"encoder": keras.Sequential([keras.layers.Conv2D(5, 3, 4, padding="same")])},
             "encoder must map ('batch', 16, 16, 1) to ('batch', 'height', 'width', 4). "
-            "Received: a network that makes ('batch', 4, 4, 5).",
+            "Received: a network that returns ('batch', 4, 4, 5).",
         ),
         (
-            {"decoder": own_decoder(2)},
+            {"decoder": custom_decoder(2)},
             "decoder must map ('batch', 4, 4, 4) to ('batch', 16, 16, 1). "
-            "Received: a network that makes ('batch', 8, 8, 1).",
+            "Received: a network that returns ('batch', 8, 8, 1).",
         ),
         (
             {"encoder": keras.Sequential([keras.layers.Flatten()])},
@@ -237,12 +238,15 @@ def test_an_encoder_of_another_stride_sets_the_grid_of_codes(built, tmp_path):
         ),
         ({"data_variance": 0.0}, "data_variance must be a finite number"),
         ({"data_variance": float("nan")}, "data_variance must be a finite number"),
-        ({"ema_decay": 2}, "ema_decay must lie between 0 and 1, or be None. Received: ema_decay=2."),
+        (
+            {"ema_decay": 2},
+            "ema_decay must be a number between 0 and 1, or None. Received: ema_decay=2.",
+        ),
         ({"dead_code_threshold": float("nan")}, "dead_code_threshold must be a finite number"),
     ],
     ids=range(7),
 )
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         small(**arguments)
     assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -30,7 +30,7 @@ def fit(model, images, **arguments):
 
 
 def lively(images, **arguments):
-    """A model whose codebooks hold vectors of the pictures, so that several codes are in use."""
+    """A model whose codebooks hold vectors of the images, so that several codes are in use."""
     keras.utils.set_random_seed(0)
     model = small(**arguments)
     model.start_codebook(images)
@@ -121,7 +121,7 @@ def test_what_is_logged_and_that_it_learns():
     assert history["reconstruction_loss"][-1] < 0.7 * history["reconstruction_loss"][0]
 
 
-def test_the_bottom_is_told_the_top_and_the_decoder_sees_both():
+def test_the_bottom_depends_on_the_top_and_the_decoder_sees_both():
     images = smooth_pictures(6)
     model = lively(images)
     top, bottom = model.encode(images)
@@ -148,9 +148,9 @@ def test_k_means_starts_both_codebooks_where_the_vectors_are():
     images = smooth_pictures(32)
     keras.utils.set_random_seed(0)
     model = small()
-    before = float(model._quantized(images)[2])
+    before = float(model.quantized(images)[2])
     model.start_codebook(images)
-    assert float(model._quantized(images)[2]) < 0.3 * before
+    assert float(model.quantized(images)[2]) < 0.3 * before
     top, bottom = model.encode(images)
     assert len(np.unique(top)) > 4 and len(np.unique(bottom)) > 4
     assert (model.top_quantizer.embeddings != model.bottom_quantizer.embeddings).numpy().any()
@@ -199,7 +199,8 @@ def fitted():
 def test_both_priors_learn_and_leave_the_model_alone(fitted):
     model, images, before, histories = fitted
     for history in histories:
-        assert len(history.history["nll"]) == 2 and history.history["nll"][1] < history.history["nll"][0]
+        first, second = history.history["nll"]
+        assert second < first
     for mine, other in zip(model.get_weights(), before):  # its own come first
         np.testing.assert_array_equal(mine, other)
     held = [prior.get_weights() for prior in (model.top_prior, model.bottom_prior)]
@@ -227,9 +228,11 @@ def test_what_is_generated_are_decoded_draws_of_the_bottom_given_the_top(fitted,
     assert np.abs(model.generate(5, seed=2) - made).max() > 1e-4
     # At a temperature of 0 the likeliest codes, whatever the seed.
     top = model.top_prior.generate_codes(2, temperature=0.0)
-    likeliest = model.decode((top, model.bottom_prior.generate_codes(2, condition=top, temperature=0.0)))
+    bottom = model.bottom_prior.generate_codes(2, condition=top, temperature=0.0)
+    likeliest = model.decode((top, bottom))
     for seed in (1, 2):
-        np.testing.assert_allclose(model.generate(2, seed=seed, temperature=0.0), likeliest, atol=1e-5)
+        found = model.generate(2, seed=seed, temperature=0.0)
+        np.testing.assert_allclose(found, likeliest, atol=1e-5)
     # No noise twice: neither at one place of the two levels nor at any other.
     noise_of = [tf.function(p.gumbel_noise) for p in (model.top_prior, model.bottom_prior)]
     noise = [
@@ -249,8 +252,8 @@ def test_what_is_generated_are_decoded_draws_of_the_bottom_given_the_top(fitted,
     assert np.abs(signatures["serving_default"](**given)["images"] - (made + 1) * 127.5).max() <= 1
 
 
-def test_conditional_priors_make_the_class_that_is_asked_for():
-    """Two classes of pictures, bright bars and dark ones."""
+def test_conditional_priors_generate_the_target_class():
+    """Two classes of images, bright bars and dark ones."""
     images, labels = smooth_pictures(32), np.arange(32) % 2
     images[labels == 1] *= -1
     model = lively(images, dead_code_threshold=0.1)
@@ -302,15 +305,15 @@ GIVEN = {"condition_shape": (2, 2), "condition_embeddings": CODES}
         (lambda: of_codes((2, 2), 9), None, "Received: one of (2, 2), 9 of them."),
         (lambda: "pixel_cnn", None, "top_prior must be a model of codes"),
         (None, lambda: of_codes((2, 2)), "bottom_prior must be of codes of shape (4, 4)"),
-        (None, lambda: of_codes((4, 4)), "bottom_prior must have condition_shape=(2, 2) and condition_"
-         "embeddings=8. Received: condition_shape=None, condition_embeddings=None."),
+        (None, lambda: of_codes((4, 4)), "bottom_prior must have condition_shape=(2, 2) and "
+         "condition_embeddings=8. Received: condition_shape=None, condition_embeddings=None."),
         (lambda: of_codes((2, 2), **GIVEN), None, "top_prior must have condition_shape=None"),
         (lambda: of_codes((2, 2), num_classes=2), lambda: of_codes((4, 4), num_classes=3, **GIVEN),
          "as many classes, where both have any. Received: num_classes=2 and 3."),
     ],
     ids=range(7),
 )  # fmt: skip
-def test_priors_that_do_not_fit(top, bottom, words):
+def test_invalid_priors(top, bottom, words):
     with pytest.raises(InputError) as caught:
         small().fit_prior(
             smooth_pictures(2), top_prior=top and top(), bottom_prior=bottom and bottom(), verbose=0
@@ -332,26 +335,27 @@ TOP, BOTTOM = np.zeros((2, 2, 2), int), np.zeros((2, 4, 4), int)
     ],
     ids=range(5),
 )
-def test_codes_that_do_not_fit(codes, words):
+def test_invalid_codes(codes, words):
     with pytest.raises(InputError) as caught:
         small().decode(codes)
     assert words in str(caught.value)
 
 
-def own_encoder(stride):
+def custom_encoder(stride):
     images = keras.Input(SHAPE)
     features = keras.layers.Conv2D(5, 3, 4, padding="same")(images)
-    return keras.Model(images, [keras.layers.Conv2D(DIM, 3, stride, padding="same")(features), features])
+    vectors = keras.layers.Conv2D(DIM, 3, stride, padding="same")(features)
+    return keras.Model(images, [vectors, features])
 
 
-def own_decoder():
+def custom_decoder():
     top, bottom = keras.Input((2, 2, DIM)), keras.Input((4, 4, DIM))
     x = keras.layers.Concatenate()([keras.layers.UpSampling2D()(top), bottom])
     return keras.Model([top, bottom], keras.layers.Conv2DTranspose(1, 3, 4, padding="same")(x))
 
 
-def test_networks_of_ones_own(tmp_path):
-    model = small(encoder=own_encoder(2), decoder=own_decoder())
+def test_custom_networks(tmp_path):
+    model = small(encoder=custom_encoder(2), decoder=custom_decoder())
     model.compile()
     images = smooth_pictures(4)
     fit(model, images)
@@ -364,19 +368,21 @@ def test_networks_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (lambda: {"encoder": own_encoder(1)}, "encoder must make a top of half the height and width of "
-         "the bottom, rounded up. Received: a top of 4x4 and a bottom of 4x4."),
-        (lambda: {"encoder": keras.Sequential([keras.layers.Conv2D(DIM, 3, 4)])}, "encoder must map"),
-        (lambda: {"decoder": own_encoder(1)}, "decoder must take inputs of shape ('batch', 2, 2, 4) and"),
+        (lambda: {"encoder": custom_encoder(1)}, "encoder must return a top of half the height and "
+         "width of the bottom, rounded up. Received: a top of 4x4 and a bottom of 4x4."),
+        (lambda: {"encoder": keras.Sequential([keras.layers.Conv2D(DIM, 3, 4)])},
+         "encoder must map"),
+        (lambda: {"decoder": custom_encoder(1)},
+         "decoder must take inputs of shape ('batch', 2, 2, 4) and"),
         (lambda: {"data_variance": 0.0}, "data_variance must be a finite number"),
-        (lambda: {"ema_decay": 2}, "ema_decay must lie between 0 and 1"),
-        (lambda: {"network_options": {"widest": 8}}, "network_options must be a dict of some of blocks, "
-         "filters, residual_filters."),
+        (lambda: {"ema_decay": 2}, "ema_decay must be a number between 0 and 1"),
+        (lambda: {"network_options": {"widest": 8}},
+         "network_options must be a dict of some of blocks, filters, residual_filters."),
         (lambda: {"top_prior": of_codes((2, 2))}, "top_prior and bottom_prior go together."),
     ],
     ids=range(7),
 )  # fmt: skip
-def test_what_does_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         small(**arguments())
     assert words in str(caught.value) and "\n" not in str(caught.value)

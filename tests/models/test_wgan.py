@@ -1,4 +1,4 @@
-"""WGAN: one step against plain tapes, clipping, and how a batch is shared out."""
+"""WGAN: one step against plain tapes, clipping, and the images of each update."""
 
 import keras
 import numpy as np
@@ -8,9 +8,9 @@ from cases import SHAPE, smooth_pictures
 from plain import assert_same_weights, copy_of, descend, moved, sgd
 
 from keras_genimg import WGAN, WGANGP, distribution
+from keras_genimg.core import images_of_update
 from keras_genimg.errors import InputError
 from keras_genimg.layers import BatchNormalization
-from keras_genimg.models.critic_updates import images_of_update
 
 LATENT_DIM = 6
 RATE = 0.05
@@ -55,7 +55,7 @@ def test_a_step_is_that_of_plain_tapes(networks):
     batch = distribution.whole_batch(4)
     noise = [distribution.random_normal(batch, (LATENT_DIM,), seeds.next()) for _ in range(4)]
     clipped = 0
-    # 1. Three updates of the critic: on pictures 0, 3, 6, 9; on 1, 4, 7, 10; on 2, 5, 8, 11.
+    # 1. Three updates of the critic: on images 0, 3, 6, 9; on 1, 4, 7, 10; on 2, 5, 8, 11.
     for update in range(3):
         fakes = g(noise[update], training=True)
         with tf.GradientTape() as tape:
@@ -66,7 +66,7 @@ def test_a_step_is_that_of_plain_tapes(networks):
         for weight in f.trainable_weights:
             clipped += int((np.abs(weight) > clip).sum())
             weight.assign(np.clip(weight, -clip, clip))
-    # 2. One of the generator, on the fourth noise.
+    # 2. One generator update, on the fourth noise.
     with tf.GradientTape() as tape:
         g_loss = -tf.reduce_mean(f(g(noise[3], training=True), training=True))
     descend(g, g_loss, tape, RATE)
@@ -104,7 +104,7 @@ def test_clipping_reaches_the_trainable_weights_of_the_critic_and_no_others():
 def test_the_test_step_is_the_losses_of_fixed_networks():
     wgan = small(ema_decay=None)
     wgan.compile(**sgd(RATE))
-    images = smooth_pictures(8)  # 8 is no multiple of n_critic, and need not be
+    images = smooth_pictures(8)  # not a multiple of n_critic, and need not be
     logs = wgan.evaluate(images, batch_size=8, verbose=0, return_dict=True)
     seed = keras.random.SeedGenerator(3).next()
     fakes = wgan.generator(
@@ -124,7 +124,7 @@ def test_the_papers_optimizers():
     for optimizer in (wgan.generator_optimizer, wgan.discriminator_optimizer):
         assert type(optimizer) is keras.optimizers.RMSprop
         assert float(optimizer.learning_rate) == pytest.approx(5e-5) and optimizer.momentum == 0
-    # Our own networks take more.
+    # The default networks have higher rates.
     default = small(generator=None, discriminator=None)
     default.compile()
     assert float(default.generator_optimizer.learning_rate) == pytest.approx(1e-3)
@@ -138,7 +138,7 @@ def test_the_papers_optimizers():
 
 
 def test_a_clipped_default_critic_still_sees_shapes():
-    """Batch normalisation lets through what differs, however small its clipped scale makes it."""
+    """Batch normalisation keeps the differences between images, even at its clipped scale."""
     wgan = small(generator=None, discriminator=None)
     for weight in wgan.discriminator.trainable_variables:
         weight.assign(tf.clip_by_value(weight, -0.01, 0.01))
@@ -157,12 +157,12 @@ def test_a_clipped_default_critic_still_sees_shapes():
 
 
 def seen_by_updates(model, count, **arguments):
-    """The first pixel of each picture, and the noise, of each call of a traced fit, in order."""
-    seen = {"pictures": [], "noise": []}
+    """The first pixel of each image, and the noise, of each call of a traced fit, in order."""
+    seen = {"images": [], "noise": []}
     critic, sample = model.discriminator, model.sample_latents
 
     def watched(images, **kwargs):
-        tf.py_function(lambda x: seen["pictures"].append(x.numpy()), [images[:, 0, 0, 0]], [])
+        tf.py_function(lambda x: seen["images"].append(x.numpy()), [images[:, 0, 0, 0]], [])
         return critic(images, **kwargs)
 
     def sampled(batch):
@@ -178,12 +178,12 @@ def seen_by_updates(model, count, **arguments):
     watched.trainable_variables = critic.trainable_variables
     object.__setattr__(model, "discriminator", watched)
     model.fit(images, shuffle=False, verbose=0, **arguments)
-    rows = [np.searchsorted(numbers, x - 1e-6).tolist() for x in seen["pictures"]]
+    rows = [np.searchsorted(numbers, x - 1e-6).tolist() for x in seen["images"]]
     return rows, seen["noise"]
 
 
 @pytest.mark.parametrize("model_class", [WGAN, WGANGP])
-def test_each_update_sees_its_own_pictures_and_fresh_noise(model_class):
+def test_each_update_sees_its_own_images_and_fresh_noise(model_class):
     model = small(model_class)
     rows, noise = seen_by_updates(model, 12, batch_size=12)
     own = [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
@@ -200,13 +200,13 @@ def test_the_last_batch_of_a_pass_need_not_divide():
     assert [len(draw) for draw in noise] == [3, 3, 3, 3, 2, 2, 1, 1]
 
 
-def test_fewer_pictures_than_updates_are_gone_through_again():
+def test_fewer_images_than_updates_are_used_again():
     rows, _ = seen_by_updates(small(), 8, batch_size=6)
     assert [row for row in rows if row in ([6], [7])] == [[6], [7], [6]]
 
 
 @pytest.mark.parametrize("sizes", [(8, 8), (6, 5), (7, 7, 6), (3, 4), (5,)])
-def test_parts_of_replicas_add_up_to_the_same_pictures(sizes, monkeypatch):
+def test_parts_of_replicas_add_up_to_the_same_images(sizes, monkeypatch):
     monkeypatch.setattr(distribution, "global_batch", lambda images: None)
     total, n_critic = sum(sizes), 3
     starts = np.cumsum([0, *sizes])
@@ -219,7 +219,7 @@ def test_parts_of_replicas_add_up_to_the_same_pictures(sizes, monkeypatch):
         assert parts == list(range(update, total, n_critic))
 
 
-def test_two_replicas_with_fewer_pictures_each_than_updates(mirrored):
+def test_two_replicas_with_fewer_images_each_than_updates(mirrored):
     with mirrored.scope():
         model = small()
         model.compile(**sgd(RATE))
@@ -250,7 +250,7 @@ def test_batches_that_do_not_divide(model_class, given):
     }[given]
     sizes = {"batch_size": 16} if given in ("array", "tensor") else {}
     assert message_of(lambda: model.fit(*arguments, **sizes, verbose=0)) == (
-        f"{model_class.__name__} takes batches of n_critic=3 times the pictures of one update of "
+        f"{model_class.__name__} takes batches of n_critic=3 times the images of one update of "
         "the critic, such as 15 or 18. Received: batches of 16."
     )
 
@@ -264,10 +264,10 @@ def test_batches_smaller_than_n_critic_and_no_size_at_all():
     for size in (0, -3, 1.5):
         message = message_of(lambda: model.fit(images, batch_size=size))
         assert message == f"batch_size must be a positive integer. Received: batch_size={size}."
-    assert "needs pictures" in message_of(lambda: model.fit())
+    assert "needs images" in message_of(lambda: model.fit())
 
 
-def test_the_batch_of_an_array_without_a_size_is_32_an_update():
+def test_the_batch_of_an_array_without_a_size_is_32_per_update():
     model = small()
     model.compile(**sgd(0.0))
     steps = []
@@ -281,8 +281,8 @@ def test_the_batch_of_an_array_without_a_size_is_32_an_update():
     [
         ({"n_critic": 0}, "n_critic must be a positive integer. Received: n_critic=0."),
         ({"n_critic": 2.0}, "n_critic must be a positive integer. Received: n_critic=2.0."),
-        ({"clip_value": 0}, "clip_value must be above 0, or the critic is 0 everywhere."),
-        ({"clip_value": -0.1}, "clip_value must be a finite number of at least 0."),
+        ({"clip_value": 0}, "clip_value must be a finite number above 0. Received: clip_value=0."),
+        ({"clip_value": -0.1}, "clip_value must be a finite number above 0."),
         ({"clip_value": float("nan")}, "Received: clip_value=nan."),
         ({"clip_value": "0.1"}, "Received: clip_value='0.1'."),
         ({"noise": "pink"}, "noise must be one of normal, uniform, truncated_normal."),
@@ -291,7 +291,7 @@ def test_the_batch_of_an_array_without_a_size_is_32_an_update():
     ],
     ids=range(9),
 )
-def test_arguments_that_do_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     assert words in message_of(lambda: small(**arguments))
 
 

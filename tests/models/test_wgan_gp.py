@@ -1,4 +1,4 @@
-"""WGANGP: one step against plain tapes, and a critic that the penalty can be taken of."""
+"""WGANGP: one step against plain tapes, the penalty, and critics that mix images."""
 
 import keras
 import numpy as np
@@ -44,7 +44,7 @@ def small(**arguments):
 
 
 def penalty_of(critic, real, fake, alpha):
-    """One picture after the other, each with a tape of its own."""
+    """Image by image, each with its own tape."""
     terms = []
     for x, y, a in zip(real, fake, np.ravel(alpha)):
         between = tf.convert_to_tensor(a * x + (1 - a) * y)[tf.newaxis]
@@ -68,7 +68,7 @@ def test_a_step_is_that_of_plain_tapes(networks):
 
     seeds = keras.random.SeedGenerator(3)
     batch = distribution.whole_batch(4)
-    # 1. Three updates of the critic: on pictures 0, 3, 6, 9; on 1, 4, 7, 10; on 2, 5, 8, 11.
+    # 1. Three updates of the critic: on images 0, 3, 6, 9; on 1, 4, 7, 10; on 2, 5, 8, 11.
     penalties = []
     for update in range(3):
         noise = distribution.random_normal(batch, (LATENT_DIM,), seeds.next())
@@ -79,7 +79,7 @@ def test_a_step_is_that_of_plain_tapes(networks):
             penalties.append(penalty_of(d, reals, fakes, alpha))
             d_loss = tf.reduce_mean(fake) - tf.reduce_mean(real) + 4.0 * penalties[-1]
         descend(d, d_loss, tape, RATE)
-    # 2. One of the generator, on noise of its own.
+    # 2. One generator update, on fresh noise.
     noise = distribution.random_normal(batch, (LATENT_DIM,), seeds.next())
     with tf.GradientTape() as tape:
         g_loss = -tf.reduce_mean(d(g(noise, training=True), training=True))
@@ -119,7 +119,7 @@ def test_the_test_step_is_the_losses_of_fixed_networks():
     assert logs["fake_score"] == pytest.approx(fake, rel=1e-4)
 
 
-def test_alpha_is_uniform_one_a_picture_and_fresh_each_time():
+def test_alpha_is_uniform_one_per_image_and_fresh_each_time():
     model = small()
     batch = distribution.whole_batch(4000)
     draws = [model.sample_alpha(batch).numpy() for _ in range(2)]
@@ -145,7 +145,7 @@ def test_the_papers_optimizers():
         assert isinstance(optimizer, keras.optimizers.Adam)
         assert float(optimizer.learning_rate) == pytest.approx(1e-4)
         assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.9)
-    # Our own networks take more.
+    # The default networks have higher rates.
     default = small(generator=None, discriminator=None)
     default.compile()
     assert float(default.generator_optimizer.learning_rate) == pytest.approx(5e-4)
@@ -162,13 +162,13 @@ def test_the_default_critic_has_no_batch_normalisation():
 
 
 @pytest.mark.parametrize("layer", [keras.layers.BatchNormalization, BatchNormalization])
-def test_a_critic_that_mixes_pictures_is_refused(layer):
+def test_a_critic_that_mixes_images_is_refused(layer):
     nested = critic_with(keras.Sequential([layer(name="mixes")]))
     for critic in (critic_with(layer(name="mixes")), nested):
         with pytest.raises(InputError) as caught:
             small(discriminator=critic)
         message = str(caught.value)
-        assert "must be without batch normalisation" in message and "'mixes'" in message
+        assert "must have no batch normalisation" in message and "'mixes'" in message
         assert "\n" not in message
     small(discriminator=critic_with(keras.layers.LayerNormalization()))
 
@@ -184,7 +184,7 @@ def test_a_critic_that_mixes_pictures_is_refused(layer):
     ],
     ids=range(5),
 )
-def test_arguments_that_do_not_fit(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(InputError) as caught:
         small(**arguments)
     assert words in str(caught.value) and "\n" not in str(caught.value)

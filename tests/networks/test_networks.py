@@ -8,7 +8,6 @@ import tensorflow as tf
 from keras_genimg import GAN, VAE, VQVAE, CNNClassifier, networks
 from keras_genimg.checks import check_code_shape, check_image_shape
 from keras_genimg.errors import InputError
-from keras_genimg.layers import DiffAugment
 from keras_genimg.networks import initializers
 
 SIZES = [
@@ -195,52 +194,6 @@ def test_networks_with_classes_check_the_size_too(name):
     ):
         with pytest.raises(InputError, match="multiples of 4 from 16 to 256"):
             make(getattr(networks, f"{name}_{part}"), (30, 30, 1), 5, num_classes=3)
-
-
-# ---------------------------------------------------------------- augmentation
-
-
-@pytest.mark.parametrize("name", ["dcgan", "mlp", "dcgan5", "resnet"])
-def test_augmentation_comes_first_and_changes_nothing_else(name):
-    make = getattr(networks, f"{name}_discriminator")
-    options = {"units": (8,)} if name == "mlp" else {"filters": 4}
-    shape = (32, 32, 3)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(0)
-    plain = make(shape, **options)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(0)
-    network = make(shape, augment="color,translation", **options)
-    assert isinstance(network.layers[1], DiffAugment)
-    assert network.layers[1].policy == "color,translation"
-    names = [layer.name for layer in network.layers]
-    assert names[:1] + names[2:] == [layer.name for layer in plain.layers]
-    assert len(network.weights) == len(plain.weights)
-    network.set_weights(plain.get_weights())
-    images = np.random.default_rng(0).uniform(-1, 1, (4, *shape)).astype("float32")
-    np.testing.assert_array_equal(network(images), plain(images))  # nothing while not training
-    first, second = (np.array(network(images, training=True)) for _ in range(2))
-    assert np.abs(first - second).max() > 0
-    with pytest.raises(InputError, match="Received: policy='colour'"):
-        make(shape, augment="colour", **options)
-
-
-@pytest.mark.parametrize("conditioning", ["projection", "concatenation"])
-def test_augmentation_of_a_conditional_discriminator_leaves_the_class_alone(conditioning):
-    network = networks.conditional_dcgan_discriminator(
-        (16, 16, 1), 3, conditioning, filters=4, augment="color"
-    )
-    (layer,) = [layer for layer in network.layers if isinstance(layer, DiffAugment)]
-    assert layer.output.shape == (None, 16, 16, 1)
-
-
-def test_augmentation_is_saved(tmp_path):
-    network = networks.dcgan_discriminator((16, 16, 1), filters=4, augment="cutout")
-    network.save(tmp_path / "x.keras")
-    again = keras.saving.load_model(tmp_path / "x.keras", safe_mode=True)
-    assert again.layers[1].policy == "cutout"
-    images = np.ones((2, 16, 16, 1), "float32")
-    np.testing.assert_array_equal(again(images), network(images))
 
 
 # ---------------------------------------------------------------- initial weights

@@ -1,24 +1,21 @@
-"""Models that read a picture, or a grid of codes, one value after the other."""
+"""Models that read an image, or a grid of codes, one value after the other."""
 
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
+from keras_genimg.checks import check_code_shape, check_count, check_number, check_seed
+from keras_genimg.core.data_specs import Codes, Images, Labels
+from keras_genimg.core.generating import progress_bar
+from keras_genimg.core.image_model import ImageModel
 from keras_genimg.errors import InputError
-from keras_genimg.models.base import ImageModel
-from keras_genimg.models.checks import (
-    check_condition,
-    check_images,
-    check_number,
-    check_seed,
-    first_two,
-)
-from keras_genimg.networks import check_count
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["AutoregressiveModel"]
+
+CONDITION = Codes("condition", "condition_shape", "condition_embeddings")
 
 
 def _rows(arrays, start, count):
@@ -30,41 +27,60 @@ class AutoregressiveModel(ImageModel):
 
     Subclasses set `network` and `self.built = True`, and write `train_step`. A network has
     `shape`, (height, width, channels); its call gives the logits of all positions, and its
-    `sample` draws them one after the other (`networks.GatedPixelCNN` says how both look).
+    `sample` draws them one after the other (see `networks.GatedPixelCNN`).
 
     Args:
-        image_shape: tuple (height, width, channels), or () for codes.
+        image_shape: tuple (height, width, channels), or None for codes.
         levels: int. Values that a channel or a code can take.
-        code_shape: tuple (height, width), or None for pictures.
+        code_shape: tuple (height, width), or None for images.
         num_classes: int, or None without classes.
+        condition_shape: tuple (height, width), or None. Of a grid of codes, no larger than
+            `code_shape`, on which all codes are conditioned.
+        condition_embeddings: int, or None. The condition's codes are integers from 0 to
+            condition_embeddings - 1.
         seed: int, optional.
     """
 
-    # Of a coarser grid of codes, on which all hangs; None without one.
-    condition_shape = None
-    condition_embeddings = None
-
-    def __init__(self, image_shape, levels, code_shape=None, num_classes=None, seed=None, **kwargs):
+    def __init__(
+        self, image_shape, levels, code_shape=None, num_classes=None, condition_shape=None,
+        condition_embeddings=None, seed=None, **kwargs,
+    ):
         super().__init__(image_shape, seed=seed, **kwargs)
         self.levels = levels
-        self.code_shape = None if code_shape is None else tuple(code_shape)
-        self.num_codes = None if code_shape is None else levels
+        self.code_shape = code_shape
+        self.num_embeddings = levels if code_shape else None
+        # On the class `data` says what the model takes by default, here what this one takes.
+        self.data, self.makes = (Codes(), "codes") if code_shape else (Images(), "images")
         if num_classes is not None:
             self.num_classes = check_count("num_classes", num_classes, minimum=2)
-        self.needs_labels = num_classes is not None
+            self.data += Labels()
+        self.condition_shape = self.condition_embeddings = None
+        if condition_shape is not None or condition_embeddings is not None:
+            self._take_condition(condition_shape, condition_embeddings)
+            self.data += CONDITION
 
-    @property
-    def element_shape(self):
-        return self.code_shape or self.image_shape
+    def _take_condition(self, shape, embeddings):
+        try:
+            shape = check_code_shape(shape)
+            fits = shape[0] <= self.code_shape[0] and shape[1] <= self.code_shape[1]
+        except (InputError, TypeError):  # an invalid shape; or images instead of codes
+            fits = False
+        if not fits:
+            raise InputError(
+                "condition_shape must be (height, width), in neither more than code_shape. "
+                f"Received: condition_shape={shape!r}, code_shape={self.code_shape!r}."
+            )
+        self.condition_shape = shape
+        self.condition_embeddings = check_count("condition_embeddings", embeddings)
 
     def test_step(self, data):
-        """The cross-entropy of pictures or codes that were not trained on."""
+        """The cross-entropy of images or codes that were not trained on."""
         values, given, batch = self.unpack(data)
         nats = self.nats(values, self.network(values, **given))
         return self.log_terms(batch, tf.reduce_mean(nats))
 
-    def log_terms(self, batch, loss):
-        """Logs a loss as the figures of a model of pictures, or of codes.
+    def log_terms(self, batch: distribution.GlobalBatch, loss) -> dict:
+        """Logs a loss in the units of a model of images, or of codes.
 
         Args:
             batch: the step's `GlobalBatch`.
@@ -79,41 +95,20 @@ class AutoregressiveModel(ImageModel):
         return self.log(batch, loss=loss, nll=loss, bits_per_dim=nats_per_value / math.log(2.0))
 
     def unpack(self, data):
-        """Takes apart what `fit` hands to a step, and finds the batch's place.
+        """See `ImageModel.unpack`.
 
         Args:
-            data: images or codes, alone or in a pair with labels, a condition or both of them.
+            data: images or codes, with labels, a condition or both of them where the model has any.
 
         Returns:
             values: int32 `(n, h, w, c)`, as the network takes them.
-            given: dict of what they hang on, by the network's argument: `labels` `(n,)` and
-                `condition` `(n, *condition_shape)`, where there are such.
+            given: dict of what they are conditioned on, by the network's argument: `labels`
+                `(n,)` and `condition` `(n, *condition_shape)`, where there are any.
             batch: `keras_genimg.distribution.GlobalBatch`.
-
-        Raises:
-            InputError: data of another shape or type; labels or a condition missing.
         """
-        data, given, _ = keras.utils.unpack_x_y_sample_weight(data)
-        labels, condition = self._parted(given)
-        data, labels, batch = super().unpack((data, labels))
-        if condition is not None:
-            condition = tf.cast(condition, tf.int32)
-        labels = labels if self.needs_labels else None
-        return self.values_of(data), self._named(labels, condition), batch
-
-    def _parted(self, given):
-        """(labels, condition) of what `fit` is given beside the data."""
-        if self.condition_shape is None:
-            return given, None
-        parts = given if self.needs_labels else (None, given)
-        if not isinstance(parts, (tuple, list)) or len(parts) != 2 or parts[1] is None:
-            wanted = "(codes, (labels, condition))" if self.needs_labels else "(codes, condition)"
-            found = "codes alone" if given is None else f"codes and a {type(given).__name__}"
-            raise InputError(
-                f"{type(self).__name__} is trained on {wanted}, condition being codes of shape "
-                f"{('batch', *self.condition_shape)}. Received: {found}."
-            )
-        return tuple(parts)
+        x, y, batch = super().unpack(data)
+        names = [part.name for part in self.data.parts[1:]]
+        return self.values_of(x), dict(zip(names, y if isinstance(y, list) else [y])), batch
 
     @staticmethod
     def _named(labels, condition):
@@ -122,29 +117,35 @@ class AutoregressiveModel(ImageModel):
         return {name: value for name, value in given.items() if value is not None}
 
     def _checked(self, labels, condition, count):
-        """Arguments of the network for `count` pictures or grids, if they fit."""
-        labels = self.checked_labels(labels, count)
-        if self.condition_shape:
-            condition = check_condition(self, condition, count)
-        elif condition is not None:
-            raise InputError(f"This {type(self).__name__} has no condition. Received: a condition.")
-        return self._named(labels[0] if labels else None, condition)
+        """Arguments of the network for `count` images or grids, checked."""
+        given = dict(zip(["labels"], self.checked_labels(labels, count)))
+        if self.condition_shape is None:
+            if condition is not None:
+                raise InputError(f"This {type(self).__name__} has no condition. Received: a condition.")
+            return given
+        return {**given, "condition": self._checked_condition(condition, count)}
 
-    def _check_data(self, x, y=None):
-        if self.condition_shape and isinstance(x, tf.data.Dataset):
-            for element in x.take(1):
-                self._check_data(*first_two(element))
-            return
-        if self.condition_shape and isinstance(x, (np.ndarray, tf.Tensor)):
-            y, condition = self._parted(y)
-            check_condition(self, condition, len(x))
-        super()._check_data(x, y)
+    def _checked_condition(self, condition, count):
+        try:
+            array = np.asarray(condition)
+        except ValueError:  # rows of unequal length
+            array = np.zeros((), object)
+        wanted, highest = (count, *self.condition_shape), self.condition_embeddings - 1
+        fits = np.issubdtype(array.dtype, np.integer) and array.shape == wanted
+        if not fits or array.min() < 0 or array.max() > highest:
+            values = f" from {array.min()} to {array.max()}" if fits else ""
+            found = "None" if condition is None else f"{array.dtype} of shape {array.shape}{values}"
+            raise InputError(
+                f"condition must be codes, integers from 0 to {highest} of shape {wanted}. "
+                f"Received: {found}."
+            )
+        return array.astype("int32")
 
-    def values_of(self, data):
+    def values_of(self, data) -> tf.Tensor:
         """What the network takes: every value as the number of its level.
 
         Args:
-            data: float images `(n, h, w, c)` in [-1, 1], brought to the nearest level (of two
+            data: float images `(n, h, w, c)` in [-1, 1], rounded to the nearest level (of two
                 levels the upper one from 0 on); or int codes `(n, h, w)`.
 
         Returns:
@@ -157,8 +158,8 @@ class AutoregressiveModel(ImageModel):
         return tf.cast(tf.clip_by_value(nearest, 0.0, self.levels - 1.0), tf.int32)
 
     @staticmethod
-    def nats(values, logits):
-        """-log p(x) of each picture or grid.
+    def nats(values, logits) -> tf.Tensor:
+        """-log p(x) of each image or grid.
 
         Args:
             values: int tensor `(n, h, w, c)` in [0, levels).
@@ -187,24 +188,24 @@ class AutoregressiveModel(ImageModel):
         logits = self.network(self.values_of(inputs), **given, training=training)
         return logits[..., 0, :] if self.code_shape else logits
 
-    def log_likelihood(self, data, labels=None, *, condition=None, batch_size=256):
-        """log p(x) of each picture or grid of codes, exact.
+    def log_likelihood(self, data, labels=None, *, condition=None, batch_size: int = 256) -> np.ndarray:
+        """log p(x) of each image or grid of codes, exact.
 
         Args:
             data: float images `(n, h, w, c)` in [-1, 1], of which the likelihood is that of the
                 nearest levels, or int codes `(n, h, w)`.
             labels: int `(n,)`, of a conditional model: log p(x | label).
             condition: int `(n, *condition_shape)`, of a model that has one: log p(x | condition).
-            batch_size: int. Pictures or grids at once.
+            batch_size: int. Images or grids at once.
 
         Returns:
             NumPy float32 array `(n,)`, nats.
 
         Raises:
-            InputError: data, labels or a condition that do not fit.
+            InputError: invalid data, labels or condition.
         """
         data = np.asarray(data)
-        check_images(self, data, self.element_shape)
+        self.data.parts[0].check_values(self, data)
         check_count("batch_size", batch_size)
         given = {"data": data, **self._checked(labels, condition, len(data))}
         run = self._compiled("_log_likelihood")
@@ -215,61 +216,54 @@ class AutoregressiveModel(ImageModel):
         values = self.values_of(data)
         return -self.nats(values, self.network(values, **self._named(labels, condition)))
 
-    # ---------------------------------------------------------------- generating
-
     def generate_batches(
-        self, num_images, labels=None, seed=None, *, batch_size=256, temperature=1.0
+        self, num_images: int, labels=None, seed=None, *, batch_size: int = 256,
+        temperature: float = 1.0,
     ):
-        """The pictures of `generate` in batches, for more of them than memory holds.
+        """The images of `generate` in batches, for more of them than memory holds.
 
         Args:
-            num_images, labels, seed, batch_size: as for `generate`.
-            temperature: float. Logits are divided by it: below 1 for likelier pictures, 0 for
+            num_images, labels, seed, batch_size: see `generate`.
+            temperature: float. Logits are divided by it: below 1 for likelier images, 0 for
                 the likeliest value at each position.
 
         Returns:
             iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1].
 
         Raises:
-            InputError: as `generate`, before the first batch; a model of codes.
+            InputError: see `generate`; raised before the first batch. A model of codes.
         """
         self._refuse_codes()
         batches = self._values_in_batches(num_images, labels, seed, batch_size, temperature)
         return (self._images_of(values).numpy() for values in batches)
 
     def generate_codes(
-        self, num_images, labels=None, seed=None, *, condition=None, temperature=1.0,
-        batch_size=256, verbose="auto",
-    ):
-        """Makes grids of codes, position by position.
+        self, num_images: int, labels=None, seed=None, *, condition=None, temperature: float = 1.0,
+        batch_size: int = 256, verbose="auto",
+    ) -> np.ndarray:
+        """Generates grids of codes, position by position.
 
         Args:
-            num_images: int. Grids to make.
-            labels: integers `(num_images,)`, for conditional models.
-            seed: int, optional. The same seed gives the same codes, whatever the batch size.
+            num_images, labels, seed, batch_size, verbose: see `generate`.
             condition: integers `(num_images, *condition_shape)`, for models that have one.
             temperature: float. Logits are divided by it: below 1 for likelier codes, 0 for the
                 likeliest at each position.
-            batch_size: int. Grids made at once.
-            verbose: "auto" (a progress bar when there are many batches), 0 or 1.
 
         Returns:
             NumPy int32 array `(num_images, h, w)`.
 
         Raises:
-            InputError: as `generate`; a model of pictures.
+            InputError: see `generate`; a model of images.
         """
         if not self.code_shape:
             raise InputError(
                 "generate_codes is for a model made with code_shape. "
-                f"Received: one of pictures, {self.image_shape}, which has generate(...)."
+                f"Received: one of images, {self.image_shape}, which has generate(...)."
             )
         batches = self._values_in_batches(
             num_images, labels, seed, batch_size, temperature, condition
         )
-        steps = -(-num_images // batch_size)
-        shown = verbose == 1 or (verbose == "auto" and steps > 20)
-        bar = keras.utils.Progbar(steps) if shown else None
+        bar = progress_bar(-(-num_images // batch_size), verbose)
         parts = []
         for values in batches:
             parts.append(values[..., 0])
@@ -280,12 +274,12 @@ class AutoregressiveModel(ImageModel):
     def _values_in_batches(
         self, num_images, labels, seed, batch_size, temperature, condition=None
     ):
-        """An iterator over int32 arrays `(n, h, w, c)`; what is asked for is checked at once."""
+        """An iterator over int32 arrays `(n, h, w, c)`; the arguments are checked at once."""
         check_count("num_images", num_images)
         check_count("batch_size", batch_size)
         check_number("temperature", temperature)
         latents = self.draw_latents(num_images, check_seed(seed))
-        if labels is not None and not self.needs_labels:
+        if labels is not None and not self.generates_by_label:
             raise InputError(
                 f"{type(self).__name__} generates without labels. Received: {len(labels)} labels."
             )
@@ -294,8 +288,8 @@ class AutoregressiveModel(ImageModel):
         starts = range(0, num_images, batch_size)
         return (run(temperature, **_rows(given, i, batch_size)).numpy() for i in starts)
 
-    def draw_latents(self, num_images, seed):
-        """What names the noise of each picture or grid.
+    def draw_latents(self, num_images, seed) -> tf.Tensor:
+        """What names the noise of each image or grid.
 
         Args:
             num_images: int or int32 scalar.
@@ -311,7 +305,7 @@ class AutoregressiveModel(ImageModel):
         self._refuse_codes()
         return self._images_of(self._sample(1.0, latents, labels))
 
-    def codes_from_latents(self, latents, labels=None, condition=None, temperature=1.0):
+    def codes_from_latents(self, latents, labels=None, condition=None, temperature=1.0) -> tf.Tensor:
         """Grids of codes, drawn position by position.
 
         Args:
@@ -321,21 +315,22 @@ class AutoregressiveModel(ImageModel):
             temperature: float or float32 scalar, by which logits are divided.
 
         Returns:
-            int32 tensor `(n, h, w)`, the same of the same latents.
+            int32 tensor `(n, h, w)`, the same for the same latents.
         """
         return self._sample(temperature, latents, labels, condition)[..., 0]
 
     def _sample(self, temperature, latents, labels=None, condition=None):
         """Draws by the Gumbel-max trick: int32 `(n, h, w, c)`."""
+        dtype = at_least_float32(self.dtype_policy)
 
         def noise_of_row(row):
-            return temperature * self.gumbel_noise(latents, row)
+            return tf.cast(temperature * self.gumbel_noise(latents, row), dtype)
 
         given = self._named(labels, condition)
         return self.network.sample(noise_of_row, tf.shape(latents)[0], **given)
 
-    def gumbel_noise(self, latents, row):
-        """The noise of one row of each picture, whatever pictures are made beside it.
+    def gumbel_noise(self, latents, row) -> tf.Tensor:
+        """The noise of one row of each image, independent of the rest of the batch.
 
         Args:
             latents: int64 `(n, 2)`, from `draw_latents`.
@@ -345,7 +340,7 @@ class AutoregressiveModel(ImageModel):
             float32 `(n, w, c, levels)`.
         """
         height, width, channels = self.network.shape
-        seeds = latents * [1, height] + [0, tf.cast(row, tf.int64)]  # a seed a row of a picture
+        seeds = latents * [1, height] + [0, tf.cast(row, tf.int64)]  # one seed per row of an image
 
         def draw(seed):
             cells = distribution.whole_batch(width)
@@ -362,13 +357,11 @@ class AutoregressiveModel(ImageModel):
     def _refuse_codes(self):
         if self.code_shape:
             raise InputError(
-                f"{type(self).__name__} of codes does not generate pictures; generate_codes(num_images, ...) "
-                "makes codes, which decode of the model that made the codes turns into pictures."
+                f"{type(self).__name__} of codes does not generate images; generate_codes(num_images, "
+                "...) generates codes, and the decode of the model of these codes turns them into images."
             )
 
-    # ----------------------------------------------------------------- exporting
-
-    def signatures(self):
+    def signatures(self) -> dict:
         def log_likelihood(data, *given):
             return {"log_likelihood": self._log_likelihood(data, **self._by_name(given))}
 
@@ -378,20 +371,20 @@ class AutoregressiveModel(ImageModel):
         count = tf.TensorSpec((), tf.int32, name="num_images")
         seed = tf.TensorSpec((), tf.int64, name="seed")
 
-        def generate_of(*given):
+        def generate_given(*given):
             *given, seed = given
             latents = self.draw_latents(tf.shape(given[0])[0], seed)
             return {"codes": self.codes_from_latents(latents, **self._by_name(given))}
 
         def generate(num_images, seed):
-            if self.needs_labels:  # the classes in turn: 0, 1, ...
-                return generate_of(tf.range(num_images) % self.num_classes, seed)
+            if self.generates_by_label:  # the classes in turn: 0, 1, ...
+                return generate_given(tf.range(num_images) % self.num_classes, seed)
             return {"codes": self.codes_from_latents(self.draw_latents(num_images, seed))}
 
         by_number = (generate, [count, seed])
-        by_given = (generate_of, [*self._specs()[1:], seed])
+        by_given = (generate_given, [*self._specs()[1:], seed])
         return {
-            # No condition is as good as another: there, all grids have to be given theirs.
+            # There is no default condition: every grid has to be given its own.
             "serving_default": by_given if self.condition_shape else by_number,
             "generate_codes": by_given if len(by_given[1]) > 1 else by_number,
             **likelihood,
@@ -404,21 +397,11 @@ class AutoregressiveModel(ImageModel):
         return logits, self._specs()
 
     def _by_name(self, given):
-        """What a signature is given beside the data, or to generate, by the specs' names."""
+        """The arguments of a signature after the first, by the specs' names."""
         return dict(zip([spec.name for spec in self._specs()[1:]], given))
 
     def _specs(self):
-        data = self.images_spec()
-        if self.code_shape:
-            data = tf.TensorSpec((None, *self.code_shape), tf.int32, name="codes")
-        labels = [self.labels_spec()] if self.needs_labels else []
-        if self.condition_shape is None:
-            return [data, *labels]
-        return [data, *labels, tf.TensorSpec((None, *self.condition_shape), tf.int32, "condition")]
-
-    def get_config(self):
-        config = {**super().get_config(), "num_classes": self.num_classes}
-        if self.code_shape is None:
-            return {**config, "levels": self.levels}
-        del config["image_shape"]
-        return {**config, "code_shape": list(self.code_shape), "num_embeddings": self.levels}
+        return [
+            tf.TensorSpec((None, *part.shape(self)), part.dtype, name=part.name)
+            for part in self.data.parts
+        ]

@@ -1,36 +1,37 @@
-"""Black and white pictures for runs that are trained on such."""
+"""Binarised images for runs that are trained on them."""
 
 import tensorflow as tf
 
+from keras_genimg.core import Pairs
 from keras_genimg.data import binarize, check_binarize
 from keras_genimg.errors import InputError
 
-__all__ = ["check_binary", "in_black_and_white"]
+__all__ = ["check_binarization", "binarized_as_trained"]
 
 
-def check_binary(model_class, settings):
-    """Raises `InputError` where `--binarize` is of no known kind, or for a model of pairs."""
+def check_binarization(model_class: type, settings: dict) -> None:
+    """Raises `InputError` where `--binarize` is of an unknown kind, or for a model of pairs."""
     kind = settings["binarize"]
     if kind is None:
         return
     check_binarize(kind)
-    if model_class.pair:
+    if isinstance(model_class.data, Pairs):
         raise InputError(
-            "--binarize is for models that are trained on one set of pictures, "
+            "--binarize is for models that are trained on one set of images, "
             f"{model_class.__name__} is not. Received: --binarize {kind}."
         )
 
 
-def in_black_and_white(dataset, settings, seed=0):
-    """Pictures to measure a run on, binarised as those that it is trained on.
+def binarized_as_trained(dataset, settings: dict, seed: int = 0) -> tf.data.Dataset:
+    """Images to measure a run on, binarised like its training images.
 
-    What picture number i becomes depends on the seed and i alone: one fixed draw of the set,
+    What image number i becomes depends on the seed and i alone: one fixed draw of the set,
     whatever the batch size, in each pass over it.
 
     Args:
         dataset: `tf.data.Dataset` of batches of images, or of images and labels, in the stored
             order.
-        settings: dict, of the run. Without `binarize` the dataset is given back as it is.
+        settings: dict, of the run. Without `binarize` the dataset is returned as it is.
         seed: int.
     """
     kind = settings.get("binarize")
@@ -45,8 +46,8 @@ def in_black_and_white(dataset, settings, seed=0):
         images = element[0] if isinstance(element, tuple) else element
 
         def draw_one(numbered):
-            of_picture = tf.stack([tf.constant(seed, tf.int64), numbered[0]])
-            return binarize(numbered[1][None], kind, of_picture)[0]
+            of_image = tf.stack([tf.constant(seed, tf.int64), numbered[0]])
+            return binarize(numbered[1][None], kind, of_image)[0]
 
         numbers = start + tf.range(tf.shape(images, tf.int64)[0])
         made = tf.map_fn(draw_one, (numbers, images), fn_output_signature=images.dtype)

@@ -37,7 +37,7 @@ class LogMeans(keras.metrics.Metric):
         """
         places = [[self._place(name)] for name in values]
         local = tf.stack([tf.cast(value, tf.float32) for value in values.values()])
-        means = sum_over_replicas(local * batch.share)  # (names,)
+        means = sum_over_replicas(local * tf.cast(batch.share, tf.float32))  # (names,)
         weight = tf.cast(batch.global_size, tf.float32)
         self.sums.assign_add(tf.scatter_nd(places, means * weight, (self.PLACES,)))
         self.weights.assign_add(

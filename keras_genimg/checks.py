@@ -1,0 +1,273 @@
+"""Checks of arguments: each returns the value, or raises an `InputError` of one sentence.
+
+The sentence states the rule first and then what was received. Nothing here imports TensorFlow.
+"""
+
+import math
+import re
+
+import numpy as np
+
+from keras_genimg.errors import InputError
+
+__all__ = [
+    "check_choice",
+    "check_code_shape",
+    "check_count",
+    "check_image_shape",
+    "check_labels",
+    "check_latents",
+    "check_number",
+    "check_seed",
+    "first_reason",
+    "is_integer",
+    "is_number",
+]
+
+# Sizes that the default networks fit.
+SMALLEST, LARGEST, STEP = 16, 256, 4
+
+
+def is_integer(value) -> bool:
+    """Whether a value is an integer, of Python or NumPy, and no bool."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_number(value) -> bool:
+    """Whether a value is a finite real number, of Python or NumPy, and no bool."""
+    real = is_integer(value) or isinstance(value, (float, np.floating))
+    return real and math.isfinite(value)
+
+
+def check_count(name: str, value, minimum: int = 1, maximum: int | None = None) -> int:
+    """Checks an argument that counts something.
+
+    Args:
+        name: string. The argument's name in the message.
+        value: the value received.
+        minimum: int. The smallest value allowed.
+        maximum: int, optional. The largest value allowed.
+
+    Returns:
+        `value` as an int.
+
+    Raises:
+        InputError: not an integer, or outside the range.
+
+    Example:
+    >>> check_count("latent_dim", 64)
+    64
+    """
+    too_large = maximum is not None and is_integer(value) and value > maximum
+    if not is_integer(value) or value < minimum or too_large:
+        wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+        if maximum is not None:
+            wanted = f"an integer from {minimum} to {maximum}"
+        raise InputError(f"{name} must be {wanted}. Received: {name}={value!r}.")
+    return int(value)
+
+
+def check_number(name: str, value, low: float = 0.0, high: float = math.inf, above: bool = False):
+    """Checks a finite real number.
+
+    Args:
+        name: string. The argument's name in the message.
+        value: the value received.
+        low: float. The smallest value allowed.
+        high: float. The largest value allowed.
+        above: bool. Whether `low` itself is excluded.
+
+    Returns:
+        `value`.
+
+    Raises:
+        InputError: not a finite number, or outside the range.
+
+    Example:
+    >>> check_number("dropout", 0.5, 0.0, 0.99)
+    0.5
+    """
+    if not is_number(value) or not low <= value <= high or (above and value == low):
+        wanted = f"above {low:g}" if above else f"of at least {low:g}"
+        if math.isfinite(high):
+            wanted = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
+        raise InputError(f"{name} must be a finite number {wanted}. Received: {name}={value!r}.")
+    return value
+
+
+def check_choice(name: str, value, choices):
+    """Checks an argument that is one of a few strings.
+
+    Args:
+        name: string. The argument's name in the message.
+        value: the value received.
+        choices: iterable of strings.
+
+    Returns:
+        `value`.
+
+    Raises:
+        InputError: any other value.
+
+    Example:
+    >>> check_choice("networks", "mlp", ("conv", "mlp"))
+    'mlp'
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}. Received: {name}={value!r}.")
+    return value
+
+
+def check_seed(seed, draw: bool = True) -> int | None:
+    """Checks a seed.
+
+    Args:
+        seed: an integer of 64 bits, or None.
+        draw: bool. Whether None becomes a fresh seed; otherwise it stays None.
+
+    Returns:
+        int, or None where `seed` is None and `draw` is False.
+
+    Raises:
+        InputError: anything else.
+    """
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0]) if draw else None
+    if not is_integer(seed) or not -(2**63) <= seed < 2**63:
+        raise InputError(f"seed must be an integer or None. Received: seed={seed!r}.")
+    return int(seed)
+
+
+def check_image_shape(image_shape, default_networks: bool = True, name: str = "image_shape") -> tuple:
+    """Checks an image shape.
+
+    Args:
+        image_shape: (height, width, channels).
+        default_networks: bool. Whether the shape must also fit the networks of
+            this package: height and width multiples of 4 from 16 to 256.
+        name: string. The argument's name in the message.
+
+    Returns:
+        tuple (height, width, channels) of ints.
+
+    Raises:
+        InputError: not three positive integers, or a size that does not fit; the
+            message names the nearest size that does.
+    """
+    try:
+        shape = tuple(int(size) for size in image_shape)
+        right = len(shape) == 3 and all(s == r for s, r in zip(shape, image_shape)) and min(shape) > 0
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise InputError(
+            f"{name} must be (height, width, channels), three positive integers. "
+            f"Received: {name}={image_shape!r}."
+        )
+    if default_networks:
+        nearest = tuple(
+            min(max(STEP * round(size / STEP), SMALLEST), LARGEST) for size in shape[:2]
+        )
+        if nearest != shape[:2]:
+            raise InputError(
+                f"The default networks take heights and widths that are multiples of {STEP} from "
+                f"{SMALLEST} to {LARGEST}; the nearest that fits is {nearest[0]}x{nearest[1]} "
+                f"(load(..., image_size={nearest}) resizes). "
+                f"Received: {shape[0]}x{shape[1]}."
+            )
+    return shape
+
+
+def check_code_shape(code_shape, name: str = "code_shape") -> tuple:
+    """Checks the shape of a grid of codes.
+
+    Args:
+        code_shape: (height, width).
+        name: string. The argument's name in the message.
+
+    Returns:
+        tuple (height, width) of ints.
+
+    Raises:
+        InputError: not two positive integers.
+    """
+    try:
+        return check_image_shape((*code_shape, 1), default_networks=False)[:2]
+    except (InputError, TypeError):
+        raise InputError(
+            f"{name} must be (height, width), two positive integers. "
+            f"Received: {name}={code_shape!r}."
+        ) from None
+
+
+def check_labels(labels, num_classes: int, num_images: int) -> np.ndarray:
+    """Checks class labels.
+
+    Args:
+        labels: integers `(num_images,)` from 0 to num_classes - 1.
+        num_classes: int.
+        num_images: int.
+
+    Returns:
+        int32 array `(num_images,)`.
+
+    Raises:
+        InputError: other values, another shape, or another number of labels.
+    """
+    try:
+        array = np.asarray(labels, dtype="float64")
+    except (TypeError, ValueError):
+        array = np.zeros(())
+    right = array.ndim == 1 and array.size and np.all(array == np.floor(array))
+    if not right or array.min() < 0 or array.max() >= num_classes:
+        known = array.ndim == 1 and array.size
+        found = f"{array.min():g} to {array.max():g}" if known else repr(labels)[:60]
+        raise InputError(
+            f"labels must be integers from 0 to {num_classes - 1}, of shape (n,). "
+            f"Received: {found}."
+        )
+    if len(array) != num_images:
+        raise InputError(
+            "There must be one label per image. "
+            f"Received: {len(array)} labels for {num_images} images."
+        )
+    return array.astype("int32")
+
+
+def check_latents(name: str, latents, shape: tuple, num_embeddings: int | None = None) -> np.ndarray:
+    """Checks what a decoder is given: latent vectors, or integer codes.
+
+    Args:
+        name: string. The model's class, for the message.
+        latents: floats `(n, *shape)`, or integers of that shape with `num_embeddings`.
+        shape: tuple.
+        num_embeddings: int, optional. Codes lie between 0 and num_embeddings - 1.
+
+    Returns:
+        float32 array, or int32 array of codes.
+
+    Raises:
+        InputError: another shape, type or range, or none.
+    """
+    array = np.asarray(latents)
+    kind = "integer codes" if num_embeddings else "floats"
+    right = np.issubdtype(array.dtype, np.integer if num_embeddings else np.floating)
+    if not right or array.shape[1:] != tuple(shape) or array.ndim == 0 or not len(array):
+        raise InputError(
+            f"{name} decodes {kind} of shape {('n', *shape)}. "
+            f"Received: {array.dtype} of shape {array.shape}."
+        )
+    if num_embeddings and (array.min() < 0 or array.max() >= num_embeddings):
+        raise InputError(
+            f"Codes are integers from 0 to {num_embeddings - 1}. "
+            f"Received: {array.min()} to {array.max()}."
+        )
+    return array.astype("int32" if num_embeddings else "float32")
+
+
+def first_reason(error: BaseException) -> str:
+    """The sentence inside Keras's wrapping of a layer's error, without its colours."""
+    lines = re.sub("\x1b\\[[0-9;]*m", "", str(error)).split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    wrapped = len(lines) > 1 and lines[0].startswith("Exception encountered")
+    return lines[wrapped][:200] if lines else type(error).__name__

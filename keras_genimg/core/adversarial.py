@@ -1,0 +1,285 @@
+"""What adversarial models share: two optimizers, noise, and an EMA copy of the generator."""
+
+import keras
+import tensorflow as tf
+
+from keras_genimg import distribution
+from keras_genimg.checks import check_choice, check_count, check_number, is_number
+from keras_genimg.core.custom_networks import resolve_network
+from keras_genimg.core.data_specs import first_two
+from keras_genimg.core.generating import latent_seed
+from keras_genimg.core.image_model import ImageModel
+from keras_genimg.core.optimizers import OptimizerPair
+from keras_genimg.errors import InputError
+from keras_genimg.placement import device_of, run_on, scope
+from keras_genimg.precision import at_least_float32
+
+__all__ = [
+    "AdversarialModel",
+    "LatentGAN",
+    "ema_copy",
+    "images_of_update",
+    "mean_scores",
+    "update_ema",
+]
+
+UPDATE_BATCH = 32  # images per update, where nothing is said: Keras's own default
+
+
+def _uniform_noise(batch, shape, seed):
+    return distribution.random_uniform(batch, shape, seed, -1.0, 1.0)
+
+
+NOISES = {
+    "normal": distribution.random_normal,
+    "uniform": _uniform_noise,
+    "truncated_normal": distribution.random_truncated_normal,
+}
+
+
+class AdversarialModel(OptimizerPair, ImageModel):
+    """A generator and a discriminator side, an optimizer for each.
+
+    Subclasses with more networks than `generator` and `discriminator` say in
+    `optimized_weights` which weights each optimizer updates.
+
+    Args:
+        image_shape: tuple (height, width, channels).
+        seed: int, optional. Makes the noise of training repeatable.
+    """
+
+    def __init__(self, image_shape, seed=None, **kwargs):
+        super().__init__(image_shape, seed=seed, **kwargs)
+        self.devices = {}  # "generator" and "discriminator" -> device or None
+
+    def make_network(self, role: str, custom, default, takes, makes=None, side=None):
+        """See `ImageModel.make_network`; the network is made on the device of its side.
+
+        Args:
+            role, custom, default, takes, makes: see `ImageModel.make_network`.
+            side: `"generator"` or `"discriminator"`, whose device and optimizer it has; by
+                default `"discriminator"` where the role holds that word.
+
+        Returns:
+            The network, built.
+        """
+        side = side or ("discriminator" if "discriminator" in role else "generator")
+        self.devices[side] = device_of(side)  # None outside `placement.on_devices`
+        with scope(self.devices[side]):
+            network = default() if custom is None else custom
+            network = resolve_network(role, network, takes, makes)
+        run_on(self.devices[side], network)
+        return network
+
+    def optimizer_devices(self) -> dict:
+        return {f"{side}_optimizer": device for side, device in self.devices.items()}
+
+
+class LatentGAN(AdversarialModel):
+    """An adversarial model whose generator maps noise z to images.
+
+    Subclasses set `generator`, `discriminator`, `ema_generator` and `self.built = True`.
+
+    Args:
+        image_shape: tuple (height, width, channels).
+        latent_dim: int. Length of the noise vector z.
+        noise: `"normal"`, `"uniform"` (in [-1, 1)) or `"truncated_normal"` (truncated
+            at two standard deviations).
+        ema_decay: float in [0, 1), or None. Decay of the EMA generator.
+        seed: int, optional. Makes the noise of training repeatable.
+    """
+
+    def __init__(self, image_shape, latent_dim, noise="normal", ema_decay=0.999, seed=None, **kwargs):
+        super().__init__(image_shape, seed=seed, **kwargs)
+        self.latent_dim = check_count("latent_dim", latent_dim)
+        self.noise = check_choice("noise", noise, NOISES)
+        if ema_decay is not None and not (is_number(ema_decay) and 0 <= ema_decay < 1):
+            raise InputError(
+                "ema_decay must be a number of at least 0 and below 1, or None. "
+                f"Received: ema_decay={ema_decay!r}."
+            )
+        self.ema_decay = ema_decay
+
+    def make_ema(self, network):
+        """The EMA copy of a network, on the generator's device.
+
+        Args:
+            network: see `ema_copy`.
+
+        Returns:
+            The copy; None without `ema_decay`.
+        """
+        with scope(self.devices["generator"]):
+            return None if self.ema_decay is None else ema_copy(network)
+
+    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """Trains like `keras.Model.fit`, on batches of n_critic times the images of one update.
+
+        Args:
+            x, y, *args, **kwargs: see `ImageModel.fit`.
+            batch_size: int, with an array; by default 32 images per update.
+
+        Returns:
+            `keras.callbacks.History`.
+
+        Raises:
+            InputError: see `ImageModel.fit`; batches that do not divide by n_critic. (The last
+                batch of a pass need not: `images_of_update` says how it is shared out.)
+        """
+        return super().fit(x, y, self._step_batch(x, batch_size), *args, **kwargs)
+
+    def _step_batch(self, x, batch_size):
+        """The `batch_size` for Keras, once it is known to divide by n_critic."""
+        size, number = None, self.n_critic
+        if isinstance(x, tf.data.Dataset):
+            shape = tf.TensorShape(getattr(first_two(x.element_spec)[0], "shape", None))
+            size = shape[0] if shape.rank else None
+        elif hasattr(x, "dtype") and hasattr(x, "shape"):
+            batch_size = number * UPDATE_BATCH if batch_size is None else batch_size
+            size = check_count("batch_size", batch_size)
+        if size is not None and size % number:
+            below = size // number * number
+            fitting = f"{below} or {below + number}" if below else f"{number}"
+            raise InputError(
+                f"{type(self).__name__} takes batches of n_critic={number} times the images of one "
+                f"update of the critic, such as {fitting}. Received: batches of {size}."
+            )
+        return batch_size
+
+    def current_ema_decay(self) -> tf.Tensor:
+        """`ema_decay`, approached over the first updates of the generator; 0 without one.
+
+        Returns:
+            float scalar, min(ema_decay, (1 + step) / (10 + step)).
+        """
+        step = tf.cast(self.generator_optimizer.iterations, at_least_float32(self.dtype_policy))
+        return tf.minimum((1.0 + step) / (10.0 + step), self.ema_decay or 0.0)
+
+    def sample_latents(self, batch: distribution.GlobalBatch) -> tf.Tensor:
+        """Noise of training for this replica's rows of the global batch.
+
+        Args:
+            batch: `GlobalBatch` of the n images of this replica.
+
+        Returns:
+            float32 tensor `(n, latent_dim)`, new at every call.
+        """
+        return NOISES[self.noise](batch, (self.latent_dim,), self.seed_generator.next())
+
+    def draw_latents(self, num_images, seed, truncation=None):
+        """The latents that images are generated from.
+
+        Args:
+            num_images: int or int32 scalar.
+            seed: int or int64 scalar.
+            truncation: float above 0, optional, for normal noise: truncated at so many
+                standard deviations. Lower values give images nearer to the mean of the model's
+                distribution: of higher quality and less diverse (Brock et al., 2019,
+                section 3.1, https://arxiv.org/abs/1809.11096).
+
+        Returns:
+            float32 tensor `(num_images, latent_dim)`.
+
+        Raises:
+            InputError: truncation that is no positive number, or of other noise.
+        """
+        batch, shape = distribution.whole_batch(num_images), (self.latent_dim,)
+        if truncation is None:
+            return NOISES[self.noise](batch, shape, latent_seed(seed))
+        check_number("truncation", truncation)
+        if truncation == 0 or self.noise == "uniform":
+            raise InputError(
+                "truncation must be above 0, of a model with normal noise. "
+                f"Received: truncation={truncation}, noise={self.noise!r}."
+            )
+        return distribution.random_truncated_normal(batch, shape, latent_seed(seed), truncation)
+
+    def images_from_latents(self, latents):
+        return (self.ema_generator or self.generator)(latents, training=False)
+
+    def call(self, latents, training=False):
+        """Images of latents, by the EMA generator where there is one.
+
+        Args:
+            latents: float tensor `(n, latent_dim)`.
+            training: bool. Changes nothing; `train_step` calls `generator` itself.
+
+        Returns:
+            float32 tensor `(n, height, width, channels)` in [-1, 1].
+        """
+        return self.images_from_latents(latents)
+
+    def signatures(self) -> dict:
+        def discriminate(images):
+            return {"logits": self.discriminator(images, training=False)}
+
+        return {**super().signatures(), "discriminate": (discriminate, [self.images_spec()])}
+
+    def deterministic_signature(self):
+        spec = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
+        return (lambda latents: {"images": self.images_from_latents(latents)}), [spec]
+
+
+def ema_copy(network):
+    """A copy of a network whose weights will be exponential moving averages.
+
+    Args:
+        network: functional or sequential `keras.Model`, or a layer with `get_config`.
+
+    Returns:
+        The copy, frozen: no optimizer may update it.
+    """
+    if isinstance(network, keras.Model):
+        copy = keras.models.clone_model(network)
+    else:
+        copy = type(network).from_config({**network.get_config(), "name": f"ema_{network.name}"})
+        copy.build_from_config(network.get_build_config())
+    copy.set_weights(network.get_weights())
+    copy.trainable = False
+    return copy
+
+
+def update_ema(ema, network, decay) -> None:
+    """w_ema = decay w_ema + (1 - decay) w for every weight; nothing without an EMA copy.
+
+    Args:
+        ema: the copy from `ema_copy`, or None.
+        network: the network that is trained.
+        decay: float or float scalar.
+    """
+    for average, weight in zip(ema.weights, network.weights) if ema is not None else ():
+        with scope(average.value.device):  # `on_devices` may have placed the copy elsewhere
+            # In place: three passes over the weights where an assignment takes four.
+            average.value.assign_sub((1.0 - decay) * (average.value - weight.value))
+
+
+def images_of_update(images, batch: distribution.GlobalBatch, update: int, n_critic: int):
+    """The images of one critic update: every n_critic-th of the global batch from `update` on.
+
+    Strided over the global batch, so that the parts of the replicas add up to the
+    same images whatever the number of replicas. Where the batch does not divide
+    (the last of a pass), updates differ by one image; where it leaves a replica
+    fewer images than updates, that replica uses them again, as an update needs at least one.
+
+    Args:
+        images: tensor `(n, ...)`, this replica's part of the batch of the step.
+        batch: its `keras_genimg.distribution.GlobalBatch`.
+        update: int from 0 to n_critic - 1.
+        n_critic: int.
+
+    Returns:
+        images: tensor `(about n / n_critic, ...)`.
+        batch: the `GlobalBatch` of the update.
+    """
+    # Global row r is local row r - first.
+    first = (update - batch.first) % n_critic % batch.size
+    images = images[first::n_critic]  # (n, h, w, c) -> (B, h, w, c)
+    return images, distribution.global_batch(images)
+
+
+def mean_scores(real_logits, fake_logits) -> dict:
+    """The logs `real_score` and `fake_score`: means of sigmoid(logit), in [0, 1]."""
+    return {
+        "real_score": tf.reduce_mean(tf.sigmoid(real_logits)),
+        "fake_score": tf.reduce_mean(tf.sigmoid(fake_logits)),
+    }

@@ -1,0 +1,130 @@
+"""The arguments of a model, recorded when it is made and serialised by one `get_config`."""
+
+import collections
+import contextlib
+import inspect
+
+import keras
+import numpy as np
+
+__all__ = ["RecordsArguments", "argument_names", "dtype_policy"]
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Scope in which layers are made with a dtype policy.
+
+    Args:
+        name: string such as `"mixed_bfloat16"`, a policy or its configuration, or None
+            for the policy of the process.
+    """
+    before = keras.config.dtype_policy()
+    if name is not None:
+        keras.config.set_dtype_policy(keras.dtype_policies.get(name))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _constructors(cls):
+    """The constructors that share out a call's arguments: up to the first without `*args`."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            signature = inspect.signature(vars(base)["__init__"])
+            yield signature
+            if not any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
+                return
+
+
+def argument_names(cls) -> set:
+    """Names of the arguments that a class is made with, those of Keras left out."""
+    return {
+        parameter.name
+        for signature in _constructors(cls)
+        for parameter in list(signature.parameters.values())[1:]  # without self
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+
+
+def _recorded(cls, args, kwargs):
+    """The arguments of one call by name, defaults included."""
+    *subclasses, signature = _constructors(cls)
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:  # the constructor itself says what is wrong
+        return {}
+    bound.apply_defaults()
+    recorded = dict(list(bound.arguments.items())[1:])  # without self
+    extra = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
+    recorded |= recorded.pop(extra, {})
+    names = argument_names(cls)
+    for each in subclasses:  # defaults of arguments that only a subclass has
+        for parameter in each.parameters.values():
+            if parameter.name in names and parameter.default is not parameter.empty:
+                recorded.setdefault(parameter.name, parameter.default)
+    return {name: value for name, value in recorded.items() if name in names}
+
+
+def _serialized(value):
+    """An argument as JSON holds it; networks, losses and priors by Keras."""
+    if isinstance(value, (tuple, list, range)):
+        return [_serialized(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _serialized(each) for key, each in value.items()}
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    return keras.saving.serialize_keras_object(value)
+
+
+class RecordsArguments:
+    """Mixin of a `keras.Model` that keeps what it was made with, by name, in `arguments`.
+
+    Subclasses write no `get_config`. Arguments that their constructor hands on as `*args` and
+    `**kwargs` are recorded under the names of the constructor that takes them. What is set later
+    and belongs to the configuration, such as a prior, is recorded again by whoever sets it:
+    `self.arguments["prior"] = prior`.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        model = super().__new__(cls, *args, **kwargs)
+        # Past `__setattr__`: Keras would track the networks in it a second time. And no dict:
+        # Keras would save these, and look for them, under "arguments" instead of their own names.
+        vars(model)["arguments"] = collections.UserDict(_recorded(cls, args, kwargs))
+        return model
+
+    def is_custom(self, *names: str) -> bool:
+        """Whether any of the arguments `names`, such as `"generator"`, was given.
+
+        Args:
+            *names: strings.
+
+        Returns:
+            bool.
+        """
+        return any(self.arguments[name] is not None for name in names)
+
+    def get_config(self) -> dict:
+        """The arguments, serialised: a dict of what JSON holds."""
+        return {**super().get_config(), **_serialized(dict(self.arguments))}
+
+    @classmethod
+    def upgraded(cls, config: dict) -> dict:
+        """The configuration of an earlier version in the terms of this one.
+
+        Args:
+            config: dict, as `get_config` of that version gave it.
+
+        Returns:
+            dict of constructor arguments, serialised.
+        """
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects=None):
+        """The model of a configuration, of this version or an earlier one."""
+        # The default networks take the policy that is set while they are made: that of the
+        # saved model, not that of the process that loads it.
+        with dtype_policy(config.get("dtype")):
+            config = cls.upgraded(dict(config))
+            return cls(**keras.saving.deserialize_keras_object(config, custom_objects))

@@ -1,0 +1,118 @@
+"""Networks that a model is given, and options of those that it makes by default."""
+
+import inspect
+
+import keras
+
+from keras_genimg.checks import first_reason
+from keras_genimg.errors import InputError
+
+__all__ = ["build_network", "check_network_options", "resolve_network"]
+
+
+def resolve_network(role: str, network, takes, makes=None):
+    """Checks a network's shapes, and builds it if it is not built.
+
+    Args:
+        role: string. What messages call it.
+        network: `keras.Model` or layer.
+        takes: tuple, the shape of its input without the batch axis; a list of such
+            tuples for several inputs, `()` being integer labels.
+        makes: shape of its output without the batch axis, or a list of shapes; a string in a
+            shape names a size that the network chooses. None for any output.
+
+    Returns:
+        The network, built.
+
+    Raises:
+        InputError: not a Keras layer, or one that takes or returns other shapes.
+
+    Example:
+    >>> resolve_network("decoder", keras.layers.Dense(4), (8,), (4,)).name
+    'dense'
+    """
+    if not isinstance(network, keras.Layer):
+        raise InputError(f"{role} must be a keras.Model or layer. Received: {network!r}.")
+    inputs = [
+        keras.KerasTensor((None, *shape), "int32" if shape == () else None)
+        for shape in (takes if isinstance(takes, list) else [takes])
+    ]
+    described = " and ".join(str(("batch", *tensor.shape[1:])) for tensor in inputs)
+    try:
+        outputs = network(inputs if isinstance(takes, list) else inputs[0])
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{role} must take inputs of shape {described}. It answered: {first_reason(error)}"
+        ) from error
+    if makes is None:
+        return network
+    made = [("batch", *output.shape[1:]) for output in keras.tree.flatten(outputs)]
+    wanted = [("batch", *shape) for shape in (makes if isinstance(makes, list) else [makes])]
+    if len(made) != len(wanted) or not all(map(_fits, made, wanted)):
+        raise InputError(
+            f"{role} must map {described} to {' and '.join(map(str, wanted))}. "
+            f"Received: a network that returns {' and '.join(map(str, made))}."
+        )
+    return network
+
+
+def _fits(made, wanted):
+    return len(made) == len(wanted) and all(
+        size == found or (isinstance(size, str) and isinstance(found, int))
+        for found, size in zip(made, wanted)
+    )
+
+
+def check_network_options(options, functions, default_networks: bool = True) -> dict:
+    """Checks `network_options`, keyword arguments of the functions that make default networks.
+
+    Args:
+        options: dict or None.
+        functions: functions that make the default networks. What they have no default
+            for, and `name`, is no option.
+        default_networks: bool. Whether there is a default network at all.
+
+    Returns:
+        dict, `{}` for None.
+
+    Raises:
+        InputError: not a dict, names that not every one of the functions takes, or options
+            without a default network.
+
+    Example:
+    >>> from keras_genimg.networks import mlp_decoder, mlp_encoder
+    >>> check_network_options({"activation": "tanh"}, [mlp_encoder, mlp_decoder])
+    {'activation': 'tanh'}
+    """
+    if options is None:
+        return {}
+    if not default_networks:
+        raise InputError(
+            "network_options are for the default networks, not for custom ones. "
+            f"Received: network_options={options!r} beside custom networks."
+        )
+    names = sorted(set.intersection(*map(_with_default, functions)) - {"name"})
+    if not isinstance(options, dict) or set(options) - set(names):
+        raise InputError(
+            f"network_options must be a dict of some of {', '.join(names)}. "
+            f"Received: network_options={options!r}."
+        )
+    return dict(options)
+
+
+def _with_default(function):
+    parameters = inspect.signature(function).parameters.items()
+    return {name for name, parameter in parameters if parameter.default is not parameter.empty}
+
+
+def build_network(make, *arguments, **options):
+    """The network `make(*arguments, **options)`; raises `InputError` for invalid options."""
+    try:
+        return make(*arguments, **options)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, InputError) or not options:
+            raise
+        raise InputError(
+            "network_options must be what the layers of the default networks take. "
+            f"Received: {options!r}, of which Keras says: {first_reason(error)}"
+        ) from error

@@ -1,0 +1,266 @@
+"""What models of one latent vector z share: q(z|x) and p(x|z) of arrays, and log p(x)."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_genimg import distribution
+from keras_genimg.checks import check_count, check_latents, check_seed
+from keras_genimg.core.data_specs import Labels
+from keras_genimg.core.generating import latent_seed
+from keras_genimg.core.image_model import ImageModel
+
+__all__ = ["LatentVariableModel", "log_ratio"]
+
+
+def log_ratio(z: tf.Tensor, z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
+    """log p(z) - log q(z|x) with p(z) = N(0, I) and q(z|x) = N(z_mean, exp(z_log_var)).
+
+    Args:
+        z: float tensor `(k, batch, latent_dim)`.
+        z_mean, z_log_var: float tensors `(batch, latent_dim)`.
+
+    Returns:
+        float tensor `(k, batch)`, nats.
+    """
+    errors = tf.square(z - z_mean) * tf.exp(-z_log_var)
+    return 0.5 * tf.reduce_sum(errors + z_log_var - tf.square(z), axis=-1)
+
+
+class LatentVariableModel(ImageModel):
+    """A model with an `encoder` to the mean and log variance of q(z|x), and a `decoder` of z.
+
+    Subclasses set `latent_dim`, `encoder`, `decoder` and `prior`, and write `log_likelihood_of`,
+    `means_of` and the steps.
+    """
+
+    def conditioned(self, inputs, labels):
+        """What a network is called with; a conditional model adds the labels.
+
+        Args:
+            inputs: images or latents, or the shape of one.
+            labels: int32 tensor `(n,)` or `()`, its shape; None in a model without classes.
+
+        Returns:
+            `inputs`.
+        """
+        return inputs
+
+    def log_likelihood_of(self, images, outputs):
+        """log p(x|z) of images, given the decoder's outputs.
+
+        Args:
+            images: float tensor `(batch, h, w, c)` in [-1, 1].
+            outputs: float tensor of the same shape, logits or means.
+
+        Returns:
+            float tensor `(batch,)`, nats.
+        """
+        raise NotImplementedError
+
+    def means_of(self, outputs):
+        """E[x|z], given the decoder's outputs.
+
+        Args:
+            outputs: float tensor `(n, h, w, c)`, logits or means.
+
+        Returns:
+            float tensor of the same shape in [-1, 1].
+        """
+        raise NotImplementedError
+
+    def posterior(self, images, labels=None) -> list:
+        """q(z|x) of images.
+
+        Args:
+            images: float tensor `(n, h, w, c)` in [-1, 1].
+            labels: int32 tensor `(n,)`, of a conditional model.
+
+        Returns:
+            z_mean, z_log_var: float tensors `(n, latent_dim)`.
+        """
+        return self.encoder(self.conditioned(images, labels), training=False)
+
+    def log_likelihoods(self, images, z, labels=None, training: bool = False) -> tf.Tensor:
+        """log p(x|z) of images under several z each.
+
+        Args:
+            images: float tensor `(batch, h, w, c)`.
+            z: float tensor `(k, batch, latent_dim)`; k must be known.
+            labels: int32 tensor `(batch,)`, of a conditional model: log p(x|z, label).
+            training: bool. How the decoder is called.
+
+        Returns:
+            float tensor `(k, batch)`, nats.
+        """
+        k = z.shape[0]
+        if labels is not None:
+            labels = tf.tile(labels, (k,))  # (B,) -> (k*B,)
+        latents = tf.reshape(z, (-1, self.latent_dim))  # (k, B, d) -> (k*B, d)
+        outputs = self.decoder(self.conditioned(latents, labels), training=training)  # (k*B, ...)
+        repeated = tf.tile(images, (k, 1, 1, 1))  # (B, h, w, c) -> (k*B, h, w, c)
+        return tf.reshape(self.log_likelihood_of(repeated, outputs), (k, -1))  # (k*B,) -> (k, B)
+
+    def log_likelihood(
+        self,
+        images,
+        num_samples: int = 5000,
+        *,
+        labels=None,
+        seed: int = 0,
+        batch_size: int = 16,
+        block_size: int = 100,
+    ) -> np.ndarray:
+        """Estimates log p(x) by importance sampling from q(z|x).
+
+        It is the bound L_k with k = num_samples, which lies below log p(x) and approaches it as
+        k grows. For binarised images its negative mean is the NLL that papers quote.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1]; with the Bernoulli
+                likelihood values must be -1 or 1, or the result is not a likelihood.
+            num_samples: int. Draws of z per image.
+            labels: integers `(n,)`, of a conditional model, for log p(x|label).
+            seed: int. Seed of the draws.
+            batch_size: int. Images at once.
+            block_size: int. Draws at once: memory holds batch_size x block_size images.
+                Another block size gives other draws.
+
+        Returns:
+            NumPy float64 array `(n,)`, nats.
+
+        Raises:
+            InputError: images of another shape, type or range, numbers that are not positive,
+                invalid labels.
+
+        Reference: Burda et al. (2016), section 5, https://arxiv.org/abs/1509.00519
+        """
+        arrays = [self.checked_images(images), *self.checked_labels(labels, len(images))]
+        for name, value in (
+            ("num_samples", num_samples), ("batch_size", batch_size), ("block_size", block_size)
+        ):
+            check_count(name, value)
+        seed, block_size = check_seed(seed), min(block_size, num_samples)
+        blocks = -(-num_samples // block_size)
+        weights_of = self._compiled("_log_weights")
+        estimates = []
+        for start in range(0, len(arrays[0]), batch_size):
+            part = [tf.constant(each[start : start + batch_size]) for each in arrays]
+            best, total = -np.inf, 0.0  # the sum of the weights is total * exp(best)
+            for block in range(blocks):
+                place = tf.constant([seed, start * blocks + block], tf.int64)
+                wanted = num_samples - block * block_size  # fewer than a block in the last one
+                log_weights = weights_of(place, block_size, *part)[:wanted]
+                log_weights = log_weights.numpy().astype("float64")
+                highest = np.maximum(best, log_weights.max(axis=0))
+                total = total * np.exp(best - highest) + np.exp(log_weights - highest).sum(axis=0)
+                best = highest
+            estimates.append(best + np.log(total) - np.log(num_samples))
+        return np.concatenate(estimates)
+
+    def _log_weights(self, seed, number, images, labels=None):
+        """log p(x, z) - log q(z|x) for `number` draws of z: `(number, batch)`."""
+        images, labels = self.data.cast(self, images, labels)
+        z_mean, z_log_var = self.posterior(images, labels)
+        shape = tf.shape(images)[0], self.latent_dim
+        batch = distribution.whole_batch(number)
+        noise = distribution.random_normal(batch, shape, seed, z_mean.dtype)
+        z = z_mean + tf.exp(0.5 * z_log_var) * noise  # (number, B, latent_dim)
+        return self.log_likelihoods(images, z, labels) + log_ratio(z, z_mean, z_log_var)
+
+    def call(self, images, labels=None, training: bool = False):
+        """Images to the mean of q(z|x) and back, without noise.
+
+        Args:
+            images: float tensor `(n, h, w, c)` in [-1, 1].
+            labels: int32 tensor `(n,)`, of a conditional model.
+            training: bool. How the encoder is called.
+
+        Returns:
+            float32 tensor of the shape of `images`, in [-1, 1].
+        """
+        z_mean, _ = self.encoder(self.conditioned(images, labels), training=training)
+        return self.images_from_latents(z_mean, labels)
+
+    def encode(self, images, *, labels=None, batch_size: int = 256) -> np.ndarray:
+        """Means of q(z|x), in batches.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1].
+            labels: integers `(n,)`, of a conditional model.
+            batch_size: int. Images at once.
+
+        Returns:
+            NumPy float32 array `(n, latent_dim)`.
+
+        Raises:
+            InputError: invalid images or labels.
+        """
+        return self._in_parts("posterior", self.checked_images(images), labels, batch_size)[0]
+
+    def decode(self, latents, *, labels=None, batch_size: int = 256) -> np.ndarray:
+        """Means of p(x|z), in batches.
+
+        Args:
+            latents: float array `(n, latent_dim)`.
+            labels, batch_size: see `encode`.
+
+        Returns:
+            NumPy float32 array `(n, height, width, channels)` in [-1, 1].
+
+        Raises:
+            InputError: invalid latents or labels.
+        """
+        latents = check_latents(type(self).__name__, latents, (self.latent_dim,))
+        return self._in_parts("images_from_latents", latents, labels, batch_size)
+
+    def reconstruct(self, images, *, labels=None, batch_size: int = 256) -> np.ndarray:
+        """Images to the means of their latents and back, in batches.
+
+        Args:
+            images, labels, batch_size: see `encode`.
+
+        Returns:
+            NumPy float32 array of the shape of `images`, in [-1, 1].
+
+        Raises:
+            InputError: invalid images or labels.
+        """
+        return self._in_parts("call", self.checked_images(images), labels, batch_size)
+
+    def _in_parts(self, method, array, labels, batch_size=256):
+        return self._run_in_batches(
+            method, array, batch_size, *self.checked_labels(labels, len(array))
+        )
+
+    def draw_latents(self, num_images, seed):
+        if self.prior is not None:
+            return self.prior.sample(num_images, latent_seed(seed))
+        batch = distribution.whole_batch(num_images)
+        return distribution.random_normal(batch, (self.latent_dim,), latent_seed(seed))
+
+    def images_from_latents(self, latents, labels=None):
+        return self.means_of(self.decoder(self.conditioned(latents, labels), training=False))
+
+    def signatures(self) -> dict:
+        latents = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
+        labels = [self.labels_spec()] if self.data.part(Labels) else []
+
+        def encode(images, labels=None):
+            z_mean, z_log_var = self.posterior(images, labels)
+            return {"z_mean": z_mean, "z_log_var": z_log_var}
+
+        def decode(latents, labels=None):
+            return {"images": self.images_from_latents(latents, labels)}
+
+        def reconstruct(images, labels=None):
+            return {"images": self.call(images, labels)}
+
+        return {
+            **super().signatures(),
+            "encode": (encode, [self.images_spec(), *labels]),
+            "decode": (decode, [latents, *labels]),
+            "reconstruct": (reconstruct, [self.images_spec(), *labels]),
+        }
+
+    def deterministic_signature(self):
+        return self.signatures()["decode"]

@@ -1,0 +1,266 @@
+"""Optimizers of a model: one, or two as a pair."""
+
+import math
+
+import keras
+
+from keras_genimg.checks import check_count, check_number, first_reason
+from keras_genimg.errors import InputError
+from keras_genimg.optimizers import Adam
+from keras_genimg.placement import in_scope, scope
+
+__all__ = ["OneOptimizer", "OptimizerPair", "adam_pair", "check_learning_rate"]
+
+EXECUTION = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
+
+
+class OneOptimizer:
+    """Mixin of a `keras.Model`: `compile` without arguments takes the paper's optimizer."""
+
+    def compile(self, optimizer=None, *, learning_rate=None, **execution):
+        """Sets the optimizer and how steps are executed.
+
+        Args:
+            optimizer: Keras optimizer, its name, or None for the paper's.
+            learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or its
+                serialised dict, optional. Rate of the paper's optimizer.
+            run_eagerly: bool. Runs steps line by line, for debugging.
+            steps_per_execution: int. Steps in one call of TensorFlow; more than
+                one saves small models the overhead of Python.
+            jit_compile: bool. XLA. It changes no result; on a CPU it is slower.
+
+        Raises:
+            InputError: an unknown optimizer, a rate that is not finite or goes with a custom
+                optimizer, steps_per_execution that is not positive.
+        """
+        self._compile({"optimizer": optimizer}, learning_rate, execution)
+
+    def _compile(self, optimizers, learning_rate, execution):
+        unknown = set(execution) - set(EXECUTION)
+        if unknown:
+            raise InputError(
+                f"compile of {type(self).__name__} takes {', '.join(optimizers)}, learning_rate, "
+                f"{', '.join(EXECUTION)}. Received: {', '.join(sorted(unknown))}."
+            )
+        self._execution = {**EXECUTION, **execution}
+        check_count("steps_per_execution", self._execution["steps_per_execution"])
+        super().compile(optimizer=None, **self._execution)
+        if learning_rate is not None:
+            learning_rate = check_learning_rate(learning_rate)
+        with self.distribute_strategy.scope():
+            prepared = prepare_optimizers(
+                optimizers,
+                self.default_optimizers(learning_rate),
+                self.optimized_weights(),
+                learning_rate,
+                self.optimizer_devices(),
+            )
+        for name, optimizer in prepared.items():
+            setattr(self, name, optimizer)
+        self._optimizer_names = list(prepared)
+
+    def default_optimizers(self, learning_rate=None) -> dict:
+        """The paper's optimizers, which `compile` takes where it is given none.
+
+        Args:
+            learning_rate: float or `LearningRateSchedule` in place of the paper's; None for that.
+
+        Returns:
+            dict of Keras optimizers by attribute name: `optimizer`, or `generator_optimizer` and
+            `discriminator_optimizer`.
+        """
+        return {"optimizer": Adam(1e-3 if learning_rate is None else learning_rate)}
+
+    def optimized_weights(self) -> dict:
+        """What each optimizer trains.
+
+        Returns:
+            dict from an optimizer's attribute name to the list of its variables.
+        """
+        return {"optimizer": self.trainable_variables}
+
+    def optimizer_devices(self) -> dict:
+        """Where each optimizer that `placement.on_devices` placed keeps its state and works.
+
+        Returns:
+            dict from an optimizer's attribute name to a device's name or None.
+        """
+        return {}
+
+    def get_compile_config(self) -> dict | None:
+        """The arguments of `compile`, serialised; None before it."""
+        if not self.compiled:
+            return None
+        optimizers = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in self._optimizer_names
+        }
+        return {**self._execution, **optimizers}
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles as the model was when `get_compile_config` was called."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+class OptimizerPair:
+    """Mixin that goes before `OneOptimizer`: an optimizer for each side of an adversarial model."""
+
+    def compile(
+        self, generator_optimizer=None, discriminator_optimizer=None, *, learning_rate=None,
+        **execution,
+    ):
+        """Sets the two optimizers and how steps are executed.
+
+        Args:
+            generator_optimizer: Keras optimizer, its name, or None for the paper's.
+            discriminator_optimizer: likewise.
+            learning_rate: float or schedule, see `ImageModel.compile`, optional. Rate of
+                the paper's optimizers; a pair (rate of the generator, rate of the
+                discriminator) for two time scales (Heusel et al., 2017,
+                https://arxiv.org/abs/1706.08500).
+            **execution: `run_eagerly`, `steps_per_execution`, `jit_compile`, see
+                `ImageModel.compile`.
+
+        Raises:
+            InputError: see `ImageModel.compile`; one optimizer for both, a pair of rates with a
+                custom optimizer.
+        """
+        optimizers = {
+            "generator_optimizer": generator_optimizer,
+            "discriminator_optimizer": discriminator_optimizer,
+        }
+        if isinstance(learning_rate, (tuple, list)):
+            if len(learning_rate) != 2 or any(optimizers.values()):
+                raise InputError(
+                    "learning_rate may be a pair, the generator's and the discriminator's, of the "
+                    f"default optimizers. Received: learning_rate={learning_rate!r}."
+                )
+            for name, rate in zip(optimizers, learning_rate):
+                optimizers[name] = self.default_optimizers(check_learning_rate(rate))[name]
+            learning_rate = None
+        self._compile(optimizers, learning_rate, execution)
+
+    def optimized_weights(self) -> dict:
+        """See `ImageModel.optimized_weights`.
+
+        Returns:
+            dict of the trainable variables of `generator` and `discriminator`.
+        """
+        return {
+            "generator_optimizer": self.generator.trainable_variables,
+            "discriminator_optimizer": self.discriminator.trainable_variables,
+        }
+
+
+def adam_pair(learning_rate, beta_1: float, beta_2: float = 0.999) -> dict:
+    """An Adam for each network: a dict of optimizers by attribute name."""
+    return {
+        name: Adam(learning_rate, beta_1=beta_1, beta_2=beta_2)
+        for name in ("generator_optimizer", "discriminator_optimizer")
+    }
+
+
+def prepare_optimizers(given, defaults, weights, learning_rate=None, devices=None):
+    """Fills in the defaults, checks the rates and makes the slots.
+
+    Call it in the scope of the model's strategy. The slots are made now, because a
+    step that is traced under a strategy may not make them.
+
+    Args:
+        given: dict attribute name -> Keras optimizer, its name, or None.
+        defaults: dict attribute name -> the paper's optimizer.
+        weights: dict attribute name -> the variables it trains.
+        learning_rate: float or None, as `compile` was given it.
+        devices: dict attribute name -> device or None, of `placement.on_devices`.
+
+    Returns:
+        dict attribute name -> built optimizer.
+
+    Raises:
+        InputError: an unknown name, a rate that is not finite, one optimizer for
+            two networks, or a `learning_rate` beside a custom optimizer.
+    """
+    own = [name for name, optimizer in given.items() if optimizer is not None]
+    if learning_rate is not None:
+        if own:
+            raise InputError(
+                "learning_rate sets the rate of the default optimizers and goes with no other. "
+                f"Received: learning_rate={learning_rate} and {' and '.join(own)}."
+            )
+    prepared = {}
+    for name, optimizer in given.items():
+        optimizer = defaults[name] if optimizer is None else _get(name, optimizer)
+        if any(optimizer is other for other in prepared.values()):
+            raise InputError(
+                "Each network needs an optimizer of its own, since an optimizer keeps a state for "
+                f"each weight. Received: the same {type(optimizer).__name__} as {' and '.join(own)}."
+            )
+        rate = optimizer._learning_rate
+        if not callable(rate):
+            check_number(f"learning rate of {name}", float(keras.ops.convert_to_numpy(rate)))
+        device = (devices or {}).get(name)
+        with scope(device):
+            optimizer.build(weights[name])
+        if device is not None:
+            optimizer.apply = in_scope(device, optimizer.apply)
+        prepared[name] = optimizer
+    return prepared
+
+
+def _get(name, optimizer):
+    try:
+        return keras.optimizers.get(optimizer)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{name} must be a Keras optimizer or the name of one, such as 'adam' or 'sgd'. "
+            f"Received: {name}={optimizer!r}."
+        ) from error
+
+
+def check_learning_rate(rate):
+    """Returns a learning rate as optimizers take it: a finite number, or a schedule.
+
+    Args:
+        rate: float, `keras.optimizers.schedules.LearningRateSchedule`, or the dict that
+            `keras.optimizers.schedules.serialize` makes of one, of which `class_name` and
+            `config` are enough.
+
+    Raises:
+        InputError: anything else, or a schedule that does not start with such a number.
+
+    Example:
+    >>> config = {"initial_learning_rate": 1e-3, "decay_steps": 1000}
+    >>> round(float(check_learning_rate({"class_name": "CosineDecay", "config": config})(500)), 6)
+    0.0005
+    """
+    schedules = keras.optimizers.schedules
+    if isinstance(rate, dict):
+        rate = _schedule_of(rate)
+    if not isinstance(rate, schedules.LearningRateSchedule):
+        return check_number("learning_rate", rate)
+    first = float(keras.ops.convert_to_numpy(rate(0)))
+    if not math.isfinite(first) or first < 0:
+        raise InputError(
+            "learning_rate must start with a finite number of at least 0. "
+            f"Received: a {type(rate).__name__} that starts with {first}."
+        )
+    return rate
+
+
+def _schedule_of(config):
+    schedules = keras.optimizers.schedules
+    known = [name for name in dir(schedules) if name[0].isupper()]
+    known.remove("LearningRateSchedule")
+    name, arguments = config.get("class_name"), config.get("config")
+    if name not in known or not isinstance(arguments, dict):
+        raise InputError(
+            "learning_rate as a dict must be {'class_name': ..., 'config': {...}} of one of "
+            f"{', '.join(known)}. Received: learning_rate={config!r}."
+        )
+    try:
+        return getattr(schedules, name).from_config(arguments)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"The config of learning_rate must be the arguments of {name}. "
+            f"Received: {arguments!r}, of which Keras says: {first_reason(error)}"
+        ) from error

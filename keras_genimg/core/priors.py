@@ -1,0 +1,215 @@
+"""Priors over the codes of a model: held beside it, fitted to its codes, never trained with it."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_genimg.checks import check_count
+from keras_genimg.core.data_specs import Codes, Labels, first_two
+from keras_genimg.core.image_model import ImageModel
+from keras_genimg.errors import InputError
+
+__all__ = ["HoldsPriors", "codes_and_labels", "fit_frozen", "shuffled_batches"]
+
+# Arguments under which models of codes hold their priors.
+PRIORS = ("prior", "top_prior", "bottom_prior")
+# Arguments of `fit` that go with arrays instead of a dataset, or mean something else there.
+FOR_ARRAYS = {"validation_split", "shuffle", "sample_weight", "steps_per_epoch"}
+
+
+class HoldsPriors(ImageModel):
+    """A model of codes and the priors over them, an attribute for each.
+
+    Subclasses set these attributes to None, and write `prior_grids`.
+
+    Args:
+        image_shape: tuple (height, width, channels).
+        seed: int, optional.
+
+    Raises:
+        InputError: an invalid image shape or seed.
+    """
+
+    def prior_grids(self) -> dict:
+        """What each prior, by its attribute's name, must be a model of.
+
+        Returns:
+            dict of `(code_shape, num_embeddings, condition_shape, condition_embeddings)`.
+        """
+        raise NotImplementedError
+
+    def check_prior(self, name: str, prior):
+        """Checks that a model is a prior over the codes of this one.
+
+        Args:
+            name: string. The attribute that will hold it.
+            prior: `PixelCNN`, `CodeTransformer` or another model of codes.
+
+        Returns:
+            `prior`.
+
+        Raises:
+            InputError: a model of other codes, or of none.
+        """
+        if not isinstance(prior, ImageModel) or not isinstance(prior.data.parts[0], Codes):
+            raise InputError(
+                f"{name} must be a model of codes, such as PixelCNN(code_shape=, num_embeddings=). "
+                f"Received: {prior!r}."
+            )
+        *wanted, shape, number = self.prior_grids()[name]
+        found = [tuple(prior.code_shape), prior.num_embeddings]
+        if found != wanted:
+            raise InputError(
+                f"{name} must be of codes of shape {wanted[0]}, {wanted[1]} of them. Received: one "
+                f"of {found[0]}, {found[1]} of them."
+            )
+        found = prior.condition_shape, prior.condition_embeddings
+        if found != (shape, number):
+            raise InputError(
+                f"{name} must have condition_shape={shape} and condition_embeddings={number}. "
+                f"Received: condition_shape={found[0]}, condition_embeddings={found[1]}."
+            )
+        return prior
+
+    def hold_priors(self, **priors) -> None:
+        """Holds the priors, frozen: no optimizer of this model may update them.
+
+        Args:
+            **priors: attribute=model, all of `prior_grids`.
+
+        Raises:
+            InputError: priors of other codes, or of unequal numbers of classes.
+        """
+        for name, prior in priors.items():
+            self.check_prior(name, prior)
+        classes = {p.num_classes for p in priors.values() if p.data.part(Labels)}
+        if len(classes) > 1:
+            raise InputError(
+                f"{' and '.join(priors)} must have as many classes, where both have any. Received: "
+                f"num_classes={' and '.join(str(p.num_classes) for p in priors.values())}."
+            )
+        for name, prior in priors.items():
+            prior.trainable = False
+            setattr(self, name, prior)
+            self.arguments[name] = prior
+        self.num_classes = classes.pop() if classes else None
+        self.__dict__.pop("_compiled_methods", None)  # may have been traced with other priors
+
+    def held_priors(self) -> list:
+        """The priors that have been fitted or given.
+
+        Returns:
+            list of models in the order of `prior_grids`, all of them or none.
+        """
+        priors = [getattr(self, name) for name in self.prior_grids()]
+        return [prior for prior in priors if prior is not None]
+
+    @classmethod
+    def upgraded(cls, config: dict) -> dict:
+        # Priors are saved frozen. Made frozen, one would have an optimizer without slots, and
+        # what counts as frozen does not freeze its layers when `hold_priors` freezes it.
+        for name in PRIORS:
+            if isinstance(config.get(name), dict):
+                inner = {**config[name]["config"], "trainable": True}
+                config[name] = {**config[name], "config": inner}
+        return config
+
+    @property
+    def generates_by_label(self) -> bool:
+        return any(prior.data.part(Labels) for prior in self.held_priors())
+
+    def draw_latents(self, num_images, seed):
+        priors = self.held_priors()
+        if not priors:
+            raise InputError(
+                f"{type(self).__name__} reconstructs but does not generate before it has a prior "
+                "over its codes: call fit_prior(images) first, or use reconstruct(images) or "
+                "decode(codes)."
+            )
+        return priors[0].draw_latents(num_images, seed)
+
+
+def fit_frozen(prior, codes, given=None, *, batch_size: int, **fit):
+    """Fits a held prior, which is frozen before and after.
+
+    Args:
+        prior: model of codes.
+        codes: int array `(n, h, w)`.
+        given: what they are conditioned on: None, labels, a condition, or a pair of both.
+        batch_size: int. Grids per step.
+        **fit: arguments of the prior's `fit`.
+
+    Returns:
+        `keras.callbacks.History`.
+
+    Raises:
+        InputError: invalid codes, labels or condition; a batch size that is not positive.
+    """
+    check_count("batch_size", batch_size)
+    if FOR_ARRAYS & set(fit):
+        data = {"x": codes, "y": given, "batch_size": batch_size}
+    else:
+        prior.check_data(codes, given)  # all of it; of a dataset `fit` looks at the first batch
+        arrays = codes if given is None else (codes, given)
+        data = {"x": shuffled_batches(arrays, batch_size, prior.seed)}
+    prior.trainable = True
+    try:
+        if not prior.compiled:
+            prior.compile()
+        return prior.fit(**data, **fit)
+    finally:
+        prior.trainable = False
+
+
+def shuffled_batches(arrays, batch_size: int, seed: int | None = None) -> tf.data.Dataset:
+    """Batches of arrays, in another order each pass.
+
+    `fit` reads a dataset without the thread of TensorFlow that tunes it. A pass over the arrays
+    themselves may wait for that thread as long as it computes.
+
+    Args:
+        arrays: array, or tuple of arrays with as many rows, or of such tuples.
+        batch_size: int. Rows per batch; the last one may have fewer.
+        seed: int, optional. Seed of the orders.
+
+    Returns:
+        `tf.data.Dataset`, each element of the structure of `arrays`.
+    """
+    arrays = keras.tree.map_structure(tf.constant, arrays)
+    count = len(keras.tree.flatten(arrays)[0])
+
+    def rows_of(places):
+        return keras.tree.map_structure(lambda array: tf.gather(array, places), arrays)
+
+    return tf.data.Dataset.range(count).shuffle(count, seed).batch(batch_size).map(rows_of)
+
+
+def codes_and_labels(encode: Callable, images, labels, wants_labels: bool) -> tuple:
+    """Codes of images, and their labels or None.
+
+    Args:
+        encode: function from images to codes, an array or several.
+        images: array, or a `tf.data.Dataset` of batches of images or of `(images, labels)`.
+        labels: integers `(n,)` or None, with an array.
+        wants_labels: bool. Whether labels must be there.
+
+    Returns:
+        The codes, in the structure that `encode` returns, and the labels or None: NumPy arrays.
+
+    Raises:
+        InputError: labels missing.
+    """
+    is_dataset = isinstance(images, tf.data.Dataset)
+    codes, found = [], []
+    for element in images if is_dataset else [(images, labels)]:
+        batch, batch_labels = first_two(element)
+        if wants_labels and batch_labels is None:
+            raise InputError(
+                "A conditional prior is fitted to (images, labels). Received: images alone."
+            )
+        codes.append(encode(batch))
+        found.append(batch_labels)
+    codes = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *codes)
+    return codes, np.concatenate(found) if wants_labels else None

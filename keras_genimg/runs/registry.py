@@ -1,0 +1,43 @@
+"""The models by the names that the command line calls them: the names of their files."""
+
+import importlib
+import inspect
+import pkgutil
+
+import keras_genimg.models as models
+from keras_genimg.core import Codes
+from keras_genimg.errors import InputError
+
+__all__ = ["model_class", "parameters_of", "trainable_models"]
+
+
+def model_class(name: str) -> type:
+    """The class in `keras_genimg/models/NAME.py`, the one that the file exports.
+
+    Raises:
+        InputError: a model of codes, which is fitted to the codes of another one.
+    """
+    module = importlib.import_module(f"{models.__name__}.{name}")
+    found = getattr(module, module.__all__[0])
+    if found.data.part(Codes):
+        raise InputError(
+            f"{name} is trained on the codes of another model: keras-genimg prior RUN --kind {name}."
+        )
+    return found
+
+
+def trainable_models() -> dict:
+    """Every model that `train` takes: name -> class."""
+    found = {}
+    for module in pkgutil.iter_modules(models.__path__):
+        try:
+            found[module.name] = model_class(module.name)
+        except InputError:
+            continue
+    return found
+
+
+def parameters_of(function) -> set:
+    """Names of a function's arguments, without `self`, `*args` and `**kwargs`."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {"self"}

@@ -1,0 +1,95 @@
+"""The settings of a run: defaults, those of a recipe, those that are given."""
+
+import os
+
+from keras_genimg.core import Clips, Pairs
+from keras_genimg.errors import InputError
+from keras_genimg.runs.folder import check_run, is_run, read_record
+
+__all__ = ["DEFAULTS", "complete_settings"]
+
+DEFAULTS = {
+    "recipe": None,
+    "start_from": None,
+    "data": "glyphs",
+    "data_dir": None,
+    "image_size": None,
+    "channels": None,
+    "binarize": None,
+    "corruption": None,
+    "data_b": None,
+    "batch_size": 64,
+    "epochs": 15,
+    "steps_per_epoch": None,
+    "seed": 0,
+    "strategy": "auto",
+    "policy": None,
+    "evaluate_every": None,
+    "features": None,
+    "set": {},
+}
+# What may differ when a run is resumed: none of it changes what an epoch does.
+FREE_WHEN_RESUMED = ("epochs", "strategy", "data_dir")
+
+
+def _defaults_of(data):
+    """What some models have instead, by the data that they take."""
+    if data.part(Clips):  # a clip is many images
+        return {"data": "moving_glyphs", "batch_size": 32}
+    if isinstance(data, Pairs):  # unaligned: four networks, each generator called three times a step
+        return {"corruption": "mask"} if data.aligned else {"batch_size": 16}
+    return {}
+
+
+def complete_settings(
+    name: str, data, given: dict, recipe: dict, folder: str, resume: bool, overwrite: bool
+) -> dict:
+    """Complete settings, after a look at what is in the run folder.
+
+    Args:
+        name: string, the model's name.
+        data: `core.DataSpec` of its class.
+        given: dict of the settings named in `DEFAULTS`; None where not given.
+        recipe: dict. Settings of a recipe, over which those that are given take precedence.
+        folder: path of the run folder.
+        resume, overwrite: bools, see `train`.
+
+    Raises:
+        InputError: a folder that exists and neither `resume` nor `overwrite`; other settings
+            than those of the run to resume.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    exists = os.path.lexists(folder)
+    if exists and not os.path.isdir(folder):
+        raise InputError(f"A run goes into a folder. Received: {folder}, which is a file.")
+    if overwrite and exists and os.listdir(folder) and not is_run(folder):
+        raise InputError(
+            f"--overwrite replaces a run folder, one with a run.json. Received: {folder}, "
+            "which holds other things."
+        )
+    if not resume:
+        if exists and os.listdir(folder) and not overwrite:
+            raise InputError(
+                f"{folder} exists; --resume continues it, --overwrite replaces it, "
+                "--output RUN names another folder."
+            )
+        settings = {**DEFAULTS, **_defaults_of(data), **recipe, **given}
+        return {**settings, "set": {**recipe.get("set", {}), **given.get("set", {})}}
+    check_run(folder)
+    record = read_record(folder)
+    if record["model"] != name:
+        raise InputError(f"{folder} holds a run of {record['model']}. Received: {name}.")
+    before = {**DEFAULTS, **record["settings"]}
+    if "set" in given:  # added to what the run, or its recipe, has set
+        given["set"] = {**before["set"], **given["set"]}
+    changed = [
+        f"{key}={given[key]!r} (was {before[key]!r})"
+        for key in given
+        if key not in FREE_WHEN_RESUMED and given[key] != before[key]
+    ]
+    if changed:
+        raise InputError(
+            f"A resumed run keeps its settings; only {', '.join(FREE_WHEN_RESUMED)} may change. "
+            f"Received: {', '.join(changed)}."
+        )
+    return {**before, **given}

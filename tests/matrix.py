@@ -1,0 +1,107 @@
+"""How the matrix of models is run through: a model of each rule by default, all with -m slow."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from cases import MODELS, ONE_OF_A_RULE, dataset, fitting, labels_in_turn, smooth_pictures
+
+TESTS = pathlib.Path(__file__).parent
+METRICS = ("log_means", "codes_used")  # an epoch's running means are no state of training
+
+
+def default_or_slow(names, default=ONE_OF_A_RULE):
+    """Parameters: the names of a default run as they are, the others marked slow."""
+    return [
+        name if name in default else pytest.param(name, marks=pytest.mark.slow) for name in names
+    ]
+
+
+def group_of(name):
+    """The models that go through one process together with `name`: those of a default run, or all
+    others.
+    """
+    rules = ONE_OF_A_RULE
+    return rules if name in rules else tuple(each for each in MODELS if each not in rules)
+
+
+class Lazy(dict):
+    """A value per key, made at the first request."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, key):
+        self[key] = self.make(key)
+        return self[key]
+
+
+def python(script, *arguments, isolated=False):
+    """Runs a script in a process of its own; returns what it printed last, as JSON."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    if not isolated:
+        environment["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    command = [sys.executable, *(["-I"] if isolated else []), "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def state_of(model):
+    """Weights, noise, EMA weights and optimizers: name -> array."""
+    variables = {f"{i:03d} {v.path}": v for i, v in enumerate(model.variables)}
+    for name in model.default_optimizers():
+        if getattr(model, name, None) is not None:
+            slots = getattr(model, name).variables
+            variables |= {f"{name} {i:03d}": v for i, v in enumerate(slots)}
+    return {
+        name: np.array(v) for name, v in variables.items() if not any(m in name for m in METRICS)
+    }
+
+
+def without_noise(state):
+    return {key: value for key, value in state.items() if "seed_generator" not in key}
+
+
+def assert_same_state(state, other):
+    # Keras numbers the names of unnamed layers on: the order is what counts.
+    assert len(state) == len(other)
+    for (name, value), found in zip(state.items(), other.values()):
+        np.testing.assert_array_equal(found, value, err_msg=name)
+
+
+def grids_of(model):
+    """The grids of codes of a model: name -> (shape, number of codes)."""
+    if model.makes == "codes":
+        return {"codes": (model.code_shape, model.num_embeddings)}
+    return {
+        name.replace("prior", "codes"): grid[:2] for name, grid in model.prior_grids().items()
+    }
+
+
+def sources_of(model, count=5):
+    """What a translator is given."""
+    return fitting(smooth_pictures(count, seed=4), model.source_shape)
+
+
+def generated(model, count, **arguments):
+    return model.generate(count, **labels_in_turn(model, count), **arguments)
+
+
+def generated_codes(model, count, **arguments):
+    return model.generate_codes(count, **labels_in_turn(model, count), **arguments)
+
+
+def fitted(name, epochs=1, count=16, **compiled):
+    keras.utils.set_random_seed(1)
+    model = MODELS[name]()
+    model.compile(**compiled)
+    model.fit(dataset(smooth_pictures(count), model, 8), epochs=epochs, verbose=0)
+    return model
