@@ -1,11 +1,11 @@
-"""What each metric says of pictures whose damage is known: the floor, and a ladder of damage.
+"""How each metric responds to known corruptions of images: the floor, and corruption levels.
 
     TFDS_DATA_DIR=... python benchmarks/calibration.py                   # Fashion-MNIST
-    TFDS_DATA_DIR=... python benchmarks/calibration.py cifar10 --classifier /tmp/second/cifar10.keras
+    TFDS_DATA_DIR=... python benchmarks/calibration.py cifar10 --classifier second/cifar10.keras
 
-Real training pictures, as they are (the floor) or damaged, stand in for samples; the reference is
-the test split. Prints a Markdown table, and with --classifier the same rows in the features of
-another classifier, and whether both put the rows in one order.
+Real training images, clean (the floor) or corrupted, stand in for samples; the reference is the
+test split. Prints a Markdown table, and with --classifier the same rows in the features of another
+classifier, and the rank correlation of both.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def noisy(images, deviation, rng):
 
 
 def blurred(images, deviation):
-    """Convolves with a Gaussian of so many pixels, edges repeated."""
+    """Convolves with a Gaussian of this standard deviation in pixels, edges repeated."""
     reach = int(np.ceil(3 * deviation))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
     weights = (weights / weights.sum()).astype("float32")
@@ -55,17 +55,17 @@ def blurred(images, deviation):
 
 
 def without_classes(images, labels, number, count):
-    """The first `count` pictures whose class is not one of the first `number`."""
+    """The first `count` images whose class is not one of the first `number`."""
     return images[labels >= number][:count]
 
 
 def duplicated(images, distinct):
-    """As many pictures, of which only `distinct` differ."""
+    """The same number of images, of which only `distinct` differ."""
     return np.resize(images[:distinct], images.shape)
 
 
 def ladder(images, labels, count, seed=0):
-    """Yields (name, pictures) from the floor on; `images` holds more than `count`."""
+    """Yields (name, images) from the floor on; `images` holds more than `count`."""
     rng = np.random.default_rng(seed)
     whole = images[:count]
     yield "none (the floor)", whole
@@ -76,24 +76,24 @@ def ladder(images, labels, count, seed=0):
     for number in (1, 3, 5):
         yield f"{number} of 10 classes missing", without_classes(images, labels, number, count)
     for share in (2, 10, 100):
-        yield f"each picture {share} times", duplicated(whole, count // share)
+        yield f"each image {share} times", duplicated(whole, count // share)
 
 
 def everything(name, split, data_dir=None, num_images=None):
-    """All pictures and labels of a split, in its order."""
+    """All images and labels of a split, in its order."""
     parts = load(name, split, batch_size=1000, with_labels=True, data_dir=data_dir,
                  num_images=num_images)
     images, labels = zip(*((i.numpy(), y.numpy()) for i, y in parts))
     return np.concatenate(images), np.concatenate(labels)
 
 
-def measure(rungs, real, features):
-    """{rung: {figure: value}} of all metrics."""
+def measure(levels, real, features):
+    """All metrics of all corruption levels: {level: {metric: value}}."""
     metrics = [FrechetDistance(features), KernelDistance(features), InceptionScore(features),
                PrecisionRecallDensityCoverage(features)]
     update_metrics(metrics, real_images=real)
     table = {}
-    for name, images in rungs:
+    for name, images in levels:
         for metric in metrics:
             metric.reset_fake_state()
         update_metrics(metrics, fake_images=as_stored(images))
@@ -114,10 +114,10 @@ def show(table, title):
     print(f"\n| {title} | " + " | ".join(COLUMNS) + " |")
     print("|---" * (len(COLUMNS) + 1) + "|")
     for name, values in table.items():
-        figures = [f"{values[column]:.4f}" if column == "kernel_distance" else
-                   f"{values[column]:.2f}" if column in COLUMNS[:3] else
-                   f"{values[column]:.3f}" for column in COLUMNS]
-        print(f"| {name} | " + " | ".join(figures) + " |")
+        cells = [f"{values[column]:.4f}" if column == "kernel_distance" else
+                 f"{values[column]:.2f}" if column in COLUMNS[:3] else
+                 f"{values[column]:.3f}" for column in COLUMNS]
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def rank_correlation(first, second):
@@ -130,22 +130,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="fashion_mnist")
     parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--classifier", help="a file of train_classifiers.py, of another seed")
+    parser.add_argument("--classifier", help="a file from train_classifiers.py, of another seed")
     options = parser.parse_args()
     real, _ = everything(options.name, "test", num_images=options.count)
     images, labels = everything(options.name, "train")
-    print(f"{options.count} training pictures of {options.name}, damaged, against {len(real)} test "
-          "pictures")
-    rungs = list(ladder(images, labels, options.count))
-    first = measure(rungs, real, get_features(options.name))
-    show(first, f"damage, {options.name} features")
+    print(f"{options.count} training images of {options.name}, corrupted, against {len(real)} test "
+          "images")
+    levels = list(ladder(images, labels, options.count))
+    first = measure(levels, real, get_features(options.name))
+    show(first, f"corruption, {options.name} features")
     if options.classifier:
-        second = measure(rungs, real, another_classifier(options.classifier))
-        show(second, "damage, another seed")
+        second = measure(levels, real, another_classifier(options.classifier))
+        show(second, "corruption, another seed")
         print()
         for column in COLUMNS:
-            agreement = rank_correlation(*([row[column] for row in t.values()] for t in (first, second)))
-            print(f"{column:<20} rank correlation over the ladder {agreement:.3f}")
+            columns = ([row[column] for row in table.values()] for table in (first, second))
+            print(f"{column:<20} rank correlation over all levels {rank_correlation(*columns):.3f}")
 
 
 if __name__ == "__main__":

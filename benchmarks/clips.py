@@ -1,19 +1,19 @@
-"""Do the frames of generated clips follow on, and do they keep their digit? Against real clips.
+"""Is the motion of generated clips coherent, and do they keep their digit? Against real clips.
 
     TFDS_DATA_DIR=... python benchmarks/clips.py runs/sequence_gan --data moving_glyphs
 
 Prints for the clips of a trained model, real test clips, the same with their frames shuffled in
 time, and the same with each frame from another clip:
 
-- the mean step from frame to frame: of the pixels, in levels of 255, and of the centre of
-  what is bright, in pixels;
-- identity: the share of frames that the package's classifier of still digits reads as the class
-  that it reads most often in the clip;
-- classes: how many the clips have, as the exponential of the entropy of those classes. Of clips
-  that are all alike it is 1, and their identity says nothing.
+- the mean change from frame to frame: of the pixels, in levels of 255, and of the centre of
+  brightness, in pixels;
+- identity: the share of frames that the package's classifier of still digits assigns to the most
+  frequent class of the clip;
+- classes: their effective number, the exponential of the entropy of the clips' most frequent
+  classes. If all clips are alike it is 1, and identity says nothing.
 
-The classifier is shown the surroundings of the centre, enlarged and with twice the contrast, which
-undoes some of the blur: of real frames it then reads 99 % as their digit, without it half.
+The classifier sees a crop around the centre, enlarged and with twice the contrast, which undoes
+some of the blur: it then classifies 99 % of real frames correctly, without it half.
 """
 
 import argparse
@@ -31,19 +31,19 @@ from keras_genimg.metrics import as_stored, get_features
 from keras_genimg.runs import load_run
 
 SETS = {"moving_glyphs": "glyphs", "moving_mnist": "mnist"}  # data -> features
-READ_SIDE = 28  # of the pictures that the classifiers take
+READ_SIDE = 28  # of the classifiers' input images
 
 
 def centres(clips):
-    """Where the mean of the brightness is: `(clips, frames, 2)`, in pixels from the top left."""
-    ink = (clips[..., 0] + 1.0) / 2.0 + 1e-6  # (n, T, h, w), a black frame has its middle
+    """Centres of brightness `(clips, frames, 2)`, in pixels from the top left."""
+    ink = (clips[..., 0] + 1.0) / 2.0 + 1e-6  # (n, T, h, w); a black frame gets its middle
     total = ink.sum((2, 3))
     rows, columns = np.arange(ink.shape[2]), np.arange(ink.shape[3])
     return np.stack([ink.sum(3) @ rows / total, ink.sum(2) @ columns / total], axis=-1)
 
 
 def around(clips, places):
-    """The surroundings of `places` at the classifiers' size: `(clips*frames, 28, 28, 1)`."""
+    """Crops around `places` at the classifiers' size: `(clips*frames, 28, 28, 1)`."""
     height, width = clips.shape[2:4]
     side = box_side((height, width))
     frames, places = clips.reshape(-1, height, width, 1), places.reshape(-1, 2)
@@ -54,15 +54,16 @@ def around(clips, places):
     )
     ink = (made.numpy() + 1.0) / 2.0
     ink /= np.maximum(ink.max((1, 2, 3), keepdims=True), 1e-6)
-    return np.clip(4.0 * ink - 2.0, -1.0, 1.0)  # half the light stays in the middle of the range
+    return np.clip(4.0 * ink - 2.0, -1.0, 1.0)  # half brightness stays in the middle of the range
 
 
-def figures(clips, features):
-    """The mean steps of pixels and of the centre, the share of frames that keep the class, classes."""
+def statistics(clips, features):
+    """`(change of pixels, motion of the centre, share of frames that keep the class, classes)`."""
     places = centres(clips)
     steps = np.linalg.norm(np.diff(places, axis=1), axis=-1)  # (n, T - 1)
-    read = features.logits(around(clips, places)).argmax(1).reshape(clips.shape[:2])  # (n, T)
-    votes = (read[..., None] == np.arange(10)).sum(1)  # (n, 10)
+    predicted = features.logits(around(clips, places)).argmax(1)  # (n*T,)
+    predicted = predicted.reshape(clips.shape[:2])  # (n*T,) -> (n, T)
+    votes = (predicted[..., None] == np.arange(10)).sum(1)  # (n, 10)
     pixels = 127.5 * np.abs(np.diff(clips, axis=1)).mean()
     shares = np.bincount(votes.argmax(1), minlength=10) / len(votes)
     classes = np.exp(-np.sum(shares * np.log(np.maximum(shares, 1e-9))))
@@ -71,7 +72,7 @@ def figures(clips, features):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", help="a folder of keras-genimg train sequence_gan, on grey clips")
+    parser.add_argument("run", help="run folder of train sequence_gan, on greyscale clips")
     parser.add_argument("--data", default="moving_glyphs", choices=SETS)
     parser.add_argument("--count", type=int, default=1000, help="clips of each kind")
     parser.add_argument("--seed", type=int, default=0)
@@ -95,13 +96,14 @@ def main():
         f"generated, {2 * frames} frames": longer,
         "real": real,
     }
-    for name, axis in (("real, frames shuffled in time", 1), ("real, frames of other clips", 0)):
+    for name, axis in (("real, frames shuffled in time", 1), ("real, frames of mixed clips", 0)):
         order = rng.permuted(np.indices(real.shape[:2])[axis], axis=axis)[..., None, None, None]
         kinds[name] = np.take_along_axis(real, order, axis=axis)
-    print("| clips | step of the pixels, of 255 | of the centre, pixels | identity kept | classes |")
+    print("| clips | pixel change per frame, of 255 | motion of the centre, pixels | identity kept "
+          "| classes |")
     print("|---|---|---|---|---|")
     for name, clips in kinds.items():
-        pixels, centre, kept, classes = figures(clips, features)
+        pixels, centre, kept, classes = statistics(clips, features)
         print(f"| {name} | {pixels:.2f} | {centre:.2f} | {100 * kept:.1f} % | {classes:.1f} |")
     print(f"\n{options.count} clips each; generating took {seconds:.0f} s.")
 

@@ -1,11 +1,11 @@
-"""A trained VQ model as a codec: bits a picture, and what comes back, beside PNG and WebP.
+"""A trained VQ model as a codec: bits per image and reconstruction quality, against PNG and WebP.
 
     TFDS_DATA_DIR=... python benchmarks/codec.py runs/vq_vae_fashion --data fashion_mnist
 
-Test pictures are encoded, their codes packed into bytes, the bytes read again and decoded; the
-table has those bytes, and what better coders of the same codes could come down to: log2 K a code,
-the entropy of the codes' frequencies, and the likelihood of the model's prior. A run without a
-prior gets one of so many epochs with --prior-epochs; the run folder stays as it is.
+Test images are encoded, their codes packed into bytes, the bytes read back and decoded. The table
+has the size of those bytes, and what better coders of the same codes could reach: log2 K per code,
+the entropy of the code frequencies, and the likelihood of the model's prior. For a run without a
+prior, --prior-epochs fits one; the run folder is not changed.
 """
 
 import argparse
@@ -32,7 +32,6 @@ from keras_genimg.plotting import to_uint8
 from keras_genimg.runs import load_run
 from keras_genimg.runs.likelihood import in_memory
 
-
 OTHERS = {
     "PNG": {"format": "PNG", "optimize": True},
     "WebP, quality 50": {"format": "WEBP", "quality": 50, "method": 6},
@@ -41,29 +40,29 @@ OTHERS = {
 
 
 def batches(name, split, model, count=None):
-    """Pictures of the model's shape, with labels if its prior wants them."""
+    """Images of the model's shape, with labels if its prior is class-conditional."""
     height, width, channels = model.image_shape
     return load(name, split, batch_size=500, image_size=(height, width), channels=channels,
                 num_images=count, with_labels=model.generates_by_label)
 
 
 def stored_in(images, **options):
-    """Mean bits of each picture as a file, and the pictures that the files hold."""
+    """Mean bits per image as a file, and the images read back from the files."""
     sizes, opened = [], []
-    for picture in to_uint8(images):
+    for image in to_uint8(images):
         file = io.BytesIO()
-        Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(file, **options)
+        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, **options)
         sizes.append(8 * file.tell())
-        back = Image.open(file).convert("L" if picture.shape[2] == 1 else "RGB")
-        opened.append(np.asarray(back).reshape(picture.shape))
+        back = Image.open(file).convert("L" if image.shape[2] == 1 else "RGB")
+        opened.append(np.asarray(back).reshape(image.shape))
     return np.mean(sizes), np.stack(opened).astype("float32") / 127.5 - 1.0
 
 
 def packed_and_read(grids, sizes):
-    """Grids after their way through bytes: a stream a picture, and one of all pictures.
+    """Grids packed into bytes and unpacked again: one stream per image, and one for all images.
 
     Returns:
-        `(grids, bits of a picture alone, bits of a picture in the common stream)`.
+        `(grids, bits per image in its own stream, bits per image in the common stream)`.
     """
     count, read, alone, together = len(grids[0]), [], 0, 0
     for grid, size in zip(grids, sizes):
@@ -75,17 +74,17 @@ def packed_and_read(grids, sizes):
 
 
 def likeness(images, others):
-    """`(PSNR, SSIM)`, each the mean over the pictures."""
+    """`(PSNR, SSIM)`, each the mean over the images."""
     psnr = peak_signal_to_noise_ratio(images, others)
     return psnr.mean(), structural_similarity(images, others).mean()
 
 
 def prior_bits(model, grids, labels):
-    """Mean -log2 p(codes) of a picture by the prior or priors that a model holds, or None."""
+    """Mean -log2 p(codes) per image under the prior or priors of a model, or None."""
 
     def nats(prior, codes, **condition):
-        # Whoever reads codes given a class has to be told it, once.
-        return prior.log_likelihood(codes, labels if prior.needs_labels else None, **condition)
+        labels_of_prior = labels if prior.generates_by_label else None
+        return prior.log_likelihood(codes, labels_of_prior, **condition)
 
     if getattr(model, "prior", None) is not None:
         found = nats(model.prior, grids[0])
@@ -94,12 +93,13 @@ def prior_bits(model, grids, labels):
         found = found + nats(model.bottom_prior, grids[1], condition=grids[0])
     else:
         return None
+    # A decoder of codes given a class needs the class too, once per image.
     of_class = math.log2(model.num_classes) if model.generates_by_label else 0.0
     return of_class - found.mean() / math.log(2)
 
 
 def rows_of(model, images, labels=None):
-    """Rows `(name, bits a picture, PSNR, SSIM)` of the table."""
+    """Rows `(name, bits per image, PSNR, SSIM)` of the table."""
     began = time.perf_counter()
     codes = model.encode(images)
     encoded = time.perf_counter()
@@ -108,7 +108,7 @@ def rows_of(model, images, labels=None):
     read, alone, together = packed_and_read(grids, sizes)
     packed = time.perf_counter()
     decoded = as_stored(model.decode(read[0] if len(read) == 1 else tuple(read)))
-    print(f"{len(images)} pictures encoded in {encoded - began:.1f} s, packed and unpacked in "
+    print(f"{len(images)} images encoded in {encoded - began:.1f} s, packed and unpacked in "
           f"{packed - encoded:.1f} s, decoded in {time.perf_counter() - packed:.1f} s; both sides "
           f"hold the model, of {model.count_params():,} weights")
 
@@ -116,13 +116,13 @@ def rows_of(model, images, labels=None):
     for name, options in OTHERS.items():
         bits, opened = stored_in(images, **options)
         rows.append((name, bits, *likeness(images, opened)))
-    places = [math.prod(grid.shape[1:]) for grid in grids]  # codes a picture
+    places = [math.prod(grid.shape[1:]) for grid in grids]  # codes per image
     text = " + ".join(f"{'x'.join(map(str, g.shape[1:]))} of {s}" for g, s in zip(grids, sizes))
     bits_of_codes = {
-        f"codes ({text}) in bytes, a stream a picture": alone,
-        "codes in bytes, one stream": together,
-        "log2 K a code": sum(n * math.log2(size) for n, size in zip(places, sizes)),
-        "entropy of the codes' frequencies": sum(
+        f"codes ({text}) in bytes, one stream per image": alone,
+        "codes in bytes, one stream for all": together,
+        "log2 K per code": sum(n * math.log2(size) for n, size in zip(places, sizes)),
+        "entropy of the code frequencies": sum(
             n * math.log2(codebook_perplexity(grid, size))
             for n, grid, size in zip(places, grids, sizes)
         ),
@@ -134,11 +134,11 @@ def rows_of(model, images, labels=None):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", help="a folder of keras-genimg train: vq_vae")
+    parser.add_argument("run", help="run folder of keras-genimg train vq_vae")
     parser.add_argument("--data", default="fashion_mnist")
-    parser.add_argument("--count", type=int, help="of test pictures, by default all")
+    parser.add_argument("--count", type=int, help="number of test images (all)")
     parser.add_argument("--prior-epochs", type=int, default=0,
-                        help="of fitting the model's prior to the training pictures' codes")
+                        help="epochs of fitting a prior to the codes of the training images")
     options = parser.parse_args()
     model = load_run(options.run)
     if options.prior_epochs:
@@ -149,7 +149,8 @@ def main():
         seconds = time.perf_counter() - began
         print(f"prior: fitted for {options.prior_epochs} epochs in {seconds:.0f} s, seed 0")
     rows = rows_of(model, *in_memory(batches(options.data, "test", model, options.count)))
-    print("| stored as | bits a picture | bits a dimension | PSNR | SSIM |\n|---|---|---|---|---|")
+    print("| stored as | bits per image | bits per dimension | PSNR | SSIM |")
+    print("|---|---|---|---|---|")
     for name, bits, psnr, ssim in rows:
         rate = bits / math.prod(model.image_shape)
         psnr = "exact" if np.isinf(psnr) else f"{psnr:.2f}"

@@ -1,6 +1,6 @@
-"""Seconds of a pass over a data set with and without the part of TensorFlow that tunes it.
+"""Seconds per epoch over a data set with and without TensorFlow's autotuning of it.
 
-Prints a line a length of the pass, and the ratio: see README.md in this folder.
+Prints one line per length of the epoch, with the ratio: see README.md in this folder.
 
     python benchmarks/end_of_a_pass.py
 """
@@ -17,11 +17,11 @@ import tensorflow as tf
 import keras_genimg as kg
 
 
-def dataset(pictures, batch_size, autotune):
-    """Batches of pictures; `autotune` True is what TensorFlow does by itself."""
+def dataset(images, batch_size, autotune):
+    """Batches of images; `autotune` True is the default of TensorFlow."""
     options = tf.data.Options()
-    options.autotune.enabled = autotune  # `fit` leaves a set that says it as it is
-    batches = tf.data.Dataset.from_tensor_slices(pictures).batch(batch_size).prefetch(2)
+    options.autotune.enabled = autotune  # `fit` leaves a set that says so unchanged
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(batch_size).prefetch(2)
     return batches.with_options(options)
 
 
@@ -34,13 +34,13 @@ def main():
     model = kg.VAE(image_shape=(28, 28, 1), latent_dim=16, networks="mlp", seed=0)
     model.compile()
     shape = (max(arguments.steps) * arguments.batch_size, 28, 28, 1)
-    pictures = np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
-    model.fit(dataset(pictures, arguments.batch_size, False), steps_per_epoch=2, verbose=0)
-    print("steps a pass   with tuning (s)   without (s)   ratio")
+    images = np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
+    model.fit(dataset(images, arguments.batch_size, False), steps_per_epoch=2, verbose=0)
+    print("steps per pass   with tuning (s)   without (s)   ratio")
     for steps in arguments.steps:
         seconds = {}
         for autotune in (True, False):
-            data = dataset(pictures[: steps * arguments.batch_size], arguments.batch_size, autotune)
+            data = dataset(images[: steps * arguments.batch_size], arguments.batch_size, autotune)
             start = time.perf_counter()
             model.fit(data, epochs=arguments.passes, verbose=0)
             seconds[autotune] = (time.perf_counter() - start) / arguments.passes

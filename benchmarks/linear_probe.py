@@ -1,13 +1,13 @@
-"""Recognition: how far do a linear classifier and a generator's features tell classes apart?
+"""Recognition: how well does a linear classifier separate classes by a generator's features?
 
     TFDS_DATA_DIR=... python benchmarks/linear_probe.py runs/gan_fashion --data fashion_mnist
     TFDS_DATA_DIR=... python benchmarks/linear_probe.py runs/vae_fashion runs/vq_vae_fashion
 
-Softmax regression on standardised features, beside raw pixels and, with --untrained, the same
-networks as they start. L2, the weight of |W|^2 / 2 beside the sum over pictures, is chosen on the
-last fifth of the labelled pictures and the fit repeated on all of them; test pictures are looked at
-once. The problem is convex and solved to its lowest point: there is no chance in a probe but which
-pictures come first.
+Softmax regression on standardised features, compared with raw pixels and, with --untrained, with
+the same networks before training. L2, the weight of |W|^2 / 2 relative to the sum over images, is
+chosen on the last fifth of the labelled images, and the fit is repeated on all of them; test images
+are used once. The problem is convex and solved to its minimum: a probe is deterministic up to the
+choice of the labelled images.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from shared import codebook_sizes
 
 from keras_genimg.data import load
 from keras_genimg.errors import InputError
-from keras_genimg.layers import VectorQuantizer
+from keras_genimg.layers import VectorQuantizer, VectorQuantizerEMA
 from keras_genimg.runs import load_run
 
-# Of the sum over pictures, from strong to weak: each fit starts where the last one ended.
+# Of the sum over images, from strong to weak: each fit starts where the last one ended.
 L2 = (10_000, 1_000, 100, 10, 1)
 TOLERANCE = 1e-6  # nats
 
@@ -35,23 +35,23 @@ TOLERANCE = 1e-6  # nats
 
 
 def before_last_weights(network):
-    """What the last layer with weights is given, on the way to the first output of a network."""
+    """The input of the last layer with weights on the path to the first output of a network."""
     tensor = network.outputs[0]
     while True:
-        made_by = [each for each in network.operations if each.output is tensor]
-        if not made_by or isinstance(made_by[0].input, list):
+        producers = [each for each in network.operations if each.output is tensor]
+        if not producers or isinstance(producers[0].input, list):
             raise InputError(
-                "The last layer with weights must be found on one way back from the output, each "
-                f"layer with one input and one output. Received: {network.name}, where it is not."
+                "The path from the last layer with weights to the output must have layers of one "
+                f"input and one output. Received: {network.name}."
             )
-        operation = made_by[0]
+        operation = producers[0]
         tensor = operation.input
         if getattr(operation, "weights", []):
             return tensor
 
 
 def levels(network):
-    """The last grid of each size and width on the way to the logits, of more than one channel."""
+    """The last grid of each size and width before the logits, with more than one channel."""
     last = {}
     for layer in network.layers:
         shape = None if isinstance(layer, keras.layers.InputLayer) else layer.output.shape
@@ -68,13 +68,13 @@ def pooled(tensor):
 
 
 def code_shares(model, images):
-    """How often each code is in a picture, as a share, wherever it is: `(n, K)`, of all grids."""
+    """Code frequencies per image, over all positions: `(n, K)`, of all grids."""
     codes = model.encode(images)
     grids = codes if isinstance(codes, (tuple, list)) else [codes]
     shares = []
     for grid, size in zip(grids, codebook_sizes(model, len(grids))):
         flat = grid.reshape(len(grid), -1)  # (n, h, w) -> (n, h*w)
-        rows = size * np.arange(len(flat))[:, None]  # codes of picture i count from i*K
+        rows = size * np.arange(len(flat))[:, None]  # codes of image i count from i*K
         counts = np.bincount((rows + flat).ravel(), minlength=size * len(flat))
         shares.append(counts.reshape(len(flat), size) / flat.shape[1])
     return np.concatenate(shares, axis=1)
@@ -86,7 +86,7 @@ def feature_functions(model):
     discriminator, encoder = networks
     if networks == [None, None] or any(net is not None and len(net.inputs) > 1 for net in networks):
         raise InputError(
-            "Features are taken of a discriminator or an encoder of pictures alone. "
+            "Features are those of a discriminator or an encoder that takes only images. "
             f"Received: {type(model).__name__}."
         )
     taps = {}
@@ -107,14 +107,14 @@ def feature_functions(model):
         tapped = keras.Model(network.inputs, keras.layers.Flatten(dtype="float32")(tensor))
         functions[name] = partial(tapped.predict, batch_size=500, verbose=0)
     if encoder is not None and not of_gaussian:
-        functions["shares of the codes"] = partial(code_shares, model)
+        functions["code frequencies"] = partial(code_shares, model)
     return functions
 
 
 def untrained(model, images):
-    """The model as it starts, with other weights; its codebook by k-means, as the codes need it."""
+    """The model with new initial weights; its codebook, if it has one, by k-means."""
     fresh = type(model).from_config(model.get_config())
-    if isinstance(getattr(fresh, "quantizer", None), VectorQuantizer):
+    if isinstance(getattr(fresh, "quantizer", None), (VectorQuantizer, VectorQuantizerEMA)):
         fresh.start_codebook(images[:1000])
     return fresh
 
@@ -125,25 +125,25 @@ def untrained(model, images):
 def softmax_regression(
     features, labels, num_classes, l2, products, weights=None, tolerance=TOLERANCE
 ):
-    """Weights `(dimensions, classes)` at the least sum of cross-entropies + l2/2 |W|^2.
+    """Weights `(dimensions, classes)` that minimise the sum of cross-entropies + l2/2 |W|^2.
 
-    Each step goes to the lowest point of a parabola above the loss (Boehning, 1992), ahead of
-    where the last one ended (Nesterov's momentum, from 0 again where it would climb).
+    Each step goes to the minimum of a quadratic upper bound of the loss (Boehning, 1992), with
+    Nesterov's momentum, which restarts at 0 where it would increase the loss.
 
     Args:
         features: float32 array `(n, dimensions)`; the last one is 1 everywhere, for the bias,
-            which is not held small.
+            which is not regularised.
         labels: int array `(n,)`.
         num_classes: int.
         l2: float.
         products: float array `(dimensions, dimensions)`, X^T X of the features.
         weights: array to start from, zeros by default.
-        tolerance: float. Done where one more step promises fewer nats.
+        tolerance: float. Stops when a step would gain fewer nats.
     """
-    held = np.full((features.shape[1], 1), l2 / len(labels))  # all in means over pictures
+    held = np.full((features.shape[1], 1), l2 / len(labels))  # everything is a mean over images
     held[-1] = 0
-    # X^T X / 2n is never less curved than the mean cross-entropy is in the weights of a class, and
-    # a little more keeps what float32 rounded positive.
+    # X^T X / 2n bounds the curvature of the mean cross-entropy in the weights of a class. A little
+    # more keeps it positive definite after float32 rounding.
     bound = products / (2.0 * len(labels)) + np.diag(held[:, 0])
     inverse = np.linalg.inv(bound + 1e-7 * np.trace(bound) * np.eye(len(bound)))
     wanted = np.eye(num_classes, dtype="float32")[labels]  # (n, classes)
@@ -168,7 +168,7 @@ def accuracy(weights, features, labels):
 
 
 def standardized(features, others):
-    """Both by the mean and deviation of the first (0 where it is constant), and a column of 1."""
+    """Both standardised by the first (0 where it is constant), and a column of 1."""
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     scale = np.where(deviation > 1e-5 * deviation.max(), 1 / np.maximum(deviation, 1e-30), 0)
     scale = scale.astype("float32")
@@ -192,7 +192,7 @@ def probe(features, labels, test_features, test_labels):
             features[:cut], labels[:cut], num_classes, l2, products, weights, 10 * TOLERANCE
         )
         found = accuracy(weights, features[cut:], labels[cut:])
-        if found > best[0]:  # the stronger L2 of two that are equal
+        if found > best[0]:  # of equal ones, the stronger L2
             best = found, l2, weights
     _, l2, weights = best
     weights = softmax_regression(features, labels, num_classes, l2, products + rest, weights)
@@ -202,23 +202,24 @@ def probe(features, labels, test_features, test_labels):
 # ------------------------------------------------------------------------- the table
 
 
-def pictures(name, split, count=None):
+def labelled_images(name, split, count=None):
     parts = load(name, split, batch_size=500, with_labels=True, num_images=count)
     return [np.concatenate(part) for part in zip(*parts)]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="*", help="folders of keras-genimg train: gan, vae, vq_vae")
+    parser.add_argument("runs", nargs="*", help="run folders of train: gan, vae, vq_vae")
     parser.add_argument("--data", default="fashion_mnist")
     parser.add_argument("--train-count", nargs="+", type=int, default=[60_000, 1_000],
-                        help="labelled pictures, the first ones of the training set")
-    parser.add_argument("--untrained", action="store_true", help="the runs' networks as they start")
+                        help="labelled images, the first ones of the training set")
+    parser.add_argument("--untrained", action="store_true",
+                        help="use the runs' networks with initial weights")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
     counts = options.train_count
-    images, labels = pictures(options.data, "train", max(counts))
-    test_images, test_labels = pictures(options.data, "test")
+    images, labels = labelled_images(options.data, "train", max(counts))
+    test_images, test_labels = labelled_images(options.data, "test")
     print(f"| features | dimensions |{''.join(f' {n:,} labels | L2 |' for n in counts)} seconds |")
     print(f"|---|---|{'---|---|' * len(counts)}---|")
 

@@ -1,4 +1,4 @@
-"""Metrics beside the usual ways to compute them, in one run: seconds, values, peak memory.
+"""Metrics against the usual ways to compute them, in one run: seconds, values, peak memory.
 
     python benchmarks/metrics.py
     python benchmarks/metrics.py --samples 4000 --skip root
@@ -21,7 +21,7 @@ from keras_genimg.metrics import frechet_distance_from_moments, precision_recall
 
 
 def make_features(samples, dimensions, seed):
-    """Features like those of a network with a ReLU: 0 or more, correlated, of uneven scale."""
+    """Features like those after a ReLU: non-negative, correlated, of uneven scale."""
     rng = np.random.default_rng(seed)
     mixing = np.random.default_rng(0).standard_normal((dimensions, dimensions), "float32")
     mixing *= np.logspace(0, -1, dimensions, dtype="float32") / np.sqrt(dimensions)
@@ -34,7 +34,7 @@ def make_features(samples, dimensions, seed):
     return features
 
 
-# ------------------------------------------------------------------ Frechet distance
+# ------------------------------------------------------------------ Fréchet distance
 
 
 def by_general_eigenvalues(mean_1, cov_1, mean_2, cov_2):
@@ -84,13 +84,13 @@ def frechet_table(dimensions, samples, rounds, skip):
     if "root" in skip:
         del ways[root]
     seconds, values = {name: [] for name in ways}, {}
-    for turn in range(rounds):  # in turns, since other work on the machine comes and goes
+    for turn in range(rounds):  # in turns, since the load of the machine varies
         for name, (compute, times) in ways.items():
             if turn < times:
                 start = time.perf_counter()
                 values[name] = compute(*moments)
                 seconds[name].append(time.perf_counter() - start)
-    print(f"Frechet distance from moments, {dimensions} dimensions ({samples} samples)")
+    print(f"Fréchet distance from moments, {dimensions} dimensions ({samples} samples)")
     print(f"{'way':30}{'seconds':>9}{'/ ours':>9}{'value':>16}{'off by':>10}")
     for name in ways:
         own = min(seconds[name])
@@ -111,7 +111,7 @@ def has_scipy():
 
 
 def by_full_matrices(real, fake, k, dtype):
-    """All distances at once, as the reference code has it."""
+    """All distances at once, as in the reference code."""
 
     def distances(x, y):
         squares = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1)
@@ -153,7 +153,7 @@ WAYS = {
 
 
 def one_way(name, samples, dimensions):
-    """Runs in a process of its own: its peak of memory is nobody else's."""
+    """Runs in a separate process, so that the peak of memory is its own."""
     real, fake = (make_features(samples, dimensions, seed) for seed in (1, 2))
     before = peak_bytes(start_again=True)
     start = time.perf_counter()
@@ -179,7 +179,7 @@ def precision_table(dimensions, samples):
         print(f"{name:30}{seen['seconds']:9.2f}{seen['seconds'] / ours['seconds']:9.2f}"
               f"{seen['bytes'] / 1e9:10.3f}{seen['bytes'] / ours['bytes']:9.2f}  {values}",
               flush=True)  # fmt: skip
-    print("* what the peak of the process rose above that before, features included in neither")
+    print("* increase of the peak memory of the process, without the features")
 
 
 def main():

@@ -1,17 +1,17 @@
-"""Which modes does a game find? 25 Gaussians on a grid, and the 1000 numbers of stacked MNIST.
+"""Which modes does an objective find? 25 Gaussians on a grid, and 1000 numbers of stacked MNIST.
 
     python benchmarks/mode_coverage.py gaussians                          # minutes
     TFDS_DATA_DIR=... python benchmarks/mode_coverage.py stacked_mnist    # a quarter of an hour
 
-gaussians: points around a 5x5 grid with a standard deviation of 1/40 of the spacing, as pictures
-of one pixel with two channels; dense networks. Of 2,500 samples those within three deviations of
-a centre are good; a centre with a good sample is covered. stacked_mnist: three MNIST digits as the
-channels of a colour picture; the default networks. The package's MNIST classifier reads 25,600
-samples; of 1000 numbers those that are read at all are covered, and the divergence is KL(read ||
-uniform) in nats, at best about 0.02 because of the finite number of samples.
+gaussians: points around a 5x5 grid with a standard deviation of 1/40 of the spacing, as images
+of one pixel with two channels; dense networks. A sample of the 2,500 is high-quality if it is
+within three standard deviations of a centre; a centre with a high-quality sample is covered.
+stacked_mnist: three MNIST digits as the channels of a colour image; the default networks. The
+package's MNIST classifier labels 25,600 samples; of 1000 numbers those that occur are covered. The
+divergence is KL(labels || uniform) in nats, at best about 0.02 as samples are finitely many.
 
 Both as in Srivastava et al. (2017), https://arxiv.org/abs/1705.07761, and Lin et al. (2018),
-https://arxiv.org/abs/1712.04086, with our networks and steps.
+https://arxiv.org/abs/1712.04086, with our networks and numbers of steps.
 """
 
 import argparse
@@ -52,7 +52,8 @@ def dense_networks(latent_dim):
 
 def gaussians(make, steps, seed):
     """Trains on the grid: columns of a row."""
-    options = {"gp_weight": 0.1} if make is kg.WGANGP else {}  # as the toys of its authors' code
+    # 0.1 is the weight for the toy data in the code of WGAN-GP's authors.
+    options = {"gp_weight": 0.1} if make is kg.WGANGP else {}
     model = make(POINT, 2, seed=seed, **dense_networks(2), **options)
     model.compile(learning_rate=1e-3)
     size = 256 * model.n_critic
@@ -65,10 +66,10 @@ def gaussians(make, steps, seed):
     batches = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2).map(points)
     seconds = train(model, iter(batches.prefetch(8)), steps)
     made = model.generate(2500, seed=0, verbose=0).reshape(-1, 2)
-    ways = np.linalg.norm(made[:, None] - CENTRES, axis=2)
-    good = ways.min(axis=1) < 3 * DEVIATION
-    covered = np.unique(ways.argmin(axis=1)[good])
-    return {"modes": len(covered), "good": good.mean(), "seconds": seconds}
+    distances = np.linalg.norm(made[:, None] - CENTRES, axis=2)
+    good = distances.min(axis=1) < 3 * DEVIATION
+    covered = np.unique(distances.argmin(axis=1)[good])
+    return {"modes": len(covered), "high_quality": good.mean(), "seconds": seconds}
 
 
 def stacked_mnist(make, steps, seed):
@@ -87,7 +88,8 @@ def stacked_mnist(make, steps, seed):
         numbers = 10 * numbers + classifier.logits(made[..., channel : channel + 1]).argmax(axis=1)
     shares = np.bincount(numbers, minlength=1000) / len(numbers)
     seen = shares[shares > 0]
-    return {"modes": len(seen), "divergence": (seen * np.log(1000 * seen)).sum(), "seconds": seconds}
+    divergence = (seen * np.log(1000 * seen)).sum()
+    return {"modes": len(seen), "divergence": divergence, "seconds": seconds}
 
 
 def gan(**options):
@@ -95,7 +97,7 @@ def gan(**options):
 
 
 SETS = {"gaussians": (gaussians, 12_000), "stacked_mnist": (stacked_mnist, 1500)}
-GAMES = {
+OBJECTIVES = {
     "minimax": gan(loss="minimax"),
     "non_saturating": gan(),
     "least_squares": gan(loss="least_squares"),
@@ -104,44 +106,45 @@ GAMES = {
     "r1": gan(r1_weight=1.0),
     "wgan": kg.WGAN,
     "wgan_gp": kg.WGANGP,
-    # Of pictures alone: what looks at the batch, and at the kernels.
+    # For images only: options that use the batch, or the kernels.
     "minibatch_deviation": gan(minibatch_standard_deviation=True),
     "hinge_spectral": gan(loss="hinge", spectral_normalization=True),
 }
 
 
-def summary(rows, games):
-    """A Markdown table: for each game the figures of its seeds."""
-    columns = [name for name in rows[0] if name not in ("game", "seed", "steps")]
-    lines = [f"| game | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    for game in games:
-        cells = [
-            ", ".join(f"{row[name]:.3g}" for row in rows if row["game"] == game) for name in columns
-        ]
-        lines.append(f"| {game} | {' | '.join(cells)} |")
+def summary(rows, objectives):
+    """A Markdown table: for each objective the values of its seeds."""
+    columns = [name for name in rows[0] if name not in ("objective", "seed", "steps")]
+    lines = [f"| objective | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for objective in objectives:
+        of_objective = [row for row in rows if row["objective"] == objective]
+        cells = [", ".join(f"{row[name]:.3g}" for row in of_objective) for name in columns]
+        lines.append(f"| {objective} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=SETS)
-    parser.add_argument("--games", nargs="+", choices=GAMES)
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--steps", type=int, help="of the generator")
+    parser.add_argument("--steps", type=int, help="generator updates")
     parser.add_argument("--output", type=Path, default=Path("mode_coverage"))
     options = parser.parse_args()
-    play, steps = SETS[options.data]
+    measure, steps = SETS[options.data]
     steps = options.steps or steps
-    games = options.games or list(GAMES)[: 8 if options.data == "gaussians" else None]
+    objectives = options.objectives
+    if objectives is None:
+        objectives = list(OBJECTIVES)[: 8 if options.data == "gaussians" else None]
     table = Rows(options.output / options.data)
     for seed in options.seeds:
-        for game in games:
-            if not table.has(game=game, seed=seed, steps=steps):
+        for objective in objectives:
+            if not table.has(objective=objective, seed=seed, steps=steps):
                 keras.utils.set_random_seed(seed)
-                figures = play(GAMES[game], steps, seed)
-                table.append({"game": game, "seed": seed, "steps": steps, **figures})
+                values = measure(OBJECTIVES[objective], steps, seed)
+                table.append({"objective": objective, "seed": seed, "steps": steps, **values})
                 print(table.rows[-1], flush=True)
-    print(f"\n{summary(table.rows, games)}")
+    print(f"\n{summary(table.rows, objectives)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Seconds of sampling from a PixelCNN with kept rows, beside computing all again for each code.
+"""Seconds of sampling from a PixelCNN with cached rows, against recomputing all for each code.
 
-Prints one line a way and their ratio, and whether both made the same codes: see README.md in this
-folder.
+Prints one line per sampler, their ratio, and whether both gave the same codes: see README.md in
+this folder.
 
     python benchmarks/sampling.py
     python benchmarks/sampling.py --size 32 --codes 128 --batch-size 4
@@ -51,10 +51,10 @@ def timed(sample, latents):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=16, help="codes a side (16)")
+    parser.add_argument("--size", type=int, default=16, help="codes per side (16)")
     parser.add_argument("--codes", type=int, default=512, help="in the codebook (512)")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3, help="of each way, in turns")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turns")
     parser.add_argument("--filters", type=int, default=48)
     parser.add_argument("--layers", type=int, default=5)
     options = parser.parse_args()
@@ -64,13 +64,13 @@ def main():
         code_shape=(options.size, options.size), num_embeddings=options.codes,
         filters=options.filters, layers=options.layers,
     )  # fmt: skip
-    # Far from even distributions, as a model that has learned has them.
+    # Distributions far from uniform, like those of a trained model.
     for index, weight in enumerate(model.trainable_variables):
         weight.assign_add(0.1 * tf.random.stateless_normal(weight.shape, (index, 0)))
 
     samplers = {
-        "kept rows": tf.function(model.codes_from_latents, autograph=False),
-        "all again": naive_sampler(model),
+        "cached rows": tf.function(model.codes_from_latents, autograph=False),
+        "recomputed": naive_sampler(model),
     }
     seconds = {name: [] for name in samplers}
     for sample in samplers.values():  # traces, and warms up
@@ -82,11 +82,12 @@ def main():
         for name, sample in samplers.items():
             made[name], took = timed(sample, latents)
             seconds[name].append(took)
-        same.append((made["kept rows"] == made["all again"]).all())
+        same.append((made["cached rows"] == made["recomputed"]).all())
     positions = options.size**2
     for name, values in seconds.items():
-        print(f"{name:12}{np.median(values):9.3f} s{1e3 * np.median(values) / positions:9.3f} ms a position")
-    ratios = np.array(seconds["all again"]) / np.array(seconds["kept rows"])
+        median = np.median(values)
+        print(f"{name:12}{median:9.3f} s{1e3 * median / positions:9.3f} ms per position")
+    ratios = np.array(seconds["recomputed"]) / np.array(seconds["cached rows"])
     print(f"ratio       {np.median(ratios):9.1f} (from {ratios.min():.1f} to {ratios.max():.1f})")
     print(f"equal codes {sum(same)} of {len(same)} batches of {options.batch_size}")
     raise SystemExit(0 if all(same) else 1)

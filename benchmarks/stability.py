@@ -1,14 +1,14 @@
-"""Which loss to start with: distances and classes of the same networks under each, over seeds.
+"""Which loss to start with: distances and classes of the same networks under each loss, by seed.
 
     TFDS_DATA_DIR=... python benchmarks/stability.py                     # all, three seeds
-    TFDS_DATA_DIR=... python benchmarks/stability.py --games hinge r1 --seeds 0 --steps 500
+    TFDS_DATA_DIR=... python benchmarks/stability.py --objectives hinge r1 --seeds 0 --steps 500
 
-Every game has the default networks of `GAN` on Fashion-MNIST, batches of 64, and as many steps of
-the generator; WGAN and WGAN-GP take five updates of the critic for each of them, which costs them
-the more seconds that the table shows. Distances are frechet_distance[fashion_mnist] of 5,000
-samples against the 10,000 test pictures, taken five times a run; a class counts as produced if
-the classifier reads it in at least 1 % of the last samples. Rows appear in rows.csv as they are done,
-and a second start goes on after them.
+Every objective has the default networks of `GAN` on Fashion-MNIST, batches of 64, and equally many
+generator updates. WGAN and WGAN-GP make five critic updates for each of them, which explains their
+longer times. Distances are frechet_distance[fashion_mnist] of 5,000 samples against the 10,000 test
+images, measured five times per run. A class counts as produced if the classifier finds it in at
+least 1 % of the last samples. Rows are written to rows.csv as they are measured, and a second start
+resumes after them.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from shared import Rows, distance, distance_to_test, samples, train
 import keras_genimg as kg
 
 DATA, SAMPLES, MEASUREMENTS, BATCH = "fashion_mnist", 5000, 5, 64
-GAMES = {
+OBJECTIVES = {
     "minimax": lambda seed: kg.GAN(loss="minimax", seed=seed),
     "non_saturating": lambda seed: kg.GAN(loss="non_saturating", seed=seed),
     "least_squares": lambda seed: kg.GAN(loss="least_squares", seed=seed),
@@ -36,10 +36,10 @@ GAMES = {
 }
 
 
-def play(name, seed, steps, metric):
+def run(name, seed, steps, metric):
     """One run: a row of the table."""
     keras.utils.set_random_seed(seed)
-    model = GAMES[name](seed)
+    model = OBJECTIVES[name](seed)
     model.compile()
     batches = iter(kg.load(
         DATA, batch_size=BATCH * model.n_critic, shuffle_seed=seed, epochs=None,
@@ -54,7 +54,7 @@ def play(name, seed, steps, metric):
             break
     classes = np.bincount(metric.extractor.logits(images).argmax(axis=1), minlength=10)
     return {
-        "game": name,
+        "objective": name,
         "seed": seed,
         "steps": steps,
         "best": min(distances),
@@ -65,38 +65,41 @@ def play(name, seed, steps, metric):
 
 
 def summary(rows):
-    """A Markdown table: for each game the figures of its seeds, best first."""
-    lines = ["| game | best distance | last distance | classes of 10 | seconds |",
+    """A Markdown table: for each objective the values of its seeds, best first."""
+    lines = ["| objective | best distance | last distance | classes of 10 | seconds |",
              "|---|---|---|---|---|"]
-    games = {row["game"] for row in rows}
+    objectives = {row["objective"] for row in rows}
 
-    def of(game, column):
-        return [row[column] for row in rows if row["game"] == game]
+    def of(objective, column):
+        return [row[column] for row in rows if row["objective"] == objective]
 
-    for game in sorted(games, key=lambda game: np.median(of(game, "last"))):
-        best, last = (", ".join(f"{value:.1f}" for value in of(game, c)) for c in ("best", "last"))
-        classes = ", ".join(map(str, of(game, "classes")))
-        lines.append(f"| {game} | {best} | {last} | {classes} | {np.median(of(game, 'seconds')):.0f} |")
+    for objective in sorted(objectives, key=lambda objective: np.median(of(objective, "last"))):
+        best, last = (
+            ", ".join(f"{value:.1f}" for value in of(objective, name)) for name in ("best", "last")
+        )
+        classes = ", ".join(map(str, of(objective, "classes")))
+        seconds = np.median(of(objective, "seconds"))
+        lines.append(f"| {objective} | {best} | {last} | {classes} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES))
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=1500, help="of the generator")
+    parser.add_argument("--steps", type=int, default=1500, help="generator updates")
     parser.add_argument("--output", type=Path, default=Path("stability"))
     options = parser.parse_args()
     metric = distance_to_test(DATA)
     table = Rows(options.output)
-    for seed in options.seeds:  # seed by seed: a run that is stopped early has compared all games
-        for game in options.games:
-            if table.has(game=game, seed=seed, steps=options.steps):
+    for seed in options.seeds:  # outside, so that a stopped run has compared all
+        for objective in options.objectives:
+            if table.has(objective=objective, seed=seed, steps=options.steps):
                 continue
-            row = play(game, seed, options.steps, metric)
+            row = run(objective, seed, options.steps, metric)
             table.append(row)
-            print("{game:<16}seed {seed}  best {best:8.2f}  last {last:8.2f}  classes {classes:2d}"
-                  "  {seconds:6.1f} s".format(**row), flush=True)
+            print("{objective:<16}seed {seed}  best {best:8.2f}  last {last:8.2f}  "
+                  "classes {classes:2d}  {seconds:6.1f} s".format(**row), flush=True)
     print(f"\n{summary(table.rows)}")
 
 

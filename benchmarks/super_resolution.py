@@ -1,15 +1,15 @@
-"""Super-resolution of CIFAR-10 by 2 and by 4: what the adversarial loss costs, and what it gives.
+"""Super-resolution of CIFAR-10 by 2 and by 4: what the adversarial loss costs and gains.
 
     TFDS_DATA_DIR=... python benchmarks/super_resolution.py --output /tmp/super_resolution
 
-`SuperResolutionGAN`, the same network by content alone, and interpolation, of the 10,000 test
-pictures made small by bicubic downsampling: mean PSNR and SSIM to the true pictures, and
-frechet_distance[cifar10] to them. The first two reward a blurred mean of all that could be; the
-last tells how natural the pictures are as a set.
+`SuperResolutionGAN`, the same network with the content loss only, and interpolation, on the 10,000
+test images after bicubic downsampling: mean PSNR and SSIM to the true images, and
+frechet_distance[cifar10] to them. The first two reward the blurred mean of all plausible images;
+the last measures how realistic the images are as a set.
 
-With --vq-vae RUN the small pictures go through a VQ-VAE first, and its decoder's are enlarged;
-RUN is one of 16x16 (by 2) or 8x8 pictures (by 4): keras-genimg train vq_vae --data cifar10
---image-size 16. Only that scale is measured then.
+With --vq-vae RUN the small images are reconstructed by a VQ-VAE first. RUN is a run on 16x16 images
+(for x2) or 8x8 images (for x4): keras-genimg train vq_vae --data cifar10 --image-size 16. Only that
+scale is measured then.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def nearest(low):
 
 
 def trained(name, scale, options):
-    """The network of a row and the seconds that its training took; kept for the next start."""
+    """The network of a row and the seconds that its training took; saved for the next start."""
     path = options.output / f"{name}_x{scale}_{options.steps}_{options.seed}.keras"
     if path.exists():
         return keras.saving.load_model(path), float("nan")
@@ -68,9 +68,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scales", nargs="+", type=int, choices=SCALES, default=list(SCALES))
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--count", type=int, default=10_000, help="test pictures")
+    parser.add_argument("--count", type=int, default=10_000, help="test images")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--vq-vae", metavar="RUN", help="run folder whose decoder comes first")
+    parser.add_argument("--vq-vae", metavar="RUN", help="run folder of the VQ-VAE that comes first")
     parser.add_argument("--output", type=Path, default=Path("super_resolution"))
     add_policy(parser)
     options = parser.parse_args()
@@ -82,7 +82,7 @@ def main():
     if options.vq_vae:
         decoder, before = load_run(options.vq_vae), options.vq_vae
         scales = [SIDE // decoder.image_shape[0]]
-    keys = {"steps": options.steps, "seed": options.seed, "pictures": options.count, "before": before}
+    keys = {"steps": options.steps, "seed": options.seed, "images": options.count, "before": before}
     for scale in scales:
         for name in (*WEIGHTS, "bicubic", "nearest"):
             if table.has(scale=scale, upscaling=name, **keys):

@@ -1,11 +1,11 @@
-"""Distance against training seconds: the default `GAN` beside the public DCGAN tutorial, in one run.
+"""Distance over training seconds: the default `GAN` and the public DCGAN tutorial, in one run.
 
     TFDS_DATA_DIR=... python benchmarks/time_to_quality.py --output /tmp/time_to_quality
 
-The two take turns, an epoch of the tutorial and then 1/20 of ours, so that whatever else the
-machine does meets both alike. The clock of each counts its own steps, tracing included, and not
-the measuring. The distance is frechet_distance[fashion_mnist] of 10,000 samples against the
-10,000 test pictures, which no network here has seen.
+The two take turns, an epoch of the tutorial and then 1/20 of ours, so that other load on the
+machine affects both alike. The clock of each counts its own steps, tracing included, without
+measurements. The distance is frechet_distance[fashion_mnist] of 10,000 samples against the 10,000
+test images, which no network here was trained on.
 """
 
 import argparse
@@ -30,7 +30,7 @@ DATA, SAMPLES, SEED = "fashion_mnist", 10_000, 0
 
 
 class Tutorial:
-    """Networks and settings of "Deep Convolutional Generative Adversarial Network" on tensorflow.org."""
+    """Networks and settings of the tutorial "Deep Convolutional GAN" on tensorflow.org."""
 
     name = "tutorial"
     batch_size, latent_dim = 256, 100
@@ -48,7 +48,9 @@ class Tutorial:
             layers.Conv2DTranspose(64, 5, strides=2, padding="same", use_bias=False),
             layers.BatchNormalization(),
             layers.LeakyReLU(),
-            layers.Conv2DTranspose(1, 5, strides=2, padding="same", use_bias=False, activation="tanh"),
+            layers.Conv2DTranspose(
+                1, 5, strides=2, padding="same", use_bias=False, activation="tanh"
+            ),
         ])
         self.discriminator = keras.Sequential([
             keras.Input((28, 28, 1)),
@@ -93,7 +95,7 @@ class Tutorial:
 
 
 class Ours:
-    """`GAN(image_shape=(28, 28, 1))` as it comes."""
+    """`GAN(image_shape=(28, 28, 1))` with its defaults."""
 
     name = "GAN()"
     batch_size = 64
@@ -114,7 +116,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("time_to_quality"))
     parser.add_argument("--turns", type=int, default=TURNS, help="epochs of the tutorial")
-    parser.add_argument("--steps", type=int, help="steps of both in a turn, for a trial")
+    parser.add_argument("--steps", type=int, help="steps of both per turn, for a trial")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(SEED)
@@ -123,45 +125,45 @@ def main():
 
     # An epoch of the tutorial, whose last batch is smaller; ours: the command line's 15 epochs
     # of 937 steps, in as many turns.
-    players = [(Tutorial(), options.steps or 235), (Ours(), options.steps or 15 * 937 // TURNS)]
+    contestants = [(Tutorial(), options.steps or 235), (Ours(), options.steps or 15 * 937 // TURNS)]
     iterators = {
-        player.name: iter(
-            kg.load(DATA, batch_size=player.batch_size, shuffle_seed=SEED, epochs=None)
+        contestant.name: iter(
+            kg.load(DATA, batch_size=contestant.batch_size, shuffle_seed=SEED, epochs=None)
         )
-        for player, _ in players
+        for contestant, _ in contestants
     }
     rows = []
     for turn in range(1, options.turns + 1):
-        for player, steps in players:
-            before = next((row for row in reversed(rows) if row["who"] == player.name), None)
+        for contestant, steps in contestants:
+            before = next((row for row in reversed(rows) if row["who"] == contestant.name), None)
             began = time.perf_counter()
             for _ in range(steps):
-                player.step(iterators[player.name])
+                contestant.step(iterators[contestant.name])
             seconds = time.perf_counter() - began + (before["seconds"] if before else 0.0)
-            images = player.generate(SAMPLES)
+            images = contestant.generate(SAMPLES)
             metric.reset_fake_state()
             metric.update_state(fake_images=as_stored(images))
             rows.append({
-                "who": player.name,
+                "who": contestant.name,
                 "steps": turn * steps,
                 "seconds": seconds,
                 metric.name: metric.result()[metric.name],
             })
             print("{who:<10}{steps:>7} steps{seconds:>9.1f} s   ".format(**rows[-1])
                   + f"{rows[-1][metric.name]:9.2f}", flush=True)
-            write(options.output, rows, player, images)
+            write(options.output, rows, contestant, images)
     report([row for row in rows if row["who"] == Tutorial.name],
            [row for row in rows if row["who"] == Ours.name], metric.name)
 
 
-def write(folder, rows, player, images):
-    """What there is so far: the table, and 64 samples of the player."""
+def write(folder, rows, contestant, images):
+    """Writes the table so far, and 64 samples of the contestant."""
     with open(folder / "rows.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     grid = kg.plotting.image_grid(images[:64])
-    kg.plotting.save_png(folder / f"{player.name.strip('()').lower()}.png", grid, scale=2)
+    kg.plotting.save_png(folder / f"{contestant.name.strip('()').lower()}.png", grid, scale=2)
 
 
 def report(tutorial, ours, name):

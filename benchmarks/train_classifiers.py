@@ -1,7 +1,7 @@
-"""Trains the small classifiers in whose features the package measures distances.
+"""Trains the small classifiers whose features the package uses for its metrics.
 
-Writes NAME.keras and what is known of it (cards.json) into keras_genimg/metrics/classifiers, or
-into another folder: classifiers of another seed tell whether a ranking depends on the seed.
+Writes NAME.keras and its card (in cards.json) into keras_genimg/metrics/classifiers, or
+into another folder. Classifiers of another seed show whether a ranking depends on the seed.
 
     python benchmarks/train_classifiers.py
     python benchmarks/train_classifiers.py cifar10 --seed 1 --output classifiers_of_seed_1
@@ -26,17 +26,17 @@ from keras_genimg.data import data_info, load
 EPOCHS = {"fashion_mnist": 10, "mnist": 4, "glyphs": 8, "cifar10": 8}
 AUGMENTED = {"cifar10"}
 BATCH_SIZE = 128
-LEARNING_RATE = 3e-3  # at its highest; it rises over the first tenth and falls to nothing
+LEARNING_RATE = 3e-3  # the maximum; the rate rises over the first tenth and decays to 0
 WEIGHT_DECAY = 0.05
 DIMENSION = 128
-MOST_SHIFT = 4  # pixels that an augmented picture moves
+MOST_SHIFT = 4  # pixels, of an augmented image
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "keras_genimg/metrics/classifiers"
 
 
 def build_classifier(image_shape, num_classes):
-    """Convolutions at falling sizes, the layer of features, and logits."""
+    """Convolutions at decreasing sizes, the feature layer, and logits."""
     widths = [(32, True), (64, True), (96, False), (96, True)]  # whether the size is halved
-    if image_shape[2] == 3:  # colour pictures of things need one more
+    if image_shape[2] == 3:  # colour images of objects need one more
         widths.insert(1, (64, False))
     inputs = keras.Input(image_shape)
     x = inputs
@@ -52,7 +52,7 @@ def build_classifier(image_shape, num_classes):
 
 
 def shift_and_flip(images, seed):
-    """Moves every picture by up to four pixels and mirrors every other one, at random."""
+    """Shifts every image by up to four pixels and flips half of them, at random."""
     count, width = tf.shape(images)[0], images.shape[2]
     moves = tf.random.stateless_uniform(
         (count, 2), tf.stack([seed, 0]), -MOST_SHIFT, MOST_SHIFT + 1, tf.int32
@@ -75,7 +75,7 @@ def shift_and_flip(images, seed):
 
 
 def train(name, seed, epochs):
-    """A classifier of the set `name`, and the seconds its training took."""
+    """A classifier of the set `name`, and the seconds of its training."""
     keras.utils.set_random_seed(seed)
     info = data_info(name)
     steps = info.num_images // BATCH_SIZE
@@ -108,7 +108,7 @@ def train(name, seed, epochs):
 
 
 def test_accuracy(model, name):
-    """Share of the test split that is told right, and the number of its pictures."""
+    """Accuracy on the test split, and the number of its images."""
     right = [
         np.argmax(model.predict_on_batch(images), axis=1) == labels.numpy()
         for images, labels in load(name, "test", batch_size=500, with_labels=True)
@@ -118,7 +118,7 @@ def test_accuracy(model, name):
 
 
 def write(model, name, folder, seed, epochs, seconds):
-    """Saves the classifier without its optimizer, and the card of what was saved."""
+    """Saves the classifier without its optimizer, and its card."""
     path = folder / f"{name}.keras"
     keras.Model(model.input, model.output, name=name).save(path)
     saved = keras.models.load_model(path)
@@ -150,7 +150,7 @@ def write(model, name, folder, seed, epochs, seconds):
     text = json.dumps({key: cards[key] for key in EPOCHS if key in cards}, indent=2)
     cards_path.write_text(text + "\n", encoding="utf-8")
     print(
-        f"{path.name}: {100 * accuracy:.2f} % of {count} test pictures, "
+        f"{path.name}: {100 * accuracy:.2f} % of {count} test images, "
         f"{card['bytes'] / 1e6:.2f} MB, {seconds:.0f} s of training"
     )
 
@@ -159,7 +159,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help=f"of {', '.join(EPOCHS)}; all by default")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, help="other passes over the set than the usual")
+    parser.add_argument("--epochs", type=int, help="by default those of the packaged classifiers")
     parser.add_argument("--output", type=pathlib.Path, default=FOLDER)
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(EPOCHS)

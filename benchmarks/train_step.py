@@ -1,4 +1,4 @@
-"""Milliseconds a training step, beside a hand-written loop and the machine's arithmetic.
+"""Milliseconds per training step, against a hand-written loop and the machine's arithmetic.
 
 Prints ratios that were measured side by side in one run: see README.md in this folder.
 
@@ -22,8 +22,8 @@ from keras_genimg.errors import InputError
 
 # --------------------------------------------------------------- hand-written loops
 #
-# What a competent person writes who needs this one model on this one machine: the same
-# networks and optimizers, a tape, and nothing else (no logs, averages, checks or replicas).
+# What one would write for this one model on this one machine: the same networks and
+# optimizers, a tape, and nothing else (no logs, averages, checks or replicas).
 
 
 def plain_gan(model):
@@ -80,7 +80,7 @@ def plain_vq_vae(model):
     weights = encoder.trainable_variables + decoder.trainable_variables
     optimizer = keras.optimizers.Adam(2e-4)
     optimizer.build(weights)
-    decay, count = model.quantizer.ema_decay, model.quantizer.num_embeddings
+    decay, count = model.quantizer.decay, model.quantizer.num_embeddings
     codebook = tf.Variable(model.quantizer.embeddings.value)
     sizes = tf.Variable(tf.ones(count))
     sums = tf.Variable(model.quantizer.embeddings.value)
@@ -132,10 +132,10 @@ def plain_classifier(model):
 
 
 def layer_operations(network):
-    """Operations (two a multiply-add) of one picture, forward, by layer in order.
+    """Operations (two per multiply-add) of one image, forward, by layer in order.
 
     Convolutions, transposed convolutions and dense layers count, padding included as is
-    the custom; what is done once an element (activations, normalisation) does not.
+    usual; elementwise operations (activations, normalisation) do not.
     """
     counts = []
     for layer in network._flatten_layers(include_self=False):
@@ -159,7 +159,7 @@ def both_ways(counts):
 def gan_operations(model):
     g, d = layer_operations(model.generator), layer_operations(model.discriminator)
     d_update = sum(g) + 2 * both_ways(d)
-    g_update = both_ways(g) + 2 * sum(d)  # through D to its input; D's weights stand still
+    g_update = both_ways(g) + 2 * sum(d)  # through D to its input; D's weights get no gradient
     return d_update + g_update
 
 
@@ -187,7 +187,7 @@ MODELS = {
 
 # ------------------------------------------------------------------------- measuring
 
-SIDES = (1024, 2048)  # of the matrices whose product gives the machine's rate
+SIDES = (1024, 2048)  # of the matrices whose product measures the machine's rate
 
 
 def timed(run, times):
@@ -199,7 +199,7 @@ def timed(run, times):
 
 
 class FitSteps:
-    """A `fit` with its callbacks, as seconds a step between its first and last step."""
+    """Seconds per step of a `fit` with its callbacks, between its first and last step."""
 
     def __init__(self, model, dataset):
         self.model, self.dataset = model, dataset
@@ -220,7 +220,7 @@ def matmul_run(side):
 
 
 def batches(shape, num_classes, batch_size):
-    """An endless data set of one batch in memory, made of the built-in glyphs if they fit."""
+    """An endless data set of one batch in memory, of the built-in glyphs if they fit."""
     try:
         glyphs = keras_genimg.load(
             "glyphs", batch_size=batch_size, image_size=shape[:2], channels=shape[2],
@@ -237,9 +237,9 @@ def batches(shape, num_classes, batch_size):
 def measure(name, shape, batch_size, instances, rounds, seconds):
     """Times a model's step in turns with its plain loop, with `fit`, and with matmul.
 
-    Other work on the machine comes and goes: ratios are of neighbours in time, in an order
-    that turns round. And two instances of one model differ by some percent, with where their
-    weights happen to lie in memory: medians are over several instances.
+    The load of the machine varies, so ratios compare neighbours in time, in alternating order.
+    Two instances of one model differ by a few percent, depending on where their weights lie in
+    memory, so medians are over several instances.
     """
     make, write_plain, count = MODELS[name]
     seen = {kind: [] for kind in ("step", "plain", "fit", *SIDES)}
@@ -283,7 +283,7 @@ def measure(name, shape, batch_size, instances, rounds, seconds):
 
 
 def images_per_second(name, batch_size, seconds):
-    """Pictures a second that `load` hands over, without any training."""
+    """Images per second from `load`, without any training."""
     data = iter(keras_genimg.load(name, batch_size=batch_size, shuffle_seed=0, epochs=None))
     next(data)
     count, start = 0, time.perf_counter()
@@ -299,7 +299,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image-size", type=int, default=28)
     parser.add_argument("--channels", type=int, default=1)
-    parser.add_argument("--instances", type=int, default=3, help="models made of each kind")
+    parser.add_argument("--instances", type=int, default=3, help="instances of each model")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each instance")
     parser.add_argument("--seconds", type=float, default=0.2, help="of each turn")
     parser.add_argument("--policy", default="float32", help="dtype policy of Keras")
@@ -329,7 +329,7 @@ def main():
             flush=True,
         )
 
-    print(f"\n{'images a second':24}{'':10}" + "".join(f"{'/ ' + name:>17}" for name in consumed))
+    print(f"\n{'images per second':24}{'':10}" + "".join(f"{'/ ' + name:>17}" for name in consumed))
     for name in arguments.data:
         try:
             rate = images_per_second(name, arguments.batch_size, 10 * arguments.seconds)

@@ -1,21 +1,21 @@
-"""What CycleGAN keeps of a digit, and what Pix2Pix gives back of a damaged picture.
+"""Does CycleGAN keep the class of a digit, and how well does Pix2Pix restore corrupted images?
 
-    TFDS_DATA_DIR=... python benchmarks/translation.py cyclegan --usps FOLDER --output /tmp/translation
-    TFDS_DATA_DIR=... python benchmarks/translation.py cyclegan --output /tmp/translation   # glyphs
-    TFDS_DATA_DIR=... python benchmarks/translation.py pix2pix --output /tmp/translation
+    TFDS_DATA_DIR=... python benchmarks/translation.py cyclegan --usps FOLDER
+    TFDS_DATA_DIR=... python benchmarks/translation.py cyclegan   # glyphs
+    TFDS_DATA_DIR=... python benchmarks/translation.py pix2pix
 
-`cyclegan`: `CycleGAN` between MNIST and USPS (FOLDER holds zip.train.gz and zip.test.gz, one digit a
-line: its class, then 16x16 values from -1 to 1), both at 28x28. The share of test digits whose
-translation is read as their class by a classifier of the target set, trained on that set's training
-pictures alone; beside it the share of the untranslated digits that the same classifier reads right,
-and of the target's own test digits. Without FOLDER the sets are two styles of the built-in glyphs,
-upright sans-serif fonts and italic ones with serifs. A second classifier tells the sets apart: the
-share of translations, and of the untranslated, that it takes for the target's.
+`cyclegan`: `CycleGAN` between MNIST and USPS, both at 28x28. FOLDER holds zip.train.gz and
+zip.test.gz, one digit per line: its class, then 16x16 values from -1 to 1. Without FOLDER the sets
+are two styles of the built-in glyphs, upright sans-serif fonts and italic serif fonts. A classifier
+of the target set, trained only on that set's training images, classifies the test digits: the table
+has its accuracy on their translations, on the untranslated digits, and on the target set's test
+digits. A second classifier distinguishes the sets: the table has the share of translations, and of
+the untranslated, that it assigns to the target set.
 
-`pix2pix`: `Pix2Pix` on Fashion-MNIST and CIFAR-10 for each kind of `data.corrupt`: PSNR and SSIM of
-its output on the test pictures, of its input, and of the output of the same network trained by
-regression alone (`adversarial_weight=0`), for equal steps; and frechet_distance of all outputs to the
-pictures themselves, which PSNR and SSIM do not see. A picture of the first rows is beside the models.
+`pix2pix`: `Pix2Pix` on Fashion-MNIST and CIFAR-10 for each corruption of `data.corrupt`: PSNR and
+SSIM of its output on the test images, of its input, and of the output of the same network trained
+by regression only (`adversarial_weight=0`), at equal steps; and frechet_distance of all outputs to
+the true images. A grid of the first images is saved beside the models.
 """
 
 import argparse
@@ -45,13 +45,14 @@ STYLES = {
 
 
 def whole_set(name, split, **arguments):
-    """All pictures and labels of a split as two arrays."""
+    """All images and labels of a split as two arrays."""
     batches = kg.load(name, split, batch_size=1000, with_labels=True, **arguments)
-    return tuple(np.concatenate(part) for part in zip(*((x.numpy(), y.numpy()) for x, y in batches)))
+    arrays = ((images.numpy(), labels.numpy()) for images, labels in batches)
+    return tuple(np.concatenate(part) for part in zip(*arrays))
 
 
 def usps(folder, split, layout):
-    """USPS digits `(n, 28, 28, 1)` and labels: resized, or at 20x20 in a border as MNIST's are."""
+    """USPS digits `(n, 28, 28, 1)` and labels: resized, or at 20x20 with a border as in MNIST."""
     with gzip.open(Path(folder) / f"zip.{split}.gz", "rt") as file:
         table = np.loadtxt(file, dtype="float32")
     images = tf.reshape(table[:, 1:], (-1, 16, 16, 1))  # (n, 256) -> (n, 16, 16, 1)
@@ -64,8 +65,9 @@ def usps(folder, split, layout):
 
 
 def style(fonts, split, count):
-    """Glyphs of some of the fonts, and their labels: those whose first random number falls there."""
-    indices, places = np.arange(count, dtype="int64"), [glyphs.FONTS.index(font) for font in fonts]
+    """Glyphs of some of the fonts, and their labels; the first random number decides the font."""
+    indices = np.arange(count, dtype="int64")
+    places = [glyphs.FONTS.index(font) for font in fonts]
     draws = glyphs.uniform_numbers(indices, glyphs.NUM_DRAWS, glyphs.DATA_SEED[split])[:, 0]
     indices = indices[np.isin((draws.numpy() * len(glyphs.FONTS)).astype("int32"), places)]
     images, labels = glyphs.draw_glyphs(tf.constant(indices), split, SHAPE[:2], SHAPE[2])
@@ -73,7 +75,7 @@ def style(fonts, split, count):
 
 
 def classifier_of(images, labels, epochs, seed):
-    """A classifier that has seen these training pictures and nothing else."""
+    """A classifier trained on these images only."""
     keras.utils.set_random_seed(seed)
     classifier = kg.CNNClassifier(
         SHAPE, 10, filters=(32, 64), units=(128,), dropout=0.5, seed=seed
@@ -111,7 +113,7 @@ def unpaired(options):
         name: classifier_of(*splits[0], options.classifier_epochs, options.seed)
         for name, splits in sets.items()
     }
-    # Which of the two sets a picture is of, from as many of each.
+    # Distinguishes the two sets, trained on equally many images of each.
     fewest = min(len(images) for images, _ in training)
     telling = classifier_of(
         np.concatenate([images[:fewest] for images, _ in training]),
@@ -150,14 +152,15 @@ def unpaired(options):
     model.save(options.output / run / "model.keras")
     for reverse in (False, True):  # columns: digits 0 to 9 before and after, twice
         images, labels = sets[names[reverse]][1]
-        chosen = images[np.concatenate([np.flatnonzero(labels == digit)[:2] for digit in range(10)])]
+        first = [np.flatnonzero(labels == digit)[:2] for digit in range(10)]
+        chosen = images[np.concatenate(first)]
         rows = np.stack([chosen, model.translate(chosen, reverse=reverse)])
         kg.plotting.save_png(
             options.output / run / f"{names[reverse]}.png",
             kg.plotting.image_grid(rows.reshape(-1, *SHAPE), columns=len(chosen)), scale=2,
         )
-    print("\n| direction | steps | seconds | class kept | untranslated | the target's own digits "
-          "| taken for the target's | untranslated |")
+    print("\n| direction | steps | seconds | class kept | untranslated | real digits of the target "
+          "| classified as the target set | untranslated |")
     print("|---|---|---|---|---|---|---|---|")
     for row in table.rows[-2 * options.measurements :]:
         shares = " | ".join(f"{100 * row[key]:.1f} %" for key in SHARES)
@@ -165,19 +168,19 @@ def unpaired(options):
 
 
 def as_colour(images, targets):
-    """Grey pictures with as many channels as their targets."""
+    """Greyscale images with as many channels as their targets."""
     return np.repeat(images, targets.shape[-1] // images.shape[-1], axis=-1)
 
 
 def likeness(images, targets):
-    """Mean PSNR (dB) and SSIM over the pictures."""
+    """Mean PSNR (dB) and SSIM over the images."""
     images = as_colour(images, targets)
     psnr = peak_signal_to_noise_ratio(targets, images)
     return float(psnr.mean()), float(structural_similarity(targets, images).mean())
 
 
 def pix2pix(path, image_shape, source_shape, adversarial_weight, options, name, kind):
-    """The model of a row and the seconds of its training; kept for the next start."""
+    """The model of a row and the seconds of its training; saved for the next start."""
     if path.exists():
         return keras.saving.load_model(path), float("nan")
     keras.utils.set_random_seed(options.seed)
@@ -204,7 +207,7 @@ def paired(options):
             inputs = corrupt(targets, kind, (options.seed, -1)).numpy()
             strips = [inputs[:10], targets[:10]]
             for method, weight in (("regression", 0.0), ("Pix2Pix", 1.0)):
-                keys = {"set": name, "damage": kind, "method": method, "steps": options.steps,
+                keys = {"set": name, "corruption": kind, "method": method, "steps": options.steps,
                         "seed": options.seed}  # fmt: skip
                 if table.has(**keys):
                     continue
@@ -214,20 +217,21 @@ def paired(options):
                 made = model.translate(inputs)
                 strips.append(made[:10])
                 before, after = likeness(inputs, targets), likeness(made, targets)
-                figures = zip(("input_psnr", "input_ssim", "psnr", "ssim"), (*before, *after))
+                values = zip(("input_psnr", "input_ssim", "psnr", "ssim"), (*before, *after))
                 distances = {
                     "input_distance": distance(metric, as_stored(as_colour(inputs, targets))),
                     "distance": distance(metric, as_stored(made)),
                 }
-                table.append({**keys, "seconds": seconds, **dict(figures), **distances})
+                table.append({**keys, "seconds": seconds, **dict(values), **distances})
                 print(table.rows[-1], flush=True)
             rows = np.concatenate([as_colour(strip, targets) for strip in strips])
             kg.plotting.save_png(options.output / "pix2pix" / f"{name}_{kind}.png",
                                  kg.plotting.image_grid(rows, columns=10), scale=2)
-    print("\n| set | damage | | PSNR, dB | SSIM | distance | seconds |\n|---|---|---|---|---|---|---|")
+    print("\n| set | corruption | | PSNR, dB | SSIM | distance | seconds |")
+    print("|---|---|---|---|---|---|---|")
     for name in options.sets:
         for kind in KINDS[name]:
-            rows = [row for row in table.rows if (row["set"], row["damage"]) == (name, kind)]
+            rows = [row for row in table.rows if (row["set"], row["corruption"]) == (name, kind)]
             first = rows[0]
             print(f"| {name} | {kind} | input | {first['input_psnr']:.2f} | "
                   f"{first['input_ssim']:.3f} | {first['input_distance']:.1f} | |")

@@ -61,8 +61,8 @@ def __dir__():
 
 
 # Importing the models registers them with Keras, so that keras.saving.load_model finds them.
-# Only the command line puts this off: it answers --help and --version without TensorFlow, and
-# tells of a wrong backend in its own way.
+# Only the command line defers this: it answers --help and --version without TensorFlow, and
+# reports a wrong backend as a one-line error.
 if not os.path.basename(sys.argv[0]).startswith("keras-genimg"):
     check_backend()
     importlib.import_module("keras_genimg.models")

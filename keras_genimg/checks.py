@@ -13,6 +13,7 @@ from keras_genimg.errors import InputError
 __all__ = [
     "check_choice",
     "check_code_shape",
+    "check_condition",
     "check_count",
     "check_image_shape",
     "check_labels",
@@ -24,17 +25,17 @@ __all__ = [
     "is_number",
 ]
 
-# Sizes that the default networks fit.
+# Heights and widths that the default networks support.
 SMALLEST, LARGEST, STEP = 16, 256, 4
 
 
 def is_integer(value) -> bool:
-    """Whether a value is an integer, of Python or NumPy, and no bool."""
+    """Whether a value is a Python or NumPy integer, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def is_number(value) -> bool:
-    """Whether a value is a finite real number, of Python or NumPy, and no bool."""
+    """Whether a value is a finite Python or NumPy real number, and not a bool."""
     real = is_integer(value) or isinstance(value, (float, np.floating))
     return real and math.isfinite(value)
 
@@ -58,8 +59,8 @@ def check_count(name: str, value, minimum: int = 1, maximum: int | None = None) 
     >>> check_count("latent_dim", 64)
     64
     """
-    too_large = maximum is not None and is_integer(value) and value > maximum
-    if not is_integer(value) or value < minimum or too_large:
+    highest = math.inf if maximum is None else maximum
+    if not is_integer(value) or not minimum <= value <= highest:
         wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
         if maximum is not None:
             wanted = f"an integer from {minimum} to {maximum}"
@@ -67,7 +68,9 @@ def check_count(name: str, value, minimum: int = 1, maximum: int | None = None) 
     return int(value)
 
 
-def check_number(name: str, value, low: float = 0.0, high: float = math.inf, above: bool = False):
+def check_number(
+    name: str, value, low: float = 0.0, high: float = math.inf, above: bool = False
+) -> float:
     """Checks a finite real number.
 
     Args:
@@ -95,7 +98,7 @@ def check_number(name: str, value, low: float = 0.0, high: float = math.inf, abo
     return value
 
 
-def check_choice(name: str, value, choices):
+def check_choice(name: str, value, choices) -> str:
     """Checks an argument that is one of a few strings.
 
     Args:
@@ -122,14 +125,14 @@ def check_seed(seed, draw: bool = True) -> int | None:
     """Checks a seed.
 
     Args:
-        seed: an integer of 64 bits, or None.
+        seed: a 64-bit integer, or None.
         draw: bool. Whether None becomes a fresh seed; otherwise it stays None.
 
     Returns:
-        int, or None where `seed` is None and `draw` is False.
+        int, or None if `seed` is None and `draw` is False.
 
     Raises:
-        InputError: anything else.
+        InputError: any other value.
     """
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0]) if draw else None
@@ -138,7 +141,9 @@ def check_seed(seed, draw: bool = True) -> int | None:
     return int(seed)
 
 
-def check_image_shape(image_shape, default_networks: bool = True, name: str = "image_shape") -> tuple:
+def check_image_shape(
+    image_shape, default_networks: bool = True, name: str = "image_shape"
+) -> tuple:
     """Checks an image shape.
 
     Args:
@@ -156,7 +161,8 @@ def check_image_shape(image_shape, default_networks: bool = True, name: str = "i
     """
     try:
         shape = tuple(int(size) for size in image_shape)
-        right = len(shape) == 3 and all(s == r for s, r in zip(shape, image_shape)) and min(shape) > 0
+        whole = all(size == given for size, given in zip(shape, image_shape))
+        right = len(shape) == 3 and whole and min(shape) > 0
     except (TypeError, ValueError):
         right = False
     if not right:
@@ -200,6 +206,35 @@ def check_code_shape(code_shape, name: str = "code_shape") -> tuple:
         ) from None
 
 
+def check_condition(condition, shape: tuple, num_embeddings: int) -> np.ndarray:
+    """Checks the codes that other codes are conditioned on.
+
+    Args:
+        condition: integers of shape `shape` from 0 to num_embeddings - 1.
+        shape: tuple, with the number of grids first.
+        num_embeddings: int.
+
+    Returns:
+        int32 array.
+
+    Raises:
+        InputError: the wrong shape, type or range.
+    """
+    try:
+        array = np.asarray(condition)
+    except ValueError:  # rows of unequal length
+        array = np.zeros((), object)
+    fits = np.issubdtype(array.dtype, np.integer) and array.shape == shape
+    if not fits or array.min() < 0 or array.max() >= num_embeddings:
+        values = f" from {array.min()} to {array.max()}" if fits else ""
+        found = "None" if condition is None else f"{array.dtype} of shape {array.shape}{values}"
+        raise InputError(
+            f"condition must be codes, integers from 0 to {num_embeddings - 1} of shape {shape}. "
+            f"Received: {found}."
+        )
+    return array.astype("int32")
+
+
 def check_labels(labels, num_classes: int, num_images: int) -> np.ndarray:
     """Checks class labels.
 
@@ -212,7 +247,7 @@ def check_labels(labels, num_classes: int, num_images: int) -> np.ndarray:
         int32 array `(num_images,)`.
 
     Raises:
-        InputError: other values, another shape, or another number of labels.
+        InputError: invalid values, the wrong shape, or the wrong number of labels.
     """
     try:
         array = np.asarray(labels, dtype="float64")
@@ -234,8 +269,10 @@ def check_labels(labels, num_classes: int, num_images: int) -> np.ndarray:
     return array.astype("int32")
 
 
-def check_latents(name: str, latents, shape: tuple, num_embeddings: int | None = None) -> np.ndarray:
-    """Checks what a decoder is given: latent vectors, or integer codes.
+def check_latents(
+    name: str, latents, shape: tuple, num_embeddings: int | None = None
+) -> np.ndarray:
+    """Checks the inputs of a decoder: latent vectors, or integer codes.
 
     Args:
         name: string. The model's class, for the message.
@@ -247,7 +284,7 @@ def check_latents(name: str, latents, shape: tuple, num_embeddings: int | None =
         float32 array, or int32 array of codes.
 
     Raises:
-        InputError: another shape, type or range, or none.
+        InputError: the wrong shape, type or range, or no latents.
     """
     array = np.asarray(latents)
     kind = "integer codes" if num_embeddings else "floats"
@@ -266,7 +303,7 @@ def check_latents(name: str, latents, shape: tuple, num_embeddings: int | None =
 
 
 def first_reason(error: BaseException) -> str:
-    """The sentence inside Keras's wrapping of a layer's error, without its colours."""
+    """The message of a layer's error, without the lines and colours that Keras adds."""
     lines = re.sub("\x1b\\[[0-9;]*m", "", str(error)).split("\n")
     lines = [line.strip() for line in lines if line.strip()]
     wrapped = len(lines) > 1 and lines[0].startswith("Exception encountered")

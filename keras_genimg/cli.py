@@ -1,7 +1,7 @@
 """The command line: keras-genimg train | generate | interpolate | invert | evaluate | ...
 
 TensorFlow is imported only when a command needs it, so that --help, --version
-and invalid arguments answer at once.
+and invalid arguments respond at once.
 """
 
 import argparse
@@ -26,10 +26,11 @@ def main(arguments: list | None = None) -> int:
     """Runs one command.
 
     Args:
-        arguments: list of strings, those of the process by default.
+        arguments: list of strings; by default the arguments of the process.
 
     Returns:
-        The exit code: 0, or 2 for invalid input.
+        The exit code: 0, 2 for invalid input or a file that could not be written, or 130 for
+        an interrupt.
     """
     options = vars(_parser().parse_args(arguments))
     run = options.pop("run")
@@ -48,7 +49,7 @@ def main(arguments: list | None = None) -> int:
 
 
 def model_names() -> list:
-    """Names of all models, those of the files in `keras_genimg/models`."""
+    """Names of all models: the names of the files in `keras_genimg/models`."""
     folder = pathlib.Path(__file__).parent / "models"
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
@@ -60,7 +61,7 @@ def _import_runs():
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as messages:
-        os.dup2(messages.fileno(), 2)  # TensorFlow's C++ writes past sys.stderr
+        os.dup2(messages.fileno(), 2)  # TensorFlow's C++ code bypasses sys.stderr
         try:
             import tensorflow  # noqa: F401
         except BaseException:
@@ -88,7 +89,7 @@ def _parser():
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary, add_options in (
         ("train", "train a model into a run folder", _add_train),
-        ("prior", "fit a prior over the codes of a run, so that it generates", _add_prior),
+        ("prior", "fit a prior over the codes of a run, to generate images", _add_prior),
         ("generate", "generate images with a trained model", _add_generate),
         ("interpolate", "interpolate between latents", _add_interpolate),
         ("invert", "find the latents of given images", _add_invert),
@@ -110,27 +111,30 @@ def _add_train(train):
         "with --recipe")
     add("--recipe", metavar="NAME", help="settings that reproduce a published number, from "
         "keras-genimg list; other options take precedence")
-    add("--start-from", metavar="RUN", help="start with the weights of another run of the same "
+    add("--start-from", metavar="RUN", help="start from the weights of another run of the same "
         "model and networks")
     add("--data", metavar="NAME", help="glyphs (built in, the default), a tensorflow-datasets set "
         "(mnist, fashion_mnist, cifar10), or a folder of images")
-    add("--data-dir", metavar="DIR", help="where prepared data sets are")
-    add("--binarize", metavar="KIND", help="binarise pixels: dynamic, at random by their "
-        "brightness and anew each epoch, or threshold")
+    add("--data-dir", metavar="DIR", help="the folder of prepared data sets")
+    add("--binarize", metavar="KIND", help="binarise pixels: dynamic (brightness is the "
+        "probability of a 1, drawn anew each epoch) or threshold")
     add("--corruption", "--damage", metavar="KIND", help="the corruption that pix2pix learns to "
         "undo: mask (the default), noise, or grey")
     add("--data-b", metavar="NAME", help="the second set of cyclegan, resized like the first")
     add("--image-size", type=int, metavar="N", help="resize images to N x N")
     add("--channels", type=int, metavar="N", help="1 for greyscale, 3 for colour")
-    add("--batch-size", type=int, metavar="N", help="images per update (64)")
-    add("--epochs", type=int, metavar="N", help="passes over the data (15)")
-    add("--steps-per-epoch", type=int, metavar="N", help="end each epoch early")
-    add("--seed", type=int, metavar="N", help="of weights, noise and order (0)")
+    add("--batch-size", type=int, metavar="N", help="images per update (64; "
+        "sequence_gan 32, cyclegan 16)")
+    add("--epochs", type=int, metavar="N", help="number of epochs (15)")
+    add("--steps-per-epoch", type=int, metavar="N", help="steps per epoch (default: all "
+        "the data once)")
+    add("--seed", type=int, metavar="N", help="seed of weights, noise and data order "
+        "(0)")
     add("--output", metavar="RUN", help="the run folder (runs/MODEL, or runs/NAME of the recipe)")
-    add("--evaluate-every", type=int, metavar="N", help="measure 10000 samples every N epochs and "
+    add("--evaluate-every", type=int, metavar="N", help="evaluate 10000 samples every N epochs and "
         "keep the best model as RUN/best.keras")
-    add("--features", metavar="NAME", help="the features that --evaluate-every measures in: "
-        "fashion_mnist, mnist, glyphs, cifar10, inception_v3 (default: by the data)")
+    add("--features", metavar="NAME", help="the features that --evaluate-every uses: "
+        "fashion_mnist, mnist, glyphs, cifar10, inception_v3 (default: those of the data set)")
     again = train.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="resume a run")
     again.add_argument("--overwrite", action="store_true", help="replace a run")
@@ -144,7 +148,7 @@ def _add_train(train):
 def _add_prior(prior):
     add = prior.add_argument
     add("--kind", default="pixel_cnn", choices=("pixel_cnn", "code_transformer"))
-    add("--epochs", type=int, default=15, metavar="N", help="passes over the codes (15)")
+    add("--epochs", type=int, default=15, metavar="N", help="number of epochs (15)")
     add("--batch-size", type=int, default=64, metavar="N", help="grids of codes per step (64)")
     add("--by-class", action="store_true", help="condition the prior on the class")
     add("--seed", type=int, default=0, metavar="N")
@@ -161,12 +165,12 @@ def _add_generate(generate):
     add("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, FILE.gif, or a folder "
         "for one PNG per image (RUN/generated)")
     add("--format", choices=("png", "npz", "gif"))
-    add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip, of sequence_gan")
+    add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip")
 
 
 def _add_interpolate(interpolate):
     add = interpolate.add_argument
-    add("--count", type=int, default=8, metavar="N", help="interpolations, a row each (8)")
+    add("--count", type=int, default=8, metavar="N", help="interpolations, one per row (8)")
     add("--steps", type=int, default=10, metavar="N", help="images per interpolation (10)")
     add("--method", default="linear", choices=("linear", "spherical"))
     add("--seed", type=int, metavar="N")
@@ -178,15 +182,15 @@ def _add_interpolate(interpolate):
 def _add_invert(invert):
     add = invert.add_argument
     given = invert.add_mutually_exclusive_group(required=True)
-    given.add_argument("--images", metavar="PATH", help="an image or a folder of them")
+    given.add_argument("--images", metavar="PATH", help="an image or a folder of images")
     given.add_argument("--data", metavar="NAME", help="images of a data set")
     add("--data-dir", metavar="DIR")
-    add("--split", default="test", metavar="NAME", help="of the data set (test)")
+    add("--split", default="test", metavar="NAME", help="split of the data set (test)")
     add("--count", type=int, default=8, metavar="N", help="images to use (8)")
-    add("--mask", default="none", choices=("none", "half", "box"), help="what is masked and to be "
-        "completed: the lower half, or the middle")
+    add("--mask", default="none", choices=("none", "half", "box"), help="the region to mask "
+        "and complete: the lower half, or the middle")
     add("--labels", metavar="0,1,...", help="classes of the images, in turn")
-    add("--seed", type=int, metavar="N", help="of the starting points of the search")
+    add("--seed", type=int, metavar="N", help="seed of the starting points of the search")
     add("--output", metavar="FILE", help="FILE.png for a grid, FILE.npz for latents, images and "
         "errors (RUN/inversion.png)")
 
@@ -196,28 +200,28 @@ def _add_evaluate(evaluate):
     add("--data", required=True, metavar="NAME")
     add("--data-dir", metavar="DIR")
     add("--split", default="test", metavar="NAME")
-    add("--metrics", nargs="+", metavar="NAME", help="of samples: frechet_distance "
-        "kernel_distance inception_score precision_recall_density_coverage; of models that have "
-        "a likelihood: log_likelihood (default: the model's own losses)")
-    add("--importance-samples", type=int, metavar="N", dest="num_samples", help="draws per image "
-        "by which the log_likelihood of a VAE is estimated (5000)")
-    add("--features", metavar="NAME", help="the features of these metrics: fashion_mnist, mnist, "
-        "glyphs, cifar10, inception_v3 (default: by the data)")
+    add("--metrics", nargs="+", metavar="NAME", help="for samples: frechet_distance "
+        "kernel_distance inception_score precision_recall_density_coverage; for models with a "
+        "likelihood: log_likelihood (default: the model's losses)")
+    add("--importance-samples", type=int, metavar="N", dest="num_samples", help="importance "
+        "samples per image for the log_likelihood of a VAE (5000)")
+    add("--features", metavar="NAME", help="the features for these metrics: fashion_mnist, mnist, "
+        "glyphs, cifar10, inception_v3 (default: those of the data set)")
     add("--count", type=int, metavar="N", help="samples to generate (10000); for losses and "
         "log_likelihood, images to use (all)")
-    add("--seed", type=int, default=0, metavar="N", help="of the samples (0)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the samples (0)")
 
 
 def _add_export(export):
     add = export.add_argument
     add("--format", default="saved_model", choices=("saved_model", "litert", "onnx"))
-    add("--precision", choices=("float32", "float16", "int8"), help="of the weights in a LiteRT "
-        "file (float32)")
+    add("--precision", choices=("float32", "float16", "int8"), help="precision of the weights "
+        "in a LiteRT file (float32)")
     add("--output", metavar="PATH")
 
 
 def _command(name):
-    """The command `name`: the function of `keras_genimg.runs`, whose arguments the options name."""
+    """The command `name`, which passes its options to that function of `keras_genimg.runs`."""
 
     def run(options):
         for option in ("epochs", "batch_size", "num_samples"):
@@ -247,7 +251,7 @@ def _train(options):
 
 
 def _model(name, recipe_name, recipe):
-    """The name of the model to train, that of the recipe or the one that is given."""
+    """The name of the model to train: the given one, or the recipe's."""
     if recipe is None and name is None:
         raise InputError("train takes MODEL, a name from keras-genimg list, or --recipe NAME.")
     names = model_names()
@@ -257,7 +261,7 @@ def _model(name, recipe_name, recipe):
         raise InputError(f"MODEL must be one of {', '.join(names)}. Received: {name!r}{hint}.")
     if recipe is not None and name not in (None, recipe["model"]):
         raise InputError(
-            f"The recipe {recipe_name} trains {recipe['model']}, and MODEL need not be given. "
+            f"The recipe {recipe_name} trains {recipe['model']}; MODEL can be left out. "
             f"Received: {name}."
         )
     return name or recipe["model"]
@@ -281,7 +285,7 @@ def _settings(pairs):
 
 
 def _value(text):
-    """A value as Python or JSON writes it; anything else is text."""
+    """The value of a Python or JSON literal; any other text as a string."""
     for read in (ast.literal_eval, json.loads):
         try:
             return read(text)
@@ -292,7 +296,7 @@ def _value(text):
 
 
 def _labels(text):
-    """The integers of a text such as 0,1; None for None."""
+    """The integers in a text such as "0,1"; None for None."""
     if text is None:
         return None
     try:

@@ -65,9 +65,7 @@ class GlobalBatch(NamedTuple):
 def _several_replicas():
     """The replica context if there is more than one replica, else None."""
     context = tf.distribute.get_replica_context()
-    if context is not None and context.num_replicas_in_sync > 1:
-        return context
-    return None
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
 def global_batch(tensor: tf.Tensor, dtype: str | None = None) -> GlobalBatch:
@@ -195,11 +193,7 @@ def random_normal(
 
 
 def random_truncated_normal(
-    batch: GlobalBatch,
-    shape: tuple,
-    seed: tf.Tensor,
-    limit: float = 2.0,
-    dtype: str = "float32",
+    batch: GlobalBatch, shape: tuple, seed: tf.Tensor, limit: float = 2.0, dtype: str = "float32"
 ) -> tf.Tensor:
     """Noise of the standard normal distribution truncated at +-limit, one row per image.
 
@@ -214,11 +208,7 @@ def random_truncated_normal(
 
 
 def random_uniform(
-    batch: GlobalBatch,
-    shape: tuple,
-    seed: tf.Tensor,
-    low: float = 0.0,
-    high: float = 1.0,
+    batch: GlobalBatch, shape: tuple, seed: tf.Tensor, low: float = 0.0, high: float = 1.0,
     dtype: str = "float32",
 ) -> tf.Tensor:
     """Uniform noise in [low, high), one row per image.
@@ -303,11 +293,8 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
     cluster = resolver.cluster_spec().as_dict()
-    if not cluster:
-        return True
-    return resolver.task_type == "chief" or (
-        "chief" not in cluster and resolver.task_id in (0, None)
-    )
+    leads = "chief" not in cluster and resolver.task_id in (0, None)
+    return not cluster or resolver.task_type == "chief" or leads
 
 
 def from_chief(values: list, strategy: tf.distribute.Strategy) -> list:

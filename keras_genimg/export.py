@@ -8,15 +8,14 @@ import contextlib
 import inspect
 import logging
 import os
+import pathlib
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import (
-    convert_variables_to_constants_v2,
-)
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from keras_genimg.checks import check_choice
 from keras_genimg.errors import InputError
@@ -25,11 +24,10 @@ from keras_genimg.files import replace_when_complete
 __all__ = ["write_litert", "write_onnx", "write_saved_model"]
 
 PRECISIONS = ("float32", "float16", "int8")  # of LiteRT files
-_SAVED_MODEL_ENTRIES = set(
-    "assets assets.extra debug fingerprint.pb saved_model.pb variables".split()
-)
+_SAVED_MODEL_ENTRIES = {
+    "assets", "assets.extra", "debug", "fingerprint.pb", "saved_model.pb", "variables"
+}
 _HALF_TYPES = {tf.bfloat16.as_datatype_enum, tf.float16.as_datatype_enum}
-_FLOAT32 = tf.float32.as_datatype_enum
 _SUFFIX = "_float32"
 
 
@@ -139,8 +137,7 @@ def write_litert(
             if precision == "float16":
                 converter.target_spec.supported_types = [tf.float16]
             content = converter.convert()
-        with open(temporary, "wb") as file:
-            file.write(content)
+        pathlib.Path(temporary).write_bytes(content)
     return os.fspath(path)
 
 
@@ -198,8 +195,7 @@ def write_onnx(
                 "Every operation of the model must have a counterpart in ONNX. "
                 f"Received: {str(error).splitlines()[0]}"
             ) from error
-        with open(temporary, "wb") as file:
-            file.write(content.SerializeToString())
+        pathlib.Path(temporary).write_bytes(content.SerializeToString())
     return os.fspath(path)
 
 
@@ -249,10 +245,7 @@ def _frozen_function(fn, input_signature):
     inputs = [tensor.name for tensor in frozen.inputs]
     outputs = [tensor.name for tensor in frozen.outputs]
     specs = [
-        tf.TensorSpec(
-            spec.shape, tf.float32 if spec.dtype.as_datatype_enum in _HALF_TYPES else spec.dtype,
-            spec.name,
-        )
+        tf.TensorSpec(spec.shape, _widened(spec.dtype.as_datatype_enum), spec.name)
         for spec in input_signature
     ]
 
@@ -265,14 +258,18 @@ def _frozen_function(fn, input_signature):
     return _named_function(rebuilt, specs), specs
 
 
+def _widened(kind):
+    """The number of a type in a `GraphDef`; float32 in place of half precision."""
+    return tf.float32.as_datatype_enum if kind in _HALF_TYPES else kind
+
+
 def _rewrite_in_float32(graph):
     """Changes every half-precision type and constant of a `GraphDef` in place."""
     for function in graph.library.function:
         # TensorFlow still has a function under the original name.
         function.signature.name += _SUFFIX
         for argument in (*function.signature.input_arg, *function.signature.output_arg):
-            if argument.type in _HALF_TYPES:
-                argument.type = _FLOAT32
+            argument.type = _widened(argument.type)
     bodies = [graph.node, *(function.node_def for function in graph.library.function)]
     for node in (node for body in bodies for node in body):
         node.device = ""
@@ -283,15 +280,15 @@ def _rewrite_in_float32(graph):
 
 def _rewrite_attribute(value):
     kind = value.WhichOneof("value")
-    if kind == "type" and value.type in _HALF_TYPES:
-        value.type = _FLOAT32
+    if kind == "type":
+        value.type = _widened(value.type)
     elif kind == "tensor" and value.tensor.dtype in _HALF_TYPES:
         array = tf.make_ndarray(value.tensor).astype("float32")
         value.tensor.CopyFrom(tf.make_tensor_proto(array))
     elif kind == "func":
         value.func.name += _SUFFIX
     elif kind == "list":
-        value.list.type[:] = [_FLOAT32 if t in _HALF_TYPES else t for t in value.list.type]
+        value.list.type[:] = [_widened(kind) for kind in value.list.type]
         for function in value.list.func:
             function.name += _SUFFIX
 
@@ -322,8 +319,7 @@ def _quiet():
     with contextlib.ExitStack() as stack:
         stack.callback(logging.disable, disabled)
         logging.disable(max(disabled, logging.ERROR))
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
         sink = stack.enter_context(open(os.devnull, "w"))
         for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
             with contextlib.suppress(Exception):

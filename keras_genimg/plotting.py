@@ -95,14 +95,12 @@ def image_grid(images: ArrayLike, columns: int | None = None, padding: int = 2) 
     check_count("columns", columns)
     check_count("padding", padding, 0)
     rows = -(-number // columns)
-    cell_height, cell_width = height + padding, width + padding
-    shape = (rows * cell_height + padding, columns * cell_width + padding, channels)
-    grid = np.full(shape, BACKGROUND, "uint8")
-    for i, image in enumerate(images):
-        top = padding + (i // columns) * cell_height
-        left = padding + (i % columns) * cell_width
-        grid[top : top + height, left : left + width] = image
-    return grid
+    # Each image gets its upper and left margin, and the grid the lower and right one.
+    margins = ((0, rows * columns - number), (padding, 0), (padding, 0), (0, 0))
+    images = np.pad(images, margins, constant_values=BACKGROUND)  # (rows * columns, h, w, c)
+    grid = images.reshape(rows, columns, height + padding, width + padding, channels)
+    grid = grid.swapaxes(1, 2).reshape(rows * (height + padding), -1, channels)
+    return np.pad(grid, ((0, padding), (0, padding), (0, 0)), constant_values=BACKGROUND)
 
 
 def show_images(
@@ -140,12 +138,8 @@ def show_images(
 def _near_square(number):
     """Columns of a grid of `number` images: wider than high, by at most 5 to 2."""
     square = math.isqrt(number - 1) + 1  # ceiling of the root
-    for columns in range(square, number + 1):
-        if 2 * columns * columns > 5 * number:
-            break
-        if number % columns == 0:
-            return columns
-    return square
+    widest = math.isqrt(5 * number // 2)
+    return next((c for c in range(square, widest + 1) if number % c == 0), square)
 
 
 def _to_pillow(image, scale):
@@ -255,12 +249,8 @@ def _read_csv(path):
                 f"Received: {path} with the columns {reader.fieldnames}."
             )
         # A resumed run may have an epoch twice: the later row counts.
-        rows = {}
-        for row in reader:
-            epoch = _number(row["epoch"])
-            if math.isfinite(epoch):
-                rows[epoch] = row
-    epochs = sorted(rows)
+        rows = {_number(row["epoch"]): row for row in reader}
+    epochs = sorted(filter(math.isfinite, rows))
     names = [name for name in reader.fieldnames if name and name != "epoch"]
     return epochs, {name: [_number(rows[epoch][name]) for epoch in epochs] for name in names}
 
@@ -330,7 +320,6 @@ def plot_losses(
 
 def _draw(path, panels, curves):
     """Draws `panels` of `curves` (name -> (epochs, values)) and writes the figure."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -343,7 +332,6 @@ def _draw(path, panels, curves):
         figure = plt.figure(dpi=75, **settings)
     else:
         figure = Figure(dpi=110, **settings)
-        FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     epochs = np.concatenate([x for x, _ in curves.values()])
     margin = 0.03 * np.ptp(epochs) or 0.5  # a single epoch still needs an axis

@@ -1,8 +1,8 @@
-"""In what precision things are computed that 16 bits are too few for.
+"""The precision of computations that need more than 16 bits.
 
-Outputs of networks, codebooks, noise and likelihoods are float32 under every policy but
-`"float64"`, under which all is computed in 64 bits: what rounding does to a result can then be
-told apart from a defect.
+Outputs of networks, codebooks, noise and likelihoods are float32 under every policy except
+`"float64"`. Under that policy everything is computed in 64 bits, which separates rounding errors
+from defects.
 """
 
 import keras
@@ -25,5 +25,5 @@ def at_least_float32(dtype) -> str:
 
 
 def policy_dtype() -> str:
-    """`at_least_float32` of the policy in which layers are made at the moment."""
+    """`at_least_float32` of the current dtype policy."""
     return at_least_float32(keras.config.dtype_policy())

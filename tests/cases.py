@@ -66,7 +66,7 @@ PIXEL_CNN = {"filters": 8, "layers": 2, "dropout": 0.1}
 MODELS = {
     "gan": small_gan,
     "vae": small_vae,
-    "iwae": Case(keras_genimg.models.IWAE, SHAPE, latent_dim=4, importance_samples=3),
+    "iwae": Case(keras_genimg.IWAE, SHAPE, latent_dim=4, importance_samples=3),
     "conditional_vae": Case(keras_genimg.ConditionalVAE, SHAPE, num_classes=4, latent_dim=4),
     "vq_vae": small_vq_vae,
     "vq_vae2": small_vq_vae2,

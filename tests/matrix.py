@@ -31,14 +31,20 @@ def group_of(name):
 
 
 class Lazy(dict):
-    """A value per key, made at the first request."""
+    """A value per key, made at the first request; what fails then fails at once later on."""
 
     def __init__(self, make):
         super().__init__()
-        self.make = make
+        self.make, self.failures = make, {}
 
     def __missing__(self, key):
-        self[key] = self.make(key)
+        if key in self.failures:
+            raise self.failures[key]
+        try:
+            self[key] = self.make(key)
+        except Exception as error:
+            self.failures[key] = error
+            raise
         return self[key]
 
 

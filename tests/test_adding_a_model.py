@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md, "Add a model in four steps": its code is a model with everything that models have."""
+"""CONTRIBUTING.md, "Add a model in four steps": its code is a model that keeps every promise."""
 
 import os
 import pathlib
@@ -56,7 +56,9 @@ else:
 def test_the_code_of_the_guide_is_a_whole_model(tmp_path):
     guide = (ROOT / "CONTRIBUTING.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    shutil.copytree(PACKAGE, tmp_path / "keras_genimg", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PACKAGE, tmp_path / "keras_genimg", ignore=shutil.ignore_patterns("__pycache__")
+    )
     models = tmp_path / "keras_genimg" / "models"
     # Steps 1 and 2: one file, and two lines.
     (models / f"{NAME}.py").write_text(code)
@@ -64,7 +66,9 @@ def test_the_code_of_the_guide_is_a_whole_model(tmp_path):
         file.write(f"\nfrom keras_genimg.models.{NAME} import {CLASS}  # noqa: E402\n")
     exports = tmp_path / "keras_genimg" / "__init__.py"
     exports.write_text(
-        exports.read_text().replace("_EXPORTS = {", f'_EXPORTS = {{\n    "{CLASS}": "keras_genimg.models",')
+        exports.read_text().replace(
+            "_EXPORTS = {", f'_EXPORTS = {{\n    "{CLASS}": "keras_genimg.models",'
+        )
     )
 
     def run(*command):
@@ -74,17 +78,45 @@ def test_the_code_of_the_guide_is_a_whole_model(tmp_path):
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         done = subprocess.run(
-            [sys.executable, *command], env=environment, cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, *command],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
     # Step 3: the promises of the contract, on the model as `tests/cases.py` would have it.
-    run("-c", CONTRACT.replace("import sys\n", "import sys\nimport keras_genimg\n", 1), "model.keras")
+    run(
+        "-c",
+        CONTRACT.replace("import sys\n", "import sys\nimport keras_genimg\n", 1),
+        "model.keras",
+    )
     # The command line knows it.
-    assert re.search(rf"{NAME} +{CLASS} +denoising autoencoder \(Vincent", run("-m", "keras_genimg", "list"))
-    run("-m", "keras_genimg", "train", NAME, "--image-size", "16", "--epochs", "1", "--batch-size", "8",
-        "--steps-per-epoch", "2", "--set", "noise=0.1", "--output", "run")
+    assert re.search(
+        rf"{NAME} +{CLASS} +denoising autoencoder \(Vincent", run("-m", "keras_genimg", "list")
+    )
+    run(
+        "-m",
+        "keras_genimg",
+        "train",
+        NAME,
+        "--image-size",
+        "16",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "8",
+        "--steps-per-epoch",
+        "2",
+        "--set",
+        "noise=0.1",
+        "--output",
+        "run",
+    )
     files = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"samples.png", "losses.png", "model.keras", "saved_model", "run.json"} <= files
-    assert "loss" in run("-m", "keras_genimg", "evaluate", "run", "--data", "glyphs", "--count", "8")
+    assert "loss" in run(
+        "-m", "keras_genimg", "evaluate", "run", "--data", "glyphs", "--count", "8"
+    )

@@ -22,7 +22,9 @@ from keras_genimg.cli import main
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = ["--image-size", "16", "--batch-size", "8", "--steps-per-epoch", "3"]
 # As the installed script starts: by its name, in a process of its own.
-SCRIPT = "import sys; sys.argv[0] = 'keras-genimg'; from keras_genimg.cli import main; sys.exit(main())"
+SCRIPT = (
+    "import sys; sys.argv[0] = 'keras-genimg'; from keras_genimg.cli import main; sys.exit(main())"
+)
 
 
 def environment(**more):
@@ -32,7 +34,10 @@ def environment(**more):
 def start(*arguments, **more):
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *map(str, arguments)],
-        env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(**more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -175,7 +180,9 @@ def test_a_run_killed_twice_ends_as_if_it_never_was(tmp_path):
     _, errors = last.communicate(timeout=300)
     assert last.returncode == 0, errors
 
-    models = [keras.saving.load_model(tmp_path / name / "model.keras") for name in ("unbroken", "killed")]
+    models = [
+        keras.saving.load_model(tmp_path / name / "model.keras") for name in ("unbroken", "killed")
+    ]
     for one, other in zip(*(model.variables for model in models)):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
     for name in ("generator_optimizer", "discriminator_optimizer"):
@@ -202,10 +209,20 @@ def test_two_workers_train_one_run(tmp_path):
     processes = []
     for index in range(2):
         cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        processes.append(start(
-            "train", "vae", *SMALL, "--epochs", "2", "--strategy", "multi_worker",
-            "--output", tmp_path / "run", TF_CONFIG=json.dumps(cluster),
-        ))
+        processes.append(
+            start(
+                "train",
+                "vae",
+                *SMALL,
+                "--epochs",
+                "2",
+                "--strategy",
+                "multi_worker",
+                "--output",
+                tmp_path / "run",
+                TF_CONFIG=json.dumps(cluster),
+            )
+        )
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     record = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -214,8 +231,10 @@ def test_two_workers_train_one_run(tmp_path):
 
     alone = start("train", "vae", *SMALL, "--epochs", "2", "--output", tmp_path / "alone")
     assert alone.communicate(timeout=200) and alone.returncode == 0
-    losses = [json.loads((tmp_path / name / "run.json").read_text())["final_logs"]["loss"]
-              for name in ("run", "alone")]
+    losses = [
+        json.loads((tmp_path / name / "run.json").read_text())["final_logs"]["loss"]
+        for name in ("run", "alone")
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
@@ -236,7 +255,9 @@ def test_set_reaches_constructor_and_compile(tmp_path):
     command = ["train", "gan", *SMALL, "--epochs", "1", "--output", str(folder)]
     assert main([*command, *(word for s in settings for word in ("--set", s))]) == 0
     model = keras.saving.load_model(folder / "model.keras")
-    assert model.latent_dim == 5 and model.arguments["loss"] == "hinge" and model.ema_generator is None
+    assert (
+        model.latent_dim == 5 and model.arguments["loss"] == "hinge" and model.ema_generator is None
+    )
     assert float(model.generator_optimizer.learning_rate) == pytest.approx(1e-3)
 
 
@@ -246,7 +267,9 @@ def test_a_run_starts_with_the_weights_of_another(run, tmp_path, capfd):
     assert main([*command, *still, "--set", "loss=hinge", "--output", str(mine)]) == 0
     before, after = (keras.saving.load_model(folder / "model.keras") for folder in (run, mine))
     assert (before.arguments["loss"], after.arguments["loss"]) == ("non_saturating", "hinge")
-    for old, new in zip(before.generator.trainable_weights, after.generator.trainable_weights, strict=True):
+    for old, new in zip(
+        before.generator.trainable_weights, after.generator.trainable_weights, strict=True
+    ):
         np.testing.assert_array_equal(old, new)
     assert json.loads((mine / "run.json").read_text())["settings"]["start_from"] == str(run)
 
@@ -268,19 +291,56 @@ def test_a_run_starts_with_the_weights_of_another(run, tmp_path, capfd):
         ("wgan", [], f"Received: {run}, GAN with"),
         ("gan", ["--start-from", str(tmp_path / "none")], "none, which does not exist"),
     ]:
-        other = ["train", model, *SMALL, "--start-from", run, *settings, "--output", tmp_path / "new"]
+        other = [
+            "train",
+            model,
+            *SMALL,
+            "--start-from",
+            run,
+            *settings,
+            "--output",
+            tmp_path / "new",
+        ]
         assert words in refused(capfd, *other)
         assert not (tmp_path / "new").exists()
 
 
 def test_generate_in_each_format(run, tmp_path, capsys):
-    assert main(["generate", str(run), "--count", "5", "--seed", "7", "--output", str(tmp_path / "a.npz")]) == 0
+    assert (
+        main(
+            [
+                "generate",
+                str(run),
+                "--count",
+                "5",
+                "--seed",
+                "7",
+                "--output",
+                str(tmp_path / "a.npz"),
+            ]
+        )
+        == 0
+    )
     stored = np.load(tmp_path / "a.npz")
     images = keras.saving.load_model(run / "model.keras").generate(5, seed=7)
     assert stored["images"].dtype == np.uint8 and int(stored["seed"]) == 7
     np.testing.assert_allclose(stored["images"], (images + 1) * 127.5, atol=0.51)
 
-    assert main(["generate", str(run), "--count", "5", "--seed", "7", "--output", str(tmp_path / "each")]) == 0
+    assert (
+        main(
+            [
+                "generate",
+                str(run),
+                "--count",
+                "5",
+                "--seed",
+                "7",
+                "--output",
+                str(tmp_path / "each"),
+            ]
+        )
+        == 0
+    )
     files = sorted((tmp_path / "each").iterdir())
     assert len(files) == 5
     with Image.open(files[2]) as picture:
@@ -350,7 +410,11 @@ def test_evaluate_writes_what_the_model_measures(run, capsys):
 
 
 def test_export_in_each_format(run, tmp_path, capsys):
-    for format, name in (("saved_model", "saved_model"), ("litert", "model.tflite"), ("onnx", "model.onnx")):
+    for format, name in (
+        ("saved_model", "saved_model"),
+        ("litert", "model.tflite"),
+        ("onnx", "model.onnx"),
+    ):
         if format == "onnx":
             pytest.importorskip("tf2onnx")
         assert main(["export", str(run), "--format", format]) == 0
@@ -399,8 +463,17 @@ def test_another_backend_is_told_in_one_line(tmp_path):
 
 def test_data_that_cannot_be_had_is_told_in_one_line(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("keras_genimg.data.sets.tfds._probe", _no_network)
-    message = refused(capfd, "train", "gan", "--data", "celeb_a", "--data-dir", tmp_path / "data",
-                      "--output", tmp_path / "run")
+    message = refused(
+        capfd,
+        "train",
+        "gan",
+        "--data",
+        "celeb_a",
+        "--data-dir",
+        tmp_path / "data",
+        "--output",
+        tmp_path / "run",
+    )
     assert "celeb_a" in message and "TFDS_DATA_DIR" in message and str(tmp_path / "data") in message
     assert list(tmp_path.iterdir()) == []
 
@@ -411,7 +484,9 @@ def _no_network(url):
 
 def test_empty_folder_as_data(tmp_path, capfd):
     (tmp_path / "pictures").mkdir()
-    message = refused(capfd, "train", "gan", "--data", tmp_path / "pictures", "--output", tmp_path / "run")
+    message = refused(
+        capfd, "train", "gan", "--data", tmp_path / "pictures", "--output", tmp_path / "run"
+    )
     assert str(tmp_path / "pictures") in message
     assert not (tmp_path / "run").exists()
 
@@ -421,13 +496,31 @@ def test_a_folder_of_pictures_trains_and_names_the_corrupt_one(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for index in range(12):
-        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(
+            folder / f"{index}.png"
+        )
     (folder / "broken.png").write_bytes(b"no picture at all")
     with pytest.warns(UserWarning, match="broken.png"):
-        code = main(["train", "vae", "--data", str(folder), "--batch-size", "4", "--epochs", "1",
-                     "--output", str(tmp_path / "run")])
+        code = main(
+            [
+                "train",
+                "vae",
+                "--data",
+                str(folder),
+                "--batch-size",
+                "4",
+                "--epochs",
+                "1",
+                "--output",
+                str(tmp_path / "run"),
+            ]
+        )
     assert code == 0
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["arguments"]["image_shape"] == [16, 16, 3]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["arguments"]["image_shape"] == [
+        16,
+        16,
+        3,
+    ]
 
 
 def test_not_a_run_folder(run, tmp_path, capfd):
@@ -439,8 +532,18 @@ def test_not_a_run_folder(run, tmp_path, capfd):
 
 
 def test_nan_from_the_start_leaves_nothing(tmp_path, capfd):
-    message = refused(capfd, "train", "gan", *SMALL, "--epochs", "3", "--set", "learning_rate=1e30",
-                      "--output", tmp_path / "run")
+    message = refused(
+        capfd,
+        "train",
+        "gan",
+        *SMALL,
+        "--epochs",
+        "3",
+        "--set",
+        "learning_rate=1e30",
+        "--output",
+        tmp_path / "run",
+    )
     assert "step 1 of epoch 1" in message and "nan" in message
     assert not (tmp_path / "run").exists()
 
@@ -479,8 +582,9 @@ def test_nan_later_leaves_the_last_good_checkpoint(tmp_path):
 def test_full_disk(tmp_path, capfd):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)],
-                      capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
         pytest.skip("a small disk can only be mounted by root")
     try:
         message = refused(capfd, "train", "gan", *SMALL, "--epochs", "1", "--output", disk / "run")
@@ -505,13 +609,29 @@ def test_train_measures_its_samples_and_keeps_the_best(tmp_path, capsys, monkeyp
 
     # The same samples, measured by the other command: with the last model's weights.
     monkeypatch.setattr("keras_genimg.runs.training._held_out", lambda *_: 1 / 0)
-    assert main(["evaluate", str(folder), "--data", "glyphs", "--count", "60", "--metrics",
-                 "frechet_distance", "inception_score"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(folder),
+                "--data",
+                "glyphs",
+                "--count",
+                "60",
+                "--metrics",
+                "frechet_distance",
+                "inception_score",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     record = json.loads((folder / "metrics.json").read_text())
     assert record["count"] == 60 and record["features"] == "glyphs" and record["seed"] == 0
     assert set(record["metrics"]) == {
-        "frechet_distance[glyphs]", "inception_score[glyphs]", "inception_score_std[glyphs]"
+        "frechet_distance[glyphs]",
+        "inception_score[glyphs]",
+        "inception_score_std[glyphs]",
     }
     for name, value in record["metrics"].items():
         assert f"{name} " in printed and f"{value:.4f}" in printed
@@ -548,6 +668,20 @@ def test_the_batch_size_is_that_of_one_update(tmp_path, monkeypatch):
 
     real_load = training.load
     monkeypatch.setattr(training, "load", load)
-    assert main(["train", "wgan_gp", *SMALL, "--epochs", "1", "--output", str(tmp_path / "run"),
-                 "--set", "n_critic=2"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "wgan_gp",
+                *SMALL,
+                "--epochs",
+                "1",
+                "--output",
+                str(tmp_path / "run"),
+                "--set",
+                "n_critic=2",
+            ]
+        )
+        == 0
+    )
     assert asked[0] == 16  # two updates of the critic on 8 images each

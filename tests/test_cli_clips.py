@@ -47,7 +47,9 @@ def test_a_run_of_clips(tmp_path, capfd):
     metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
     assert {"d_loss", "g_loss", "image_d_loss"} <= set(metrics)
     capfd.readouterr()
-    message = refused(capfd, "train", "sequence_gan", "--data", "glyphs", "--output", tmp_path / "x")
+    message = refused(
+        capfd, "train", "sequence_gan", "--data", "glyphs", "--output", tmp_path / "x"
+    )
     assert "num_frames is only for sets of clips, moving_glyphs and moving_mnist" in message
     message = refused(capfd, "train", "gan", "--data", "moving_glyphs", "--output", tmp_path / "x")
     assert "('batch', 16, 28, 28, 1)" in message and not (tmp_path / "x").exists()
@@ -58,4 +60,4 @@ def test_frames_are_asked_of_models_of_clips_alone(tmp_path, capfd, monkeypatch)
 
     monkeypatch.setattr(using, "load_run", lambda folder: keras_genimg.GAN((16, 16, 1), 4))
     message = refused(capfd, "generate", tmp_path, "--frames", "5")
-    assert "models of clips. Received: 5 for a run of GAN" in message
+    assert "models of clips. Received: --frames 5 for a run of GAN" in message

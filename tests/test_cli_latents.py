@@ -29,8 +29,18 @@ def model_of(run):
 
 
 def test_interpolate_draws_a_grid_of_walks(runs, capsys):
-    command = ["interpolate", str(runs / "gan"), "--count", "3", "--steps", "5", "--seed", "7",
-               "--method", "spherical"]
+    command = [
+        "interpolate",
+        str(runs / "gan"),
+        "--count",
+        "3",
+        "--steps",
+        "5",
+        "--seed",
+        "7",
+        "--method",
+        "spherical",
+    ]
     assert main(command) == 0
     path = runs / "gan" / "interpolation.png"
     assert capsys.readouterr().out.splitlines()[-1] == str(path)
@@ -44,8 +54,18 @@ def test_interpolate_draws_a_grid_of_walks(runs, capsys):
     assert np.abs(found.astype(int) - expected).max() <= 1
     # One class a walk, here those asked for; the numbers themselves in an .npz.
     path = runs / "walks.npz"
-    command = ["interpolate", str(runs / "conditional_gan"), "--count", "3", "--steps", "2",
-               "--labels", "4,1", "--output", str(path)]
+    command = [
+        "interpolate",
+        str(runs / "conditional_gan"),
+        "--count",
+        "3",
+        "--steps",
+        "2",
+        "--labels",
+        "4,1",
+        "--output",
+        str(path),
+    ]
     assert main(command) == 0
     stored = np.load(path)
     assert stored["labels"].tolist() == [4, 1, 4]
@@ -58,8 +78,18 @@ def test_interpolate_draws_a_grid_of_walks(runs, capsys):
 
 @pytest.mark.parametrize("mask, columns", [("none", 2), ("half", 4), ("box", 4)])
 def test_invert_shows_what_it_saw_and_found(mask, columns, runs, capsys):
-    command = ["invert", str(runs / "gan"), "--data", "glyphs", "--count", "3", "--mask", mask,
-               "--seed", "1"]
+    command = [
+        "invert",
+        str(runs / "gan"),
+        "--data",
+        "glyphs",
+        "--count",
+        "3",
+        "--mask",
+        mask,
+        "--seed",
+        "1",
+    ]
     assert main(command) == 0
     *_, error, path = capsys.readouterr().out.splitlines()
     assert error.split()[:3] == ["mean", "squared", "error"] and 0 < float(error.split()[3]) < 4
@@ -76,7 +106,9 @@ def test_invert_shows_what_it_saw_and_found(mask, columns, runs, capsys):
     if mask != "none":  # what was seen, what was found, both put together, the whole
         found, completed, whole = (grid[2:18, 2 + i * cell : 18 + i * cell] for i in (1, 2, 3))
         kept = np.ones((16, 16), bool)
-        kept[(slice(8, None), slice(None)) if mask == "half" else (slice(4, 12), slice(4, 12))] = False
+        kept[(slice(8, None), slice(None)) if mask == "half" else (slice(4, 12), slice(4, 12))] = (
+            False
+        )
         np.testing.assert_array_equal(completed, np.where(kept, whole, found))
 
 
@@ -94,15 +126,26 @@ def test_invert_takes_files_folders_and_labels(runs, tmp_path, capfd):
             assert stored["images"].shape == (count, 16, 16, 1)
     assert stored["labels"].tolist() == [4]
     # The classes of a labelled set are known.
-    command = ["invert", runs / "conditional_gan", "--data", "glyphs", "--count", "2", "--output", output]
+    command = [
+        "invert",
+        runs / "conditional_gan",
+        "--data",
+        "glyphs",
+        "--count",
+        "2",
+        "--output",
+        output,
+    ]
     assert main([*map(str, command)]) == 0
     assert len(np.load(output)["labels"]) == 2
 
 
 def test_what_is_refused(runs, tmp_path, capfd):
-    assert "count must be a positive integer" in refused(capfd, "interpolate", runs / "gan", "--count", 0)
+    assert "count must be a positive integer" in refused(
+        capfd, "interpolate", runs / "gan", "--count", 0
+    )
     assert "num_steps" in refused(capfd, "interpolate", runs / "gan", "--steps", 1)
-    assert "without labels" in refused(capfd, "interpolate", runs / "gan", "--labels", "0")
+    assert "has no classes" in refused(capfd, "interpolate", runs / "gan", "--labels", "0")
     assert "integers with commas" in refused(capfd, "interpolate", runs / "gan", "--labels", "a")
     (tmp_path / "x.png").write_bytes(b"no picture")
     for path in (tmp_path / "x.png", tmp_path / "nowhere.png"):
@@ -131,7 +174,9 @@ def test_super_resolution_shows_low_resolution_output_and_target(tmp_path, capsy
     np.testing.assert_array_equal(low, low[::4, ::4].repeat(4, 0).repeat(4, 1))
     model = model_of(folder)
     given = model.downsample(target[None, ..., None].astype("float32") / 127.5 - 1)
-    assert np.abs(plotting.to_uint8(model.translate(given))[0, ..., 0].astype(int) - made).max() <= 2
+    assert (
+        np.abs(plotting.to_uint8(model.translate(given))[0, ..., 0].astype(int) - made).max() <= 2
+    )
     capsys.readouterr()
     assert main(["evaluate", str(folder), "--data", "glyphs", "--count", "16"]) == 0
     assert "psnr" in capsys.readouterr().out

@@ -36,8 +36,23 @@ def make_run(folder, model, photos):
 def test_a_run_generates_after_it(tmp_path, photos, capsys):
     model = VQVAE(SHAPE, 8, 4, seed=0)
     run = make_run(tmp_path / "run", model, photos)
-    command = ["prior", str(run), "--epochs", "2", "--batch-size", "4", "--by-class", "--seed", "3",
-               "--set", "filters=8", "--set", "layers=2", "--set", "learning_rate=1e-2"]
+    command = [
+        "prior",
+        str(run),
+        "--epochs",
+        "2",
+        "--batch-size",
+        "4",
+        "--by-class",
+        "--seed",
+        "3",
+        "--set",
+        "filters=8",
+        "--set",
+        "layers=2",
+        "--set",
+        "learning_rate=1e-2",
+    ]
     assert main(command) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(run / "prior_samples.png")
     fitted = keras.saving.load_model(run / "model.keras")
@@ -62,7 +77,10 @@ def test_a_run_generates_after_it(tmp_path, photos, capsys):
     [
         (["--epochs", "0"], "--epochs must be positive"),
         (["--set", "wide=3"], "--set takes arguments of PixelCNN"),
-        (["--kind", "code_transformer", "--set", "heads=3"], "--set takes arguments of CodeTransformer"),
+        (
+            ["--kind", "code_transformer", "--set", "heads=3"],
+            "--set takes arguments of CodeTransformer",
+        ),
     ],
 )
 def test_what_it_refuses(options, words, tmp_path, photos, capfd):

@@ -59,9 +59,10 @@ def test_it_has_three_exercises_with_answers(name):
     assert all("assert" in cell.source for cell in answers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_at_reduced_size(name, tmp_path):
-    """As a script, in a process and a folder of its own."""
+    """As a script, in a new process and an empty folder."""
     cells = build.reduce(build.read_script(TUTORIALS / f"{name}.py")).cells
     script = tmp_path / f"{name}.py"
     script.write_text("\n\n".join(cell.source for cell in cells if cell.cell_type == "code"))

@@ -1,25 +1,25 @@
 # %% [markdown]
 # # 1. From GAN to VQ-VAE
 #
-# Three families of image generators on one set of pictures: a generative adversarial network, a
+# Three families of image generators on one set of images: a generative adversarial network, a
 # variational autoencoder, and a vector-quantised one. For each of them you will see the formula
-# beside the line that computes it, the training step that runs, and what the pictures look like
-# from epoch to epoch. On the way the tutorial takes up an article that goes the same road, whose
-# code does not run and whose description has gaps: the core of each fault is run here, and what
-# works stands beside it. You need Python and what a first course on neural networks teaches.
+# beside the line that computes it, the training step that runs, and how the images change from
+# epoch to epoch. The tutorial also discusses an article on the same three families, whose code does
+# not run and whose description has gaps: the core of each fault is run here, beside code that
+# works. You need Python and the contents of a first course on neural networks.
 #
 # Measured: 3.5 minutes on two CPU cores.
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 64, "BATCH_SIZE": 32, "PLAIN_EPOCHS": 1, "GAN_EPOCHS": 1, "VAE_EPOCHS": 1, "VQ_EPOCHS": 1, "PRIOR_EPOCHS": 1, "NUM_SAMPLES": 40, "NUM_CODES": 16, "FILTERS": 8, "TOY_STEPS": 30}
 DATA = "fashion_mnist"
-NUM_IMAGES = 20_000  # of the training pictures
+NUM_IMAGES = 20_000  # of the training images
 BATCH_SIZE = 128
 PLAIN_EPOCHS = 2  # of the GAN without normalisation
 GAN_EPOCHS = 8
 VAE_EPOCHS = 8
 VQ_EPOCHS = 6
 PRIOR_EPOCHS = 3
-NUM_SAMPLES = 2_048  # pictures that each model is judged by
+NUM_SAMPLES = 2_048  # images per model for the metrics
 NUM_CODES = 64
 FILTERS = 32  # of the VQ-VAE's convolutions and of its prior's
 TOY_STEPS = 800
@@ -41,29 +41,29 @@ tf.get_logger().setLevel("ERROR")  # keeps notices about retracing off the page
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## The pictures
-# Pictures are float32 arrays `(batch, height, width, channels)` with values in [-1, 1]; -1 is
-# black. The training set comes in batches, in another order each pass. A part of the test set
-# stays aside: it judges what the models make.
+# ## The images
+# Images are float32 arrays `(batch, height, width, channels)` with values in [-1, 1]; -1 is
+# black. The training set comes in batches, in a new order each epoch. A part of the test set is
+# held out to evaluate the models.
 
 # %%
 data = kg.load(DATA, batch_size=BATCH_SIZE, shuffle_seed=0, num_images=NUM_IMAGES)
 test_set = kg.load(DATA, "test", batch_size=NUM_SAMPLES, with_labels=True, num_images=NUM_SAMPLES)
 test, test_labels = (part.numpy() for part in next(iter(test_set)))  # (n, 28, 28, 1), (n,)
-print(f"{NUM_IMAGES:,} training pictures, test pictures {test.shape}")
-kg.plotting.show_images(test[:16], "Test pictures", columns=16)
+print(f"{NUM_IMAGES:,} training images, test images {test.shape}")
+kg.plotting.show_images(test[:16], "Test images", columns=16)
 
 # %% [markdown]
-# Two helpers serve all three families. `Snapshots` keeps what a model makes of the *same* noise
-# before training and after each epoch, so that one column of its picture is one sample that
-# changes. `distance` is a Frechet distance between samples and test pictures, in the features of a
+# Two helpers serve all three families. `Snapshots` keeps the samples of the *same* noise before
+# training and after each epoch, so that each column of its grid shows one changing sample.
+# `distance` is a Fréchet distance between samples and test images, in the features of a
 # small classifier that comes with the package. Lower is better. It is not the FID of papers, and
-# it depends on the number of samples: compare the figures of this page with each other only.
+# it depends on the number of samples: compare the values on this page only with each other.
 
 
 # %%
 class Snapshots(keras.callbacks.Callback):
-    """Pictures of one seed, a row an epoch."""
+    """Images of one seed, one row per epoch."""
 
     def on_train_begin(self, logs=None):
         self.rows = [self.model.generate(8, seed=1)]
@@ -73,7 +73,7 @@ class Snapshots(keras.callbacks.Callback):
 
 
 def show_epochs(rows, title):
-    """Rows of pictures before training (0) and after some of the epochs."""
+    """Rows of images before training (0) and after some of the epochs."""
     epochs = [epoch for epoch in range(len(rows)) if epoch in (0, 1, 3, len(rows) - 1)]
     chosen = np.stack([rows[epoch] for epoch in epochs])  # (rows, 8, 28, 28, 1)
     kg.plotting.show_images(chosen, f"{title} {', '.join(map(str, epochs))}")
@@ -85,7 +85,7 @@ distances = {}
 
 
 def distance(name, images):
-    """Keeps and prints the Frechet distance of pictures to the test pictures."""
+    """Keeps and prints the Fréchet distance of images to the test images."""
     frechet.reset_fake_state()
     frechet.update_state(fake_images=images)
     distances[name] = frechet.result()[frechet.name]
@@ -93,14 +93,14 @@ def distance(name, images):
 
 
 some_training = next(iter(kg.load(DATA, batch_size=NUM_SAMPLES, num_images=NUM_SAMPLES))).numpy()
-distance("training pictures, the floor", some_training)
+distance("training images, the floor", some_training)
 
 # %% [markdown]
 # # Part 1: GAN
 #
-# A generator $G$ turns noise $z$ into a picture; a discriminator $D$ says how likely a picture is
-# to be real. They play for one value, which $D$ raises and $G$ lowers
-# ([Goodfellow et al., 2014](https://arxiv.org/abs/1406.2661), Eq. 1):
+# A generator $G$ turns noise $z$ into an image; a discriminator $D$ says how likely an image is to
+# be real. They share one value function, which $D$ maximises and $G$ minimises ([Goodfellow et al.,
+# 2014](https://arxiv.org/abs/1406.2661), Eq. 1):
 #
 # $$\min_G \max_D V(D, G) = E_{x \sim p}[\log D(x)] + E_{z}[\log(1 - D(G(z)))]$$
 #
@@ -125,7 +125,7 @@ def toy_logits(x):
 
 
 optimizer = keras.optimizers.Adam(0.05)
-for step in range(TOY_STEPS):
+for _ in range(TOY_STEPS):
     with tf.GradientTape() as tape:  # -V: what D descends
         loss = kg.losses.minimax_discriminator_loss(toy_logits(real), toy_logits(fake))
     optimizer.apply_gradients([(tape.gradient(loss, weights), weights)])
@@ -153,38 +153,38 @@ axes.legend(fontsize=8, frameon=False)
 plt.show()
 
 # %% [markdown]
-# Where $p = q$, $D^*$ is 1/2 everywhere and $V$ is $-\log 4$: that is the end of the game, and it
-# gives you a scale for the loss of any discriminator. A loss $d = -V$ below $\log 4$ shows a
-# difference: $JS(p, q) \ge (\log 4 - d) / 2$, because no discriminator gets above $V(D^*)$. (That
-# holds for samples that the discriminator has not learned by heart.)
+# Where $p = q$, $D^*$ is 1/2 everywhere and $V$ is $-\log 4$: that is the optimum, and it gives
+# you a scale for the loss of any discriminator. A loss $d = -V$ below $\log 4$ shows a
+# difference: $JS(p, q) \ge (\log 4 - d) / 2$, because no discriminator gets above $V(D^*)$. (This
+# holds for samples that the discriminator has not memorised.)
 
 # %% [markdown]
 # ## The article's networks
 # The article gives a generator of dense layers 128-128-1024-1024 and a discriminator of
-# 1024-1024-1, for noise of length 100 and pictures 28x28x1. The widths are fine. What surrounds
+# 1024-1024-1, for noise of length 100 and images 28x28x1. The widths are fine. What surrounds
 # them is not. Each of the following lines is the core of one fault; `attempt` prints what it
 # raises.
 
 
 # %%
 def attempt(what, build):
-    """Runs what must fail, and prints how it does."""
+    """Runs code that must fail, and prints its error."""
     try:
         build()
     except Exception as error:
         lines = str(error).replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
-        told = next(line for line in lines if line and not line.startswith("Exception"))
-        told = textwrap.shorten(f"{type(error).__name__}: {told}", 180)
-        print(what, *textwrap.wrap(told, 90), sep="\n    ")
+        message = next(line for line in lines if line and not line.startswith("Exception"))
+        message = textwrap.shorten(f"{type(error).__name__}: {message}", 180)
+        print(what, *textwrap.wrap(message, 90), sep="\n    ")
     else:
         raise AssertionError(f"{what}: no error")
 
 
 attempt("A layer is called on the number 100", lambda: keras.layers.Dense(128)(100))
-attempt("A layer is called on the shape of a picture", lambda: keras.layers.Dense(1)((28, 28, 1)))
+attempt("A layer is called on the shape of an image", lambda: keras.layers.Dense(1)((28, 28, 1)))
 attempt("The result of a network is called as if it were one", lambda: keras.Input((100,))("z"))
 attempt(
-    "Four numbers are taken for a picture of 784",
+    "Four numbers are taken for an image of 784",
     lambda: keras.layers.Reshape((28, 28, 1))(keras.Input((4,))),
 )
 attempt(
@@ -197,35 +197,35 @@ attempt(
 )
 
 # %% [markdown]
-# Two more faults raise nothing, which is worse. A function that makes its layers anew at every call
-# makes a new network at every call: the discriminator that judges real pictures and the one that
-# judges generated ones would share no weight. And a dense layer acts on the *last* axis: without
-# `Flatten` the discriminator gives a score for each pixel, by that pixel alone.
+# Two more faults raise no error, which is worse. A function that creates its layers at every call
+# creates a new network at every call: the discriminator of real images and the discriminator of
+# generated ones would share no weights. And a dense layer acts on the *last* axis: without
+# `Flatten` the discriminator gives one score per pixel, computed from that pixel alone.
 
 
 # %%
-def score(pictures):
-    return keras.layers.Dense(1)(pictures)  # a new layer at every call
+def score(images):
+    return keras.layers.Dense(1)(images)  # a new layer at every call
 
 
-pictures = keras.Input((28, 28, 1))
-first, second = (keras.Model(pictures, score(pictures)) for _ in range(2))
+images = keras.Input((28, 28, 1))
+first, second = (keras.Model(images, score(images)) for _ in range(2))
 same = np.allclose(first(test[:2]), second(test[:2]))
 print(f"two calls of one function give the same network: {same}")
 print(f"scores without Flatten: {first.output.shape}, by a matrix {first.weights[0].shape}")
-flat = keras.layers.Dense(1)(keras.layers.Flatten()(pictures))
+flat = keras.layers.Dense(1)(keras.layers.Flatten()(images))
 print(f"scores with Flatten:    {flat.shape}")
 
 # %% [markdown]
 # The text wants convolutional networks too: a generator whose transposed convolutions *shrink*, a
-# discriminator that has transposed convolutions, and $G(z) = D(F(z))$, a generator made of a
-# discriminator. Shapes tell the story. A convolution of stride 2 halves, a transposed one doubles,
-# and what ends in a $D$ is one number and no picture.
+# discriminator that has transposed convolutions, and $G(z) = D(F(z))$, a generator built from a
+# discriminator. The shapes show why this fails. A convolution of stride 2 halves the size, a
+# transposed one doubles it, and a network that ends in $D$ outputs one number, not an image.
 
 # %%
 for name, layer in [("convolution", keras.layers.Conv2D),
                     ("transposed convolution", keras.layers.Conv2DTranspose)]:
-    features, sizes = pictures, [28]
+    features, sizes = images, [28]
     for _ in range(3):
         features = layer(64, 4, strides=2, padding="same")(features)  # (None, h, w, 64)
         sizes.append(features.shape[1])
@@ -233,9 +233,9 @@ for name, layer in [("convolution", keras.layers.Conv2D),
     print(f"{name + ':':24}{' -> '.join(map(str, sizes))}, {numbers:,} numbers")
 
 # %% [markdown]
-# `kg.GAN(networks="mlp")` has the article's widths with the faults put right: 784 outputs, shaped
-# into a picture, tanh because pictures lie in [-1, 1]; a `Flatten` before the discriminator's first
-# layer; both networks made once.
+# `kg.GAN(networks="mlp")` has the article's widths with the faults fixed: 784 outputs, reshaped
+# to an image, tanh because images lie in [-1, 1]; a `Flatten` before the discriminator's first
+# layer; both networks are created once.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -258,22 +258,22 @@ print(f"-softplus(20)        = {-tf.math.softplus(logit):.1f}")
 
 # %% [markdown]
 # ## The step
-# This is what the article leaves empty. It is the method that `fit` runs for each batch, printed
-# from the package.
+# The article leaves this part empty. It is the method that `fit` runs for each batch, printed from
+# the package.
 
 # %%
 print(inspect.getsource(kg.GAN.train_step))
 
 # %% [markdown]
-# Line by line. *Step 1* draws noise, makes pictures of it outside the tape (the generator must not
-# learn here), and asks $D$ about real and generated pictures. `d_loss` is $-V$; the gradient goes
+# Line by line. *Step 1* draws noise, generates images outside the tape (the generator must not
+# learn here), and applies $D$ to real and generated images. `d_loss` is $-V$; the gradient goes
 # to the discriminator's weights only. *Step 2* draws new noise. Now the generator runs inside the
 # tape, and the gradient passes through $D$ into the generator's weights, while $D$ stays as it is.
-# It descends $-\log D(G(z))$ in place of $\log(1 - D(G(z)))$: where $D$ is sure that a picture is
+# It descends $-\log D(G(z))$ instead of $\log(1 - D(G(z)))$: where $D$ is sure that an image is
 # generated the latter is flat, and the generator would learn nothing (exercise 1 measures it).
-# *Step 3* logs. `batch.share` is 1 on one device; `_augmented`, `r1_weight` and `relativistic` are
-# options that are off. A copy of the generator whose weights are moving averages is what `generate`
-# uses.
+# `update_ema` updates the EMA generator, a copy whose weights are exponential moving averages;
+# `generate` uses it. *Step 3* logs. `batch.share` is 1 on one device; `augment`, `r1_weight` and
+# `relativistic` are options that are off.
 #
 # The article would train for 1,000 epochs. Two are enough to see how these networks begin.
 
@@ -284,10 +284,10 @@ distance(f"dense GAN, {PLAIN_EPOCHS} epochs", plain_samples)
 kg.plotting.show_images(plain_samples[:8], "Dense layers alone", columns=8)
 
 # %% [markdown]
-# Nothing but grey. The article's *text* has batch normalisation after each layer, its code has not.
-# Does it matter? The same widths once more, normalised, as a generator of one's own: any
-# `keras.Model` from noise to pictures will do. Discriminator, loss and rate stay (`networks` now
-# only chooses the discriminator).
+# Nothing but grey. The article's *text* has batch normalisation after each layer, its code does
+# not. Does it matter? Here are the same widths, normalised, as a custom generator: any
+# `keras.Model` from noise to images will do. Discriminator, loss and rate are unchanged (`networks`
+# now only chooses the discriminator).
 
 # %%
 keras.utils.set_random_seed(0)
@@ -303,63 +303,63 @@ gan.compile()
 
 
 def judge_early(epoch, logs):
-    if epoch + 1 == PLAIN_EPOCHS:  # after as many as the plain one has had
+    if epoch + 1 == PLAIN_EPOCHS:  # as many epochs as the plain one
         distance(f"normalised GAN, {epoch + 1} epochs", gan.generate(NUM_SAMPLES, seed=0))
 
 
 gan_frames = Snapshots()
 callbacks = [gan_frames, keras.callbacks.LambdaCallback(on_epoch_end=judge_early)]
 gan_history = gan.fit(data, epochs=GAN_EPOCHS, callbacks=callbacks, verbose=0).history
-show_epochs(gan_frames.rows, "GAN, normalised: one noise vector a column, after epochs")
+show_epochs(gan_frames.rows, "GAN, normalised: one noise vector per column, after epochs")
 
 # %% [markdown]
-# At this rate and in these few epochs normalisation makes the difference between no pictures and
-# pictures (one seed; at five times the rate the plain networks come to pictures too, more slowly).
-# How much do samples differ from each other, a pixel on average?
+# At this rate and in these few epochs normalisation decides whether there are images at all (one
+# seed; at five times the rate the plain networks produce images too, more slowly). How much do
+# samples differ from each other, on average per pixel?
 
 # %%
 gan_samples = gan.generate(NUM_SAMPLES, seed=0)
 distance(f"normalised GAN, {GAN_EPOCHS} epochs", gan_samples)
-for name, images in [("test pictures", test), ("dense GAN", plain_samples),
+for name, images in [("test images", test), ("dense GAN", plain_samples),
                      ("normalised GAN", gan_samples)]:
     print(f"standard deviation of a pixel over {name}: {images.std(axis=0).mean():.3f}")
 kg.plotting.plot_losses(gan_history)
 
 # %% [markdown]
-# The article has the game go on until the discriminator can no longer tell the two apart. Then both
-# scores would be 1/2 and the discriminator's loss $\log 4$. What did this run come to?
+# The article trains until the discriminator can no longer distinguish the two. Then both scores
+# would be 1/2 and the discriminator's loss $\log 4$. What did this run reach?
 
 # %%
 d_loss, real_score, fake_score = (
     gan_history[name][-1] for name in ("d_loss", "real_score", "fake_score")
 )
-print(f"last epoch: D gives real pictures {real_score:.2f}, generated ones {fake_score:.2f}")
-print(f"loss of D {d_loss:.3f}, of a D that cannot tell them apart log 4 = {math.log(4):.3f}")
+print(f"last epoch: D gives real images {real_score:.2f}, generated ones {fake_score:.2f}")
+print(f"loss of D {d_loss:.3f}, of a D that cannot distinguish them log 4 = {math.log(4):.3f}")
 bound = (math.log(4) - d_loss) / 2
 print(f"so JS(p, q) is about {bound:.2f} nats or more; it is never above log 2 = {math.log(2):.2f}")
 
 # %% [markdown]
-# The discriminator can still tell them apart, and that is the usual state of a game that goes well:
-# the samples improve while both networks do. The losses cannot be read as those of one objective.
-# Here the discriminator's rose while the pictures became better, because each player's loss is
-# measured against an opponent who moves. Judge by the pictures, or by a distance such as those
-# above. What dense layers lack is plain to see: a pixel's weights know nothing of its neighbours,
-# hence the speckle. With convolutions the same game makes better pictures:
+# The discriminator can still distinguish them. That is usual when training goes well: the samples
+# improve while both networks do. The losses cannot be read like that of a single objective. Here
+# the discriminator's loss rose while the images became better, because the loss of each network
+# depends on the other, which changes too. Judge by the images, or by a distance such as those
+# above. The weakness of dense layers is visible: a pixel's weights are independent of its
+# neighbours, hence the speckle. With convolutions the same objective gives better images:
 # [tutorial 3](03_classifier_dcgan_vae.ipynb).
 #
 # # Part 2: VAE
 #
-# An autoencoder squeezes a picture into a code and makes the picture of it again. A *variational*
-# one is a probability model: $z \sim N(0, I)$, then $x \sim p(x|z)$ by a decoder. The encoder gives
-# no code but a distribution of codes, $q(z|x) = N(\mu, \mathrm{diag}(\sigma^2))$. Both are trained
-# at once, on one number, the evidence lower bound ([Kingma and Welling,
+# An autoencoder compresses an image to a code and reconstructs the image from it. A *variational*
+# one is a probability model: $z \sim N(0, I)$, then $x \sim p(x|z)$ by a decoder. The encoder
+# outputs not a code but a distribution of codes, $q(z|x) = N(\mu, \mathrm{diag}(\sigma^2))$. Both
+# are trained at once, on one number, the evidence lower bound ([Kingma and Welling,
 # 2014](https://arxiv.org/abs/1312.6114)):
 #
 # $$\log p(x) \ge E_{q(z|x)}[\log p(x|z)] - KL(q(z|x)\,\|\,N(0, I))$$
 #
-# The article writes $z = E(x)$, which leaves out the distribution, and has the model trained in two
-# phases, first encoder and decoder on reconstruction, then the decoder on likeness to real
-# pictures. There is one phase. We will measure what becomes of the two.
+# The article writes $z = E(x)$, which leaves out the distribution, and trains the model in two
+# phases, first encoder and decoder on reconstruction, then the decoder on similarity to real
+# images. There is only one phase. We will measure what the two phases give.
 #
 # ## The two tricks
 # The KL term has a closed form, so nothing has to be drawn for it:
@@ -380,8 +380,8 @@ print(f"Monte Carlo {terms.mean():.4f}, standard error {error:.4f}")
 
 # %% [markdown]
 # The other term needs draws of $z$, and gradients must pass the draw. *Reparameterisation*: draw
-# $\epsilon \sim N(0, I)$, which hangs on no weight, and compute $z = \mu + \sigma \epsilon$. Check
-# on something known: $E[z^2] = \mu^2 + \sigma^2$ has the derivatives $2 \mu$ by $\mu$ and
+# $\epsilon \sim N(0, I)$, which depends on no weight, and compute $z = \mu + \sigma \epsilon$. A
+# check against a known case: $E[z^2] = \mu^2 + \sigma^2$ has the derivatives $2 \mu$ by $\mu$ and
 # $\sigma^2$ by $\log \sigma^2$.
 
 # %%
@@ -401,14 +401,15 @@ print(f"by log variance {by_log_variance:.3f}, exactly {math.exp(-0.5):.3f}")
 print(inspect.getsource(kg.VAE.train_step))
 
 # %% [markdown]
-# *1* is the encoder and the reparameterised draw; with `importance_samples=1` it is one $z$ a
-# picture. *2* computes the two terms in nats: `log_likelihoods` runs the decoder, `gaussian_kl` is
-# the closed form above. *3* descends minus the bound; one tape, one gradient, one optimizer for
-# both networks. `kl_weight()` is `beta`, 1 unless you ask for another.
+# *1* is the encoder and the reparameterised draw, one $z$ per image (`kg.IWAE` draws several).
+# *2* runs the decoder and computes the two terms in nats: `log_likelihood_of` is $\log p(x|z)$,
+# `gaussian_kl` the closed form above. *3* descends minus the bound; one tape, one gradient, one
+# optimizer for both networks. `weighted_kl` is the KL term times `beta`, which is 1 by default.
+# `conditioned` returns its first argument: it adds the class in `kg.ConditionalVAE`.
 #
-# One note on the first term. The default likelihood is Bernoulli: each grey value is taken for the
-# probability of white. For grey pictures that is a customary cross-entropy and no likelihood, so
-# compare these nats with nothing but themselves.
+# One note on the first term. The default likelihood is Bernoulli: each grey value is taken as the
+# probability of white. For grey images that is the customary cross-entropy, not a likelihood, so
+# compare these nats only with each other.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -416,26 +417,26 @@ vae = kg.VAE(image_shape=(28, 28, 1), latent_dim=16, networks="mlp", seed=0)
 vae.compile()
 vae_frames = Snapshots()
 vae_history = vae.fit(data, epochs=VAE_EPOCHS, callbacks=[vae_frames], verbose=0).history
-show_epochs(vae_frames.rows, "VAE: one z a column, after epochs")
+show_epochs(vae_frames.rows, "VAE: one z per column, after epochs")
 
 # %%
 kg.plotting.plot_losses({name: vae_history[name] for name in ("reconstruction_loss", "kl_loss")})
 
 # %% [markdown]
-# Here the curves mean something by themselves: their sum falls, and the pictures follow. The KL
-# term may rise while it does, as codes come to say more about their pictures. A VAE also does what
-# a GAN cannot: it gives the code of a picture, and hence reconstructions.
+# Here the curves are meaningful by themselves: as their sum falls, the images improve. The KL term
+# may rise meanwhile, as codes carry more information about their images. A VAE also does what a
+# GAN cannot: it encodes images, and so it can reconstruct them.
 
 # %%
 shown = np.stack([test[:8], vae.reconstruct(test[:8])])  # (2, 8, 28, 28, 1)
-kg.plotting.show_images(shown, "Test pictures, and what the VAE makes of their codes")
+kg.plotting.show_images(shown, "Test images, and their reconstructions by the VAE")
 vae_samples = vae.generate(NUM_SAMPLES, seed=0)
 distance("VAE", vae_samples)
 
 # %% [markdown]
 # ## Two phases, measured
 # The first of the article's two phases is reconstruction alone. That is this model without its KL
-# term, `beta=0`. It has no reason to put its codes where $N(0, I)$ draws.
+# term, `beta=0`. Nothing makes it place its codes where $N(0, I)$ has its mass.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -455,23 +456,23 @@ shown = np.stack([vae_samples[:8], auto_samples[:8]])  # (2, 8, 28, 28, 1)
 kg.plotting.show_images(shown, "z from N(0, I): the VAE (above), no KL (below)")
 
 # %% [markdown]
-# It reconstructs better, as nothing else is asked of it, and what it makes of noise shows that
-# nobody told it where codes should lie. The second phase, likeness of generated and real pictures,
-# would not mend it: a picture made of noise belongs to *no* real one, and the best answer to "be
-# near a real picture drawn at random" is one grey average. In squared error the mean picture costs
-# about half of what a perfect sample costs:
+# It reconstructs better, since that is its only objective. Its samples from noise show that its
+# codes do not follow N(0, I). The second phase, similarity of generated and real images,
+# would not fix that: an image generated from noise corresponds to *no* real one, and the best
+# answer to "be near a real image drawn at random" is one grey average. In squared error the mean
+# image costs about half as much as a perfect sample:
 
 # %%
-other = np.roll(test, 1, axis=0)  # another real picture for each
+other = np.roll(test, 1, axis=0)  # another real image for each
 perfect = np.mean((test - other) ** 2)
 average = np.mean((test - test.mean(axis=0)) ** 2)
-print(f"a real picture against another: {perfect:.3f}, the mean picture: {average:.3f}")
+print(f"a real image against another: {perfect:.3f}, the mean image: {average:.3f}")
 
 # %% [markdown]
 # ## A map of the codes
-# With `latent_dim=2` the whole space of codes fits on a page. Left: codes of test pictures,
-# coloured by a class that the model has never been told. Right: pictures of codes on a grid, evenly
-# spread by the probability of $N(0, I)$.
+# With `latent_dim=2` the whole space of codes fits on a page. Left: codes of test images,
+# coloured by class, which the model has never seen. Right: decoded codes on a grid that is evenly
+# spaced in the probability of $N(0, I)$.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -485,8 +486,8 @@ grid = np.array([[a, b] for b in steps[::-1] for a in steps], "float32")  # (49,
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.2), layout="constrained")
 points = left.scatter(*codes.T, c=test_labels, s=4, cmap="tab10", vmin=-0.5, vmax=9.5)
 figure.colorbar(points, ax=left, ticks=range(10), shrink=0.8)
-left.set_title("codes of test pictures, by class", fontsize=10, loc="left")
-kg.plotting.show_images(flat_vae.decode(grid), "pictures of codes", columns=7, axes=right)
+left.set_title("codes of test images, by class", fontsize=10, loc="left")
+kg.plotting.show_images(flat_vae.decode(grid), "images of codes", columns=7, axes=right)
 plt.show()
 for numbers, logs in [(16, vae_history), (2, flat_history)]:
     print(f"bound with {numbers} numbers: {logs['elbo'][-1]:.1f} nats")
@@ -495,15 +496,15 @@ for numbers, logs in [(16, vae_history), (2, flat_history)]:
 # # Part 3: VQ-VAE
 #
 # A VQ-VAE ([van den Oord et al., 2017](https://arxiv.org/abs/1711.00937)) makes codes *discrete*.
-# The encoder turns a picture into a grid of vectors $z_e(x)$; each is replaced by the nearest
-# vector of a codebook $e_1, \dots, e_K$, and the decoder makes the picture of those:
+# The encoder turns an image into a grid of vectors $z_e(x)$; each is replaced by the nearest
+# vector of a codebook $e_1, \dots, e_K$, and the decoder reconstructs the image from those:
 #
 # $$k = \arg\min_j \|z_e(x) - e_j\|, \qquad z_q(x) = e_k$$
 #
 # ## The article's encoder
 # It is one layer over and over: 64 filters, 4x4, stride 2, no activation, more than a hundred
 # times, until the listing breaks off in the middle of a line, before any codebook, decoder or loss.
-# What is left of a picture after each layer?
+# What is left of an image after each layer?
 
 # %%
 size, sizes = 28, [28]
@@ -519,9 +520,9 @@ print("Keras agrees:", [layer.output.shape[1] for layer in encoder.layers])
 print(f"weights of each layer after the first: {encoder.layers[1].count_params():,}")
 
 # %% [markdown]
-# From the fifth layer on a picture is one vector at one place: no grid of codes is left, and every
-# further layer costs its weights and adds nothing. That holds before the size is counted, too.
-# Without an activation in between, convolutions make one affine map, however many there are. An
+# From the fifth layer on an image is one vector at one place: no grid of codes is left, and every
+# further layer costs weights and adds nothing. There is a second problem, independent of the size.
+# Without activations in between, convolutions make one affine map, however many there are. An
 # affine map $f$ keeps $f(a) + f(b) = f(a + b) + f(0)$:
 
 # %%
@@ -559,16 +560,16 @@ codebook = vq_vae.quantizer.embeddings.numpy()  # (K, D)
 differences = vectors[..., None, :] - codebook  # (32, 7, 7, K, D)
 nearest = np.argmin(np.sum(differences**2, axis=-1), axis=-1)  # (32, 7, 7)
 agree = np.mean(nearest == vq_vae.encode(test[:32]))
-print(f"codes {nearest.shape}, {agree:.2%} as vq_vae.encode has them")
+print(f"codes {nearest.shape}, {agree:.2%} equal to those of vq_vae.encode")
 
 # %% [markdown]
-# An argmin has no gradient. The *straight-through* estimator hands on
+# An argmin has no gradient. The *straight-through* estimator passes on
 #
 # $$z_e + \mathrm{sg}[z_q - z_e]$$
 #
-# with $\mathrm{sg}$ for "stop the gradient": in value $z_q$, in gradient $z_e$. So what the decoder
-# wants of $z_q$ arrives at the encoder unchanged. The loss of the layer pulls the two together from
-# both sides,
+# with $\mathrm{sg}$ for "stop the gradient": in value $z_q$, in gradient $z_e$. So the
+# gradient of the decoder arrives at the encoder unchanged. The loss of the layer pulls the two
+# together from both sides,
 #
 # $$L = \|\mathrm{sg}[z_e] - e\|^2 + \beta \|z_e - \mathrm{sg}[e]\|^2,$$
 #
@@ -594,9 +595,10 @@ print(f"codes without a gradient: {np.flatnonzero(np.abs(to_codebook).sum(axis=1
       f"codes that no vector chose: {unused}")
 
 # %% [markdown]
-# The last line is the well-known weakness: a code that nobody chooses never moves. `kg.VQVAE` lets
-# the codebook follow moving averages of the vectors that chose it, in place of the first term
-# (exercise 3 does one step of that by hand), and replaces codes that stay unused.
+# The last line shows a well-known weakness: a code that no vector chooses never moves. By default
+# the codebook of `kg.VQVAE` is a `kg.layers.VectorQuantizerEMA`: it follows moving averages of the
+# vectors that chose each code, instead of the first term (exercise 3 does one such step by hand).
+# It also replaces codes that stay unused.
 #
 # ## The step
 
@@ -606,8 +608,8 @@ print(inspect.getsource(kg.VQVAE.train_step))
 # %% [markdown]
 # *1* encoder, nearest codes, and the layer's loss. *2* the decoder and its squared error, divided
 # by the variance of the data so that 1 is the error of one constant grey. *3* one sum, one gradient
-# for encoder and decoder; the codebook has moved within *1*, by its moving averages. So all three
-# learn together. Nothing was trained beforehand, and no noise is quantised.
+# for encoder and decoder; the codebook has already been updated in *1*, by its moving averages. So
+# all three learn together. Nothing is trained beforehand, and no noise is quantised.
 
 # %%
 rows = [vq_vae.reconstruct(test[:8])]
@@ -615,15 +617,15 @@ each_epoch = keras.callbacks.LambdaCallback(
     on_epoch_end=lambda epoch, logs: rows.append(vq_vae.reconstruct(test[:8]))
 )
 vq_history = vq_vae.fit(data, epochs=VQ_EPOCHS, callbacks=[each_epoch], verbose=0).history
-show_epochs(rows, "VQ-VAE: eight test pictures, reconstructed after epochs")
+show_epochs(rows, "VQ-VAE: eight test images, reconstructed after epochs")
 
 # %%
 kg.plotting.plot_losses(vq_history)
 
 # %% [markdown]
 # ## How the codebook is used
-# Perplexity is $\exp$ of the entropy of the codes: $K$ if all are used alike, 1 if one is used
-# alone. Below it, single codes: a grid filled with one of them, decoded.
+# Perplexity is $\exp$ of the entropy of the codes: $K$ if all are used equally, 1 if only one is
+# used. Below it, single codes: a grid filled with one of them, decoded.
 
 # %%
 codes = vq_vae.encode(test)  # (n, 7, 7)
@@ -635,7 +637,7 @@ order = np.argsort(-shares)
 figure, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
 axes.bar(range(NUM_CODES), shares[order])
 axes.axhline(1 / NUM_CODES, color="k", linewidth=0.8, linestyle="--")
-axes.set_title("share of each code, sorted; dashed: all alike", fontsize=10, loc="left")
+axes.set_title("share of each code, sorted; dashed: uniform", fontsize=10, loc="left")
 plt.show()
 
 # %%
@@ -645,14 +647,14 @@ kg.plotting.show_images(vq_vae.decode(filled), "The 16 most used codes, each alo
 
 # %% [markdown]
 # ## Noise has no codes
-# The article has random noise quantised, and the distance between noise and codebook minimised. Any
-# vector has a nearest code, so this runs; it does not generate. Three ways to draw a grid of codes
-# without a model of them: the codes nearest to Gaussian noise, codes drawn uniformly, and codes
-# drawn by how often each occurs.
+# The article quantises random noise, and minimises the distance between noise and codebook. Any
+# vector has a nearest code, so this runs, but it does not generate. Three ways to draw a grid of
+# codes without a model of them: the codes nearest to Gaussian noise, codes drawn uniformly, and
+# codes drawn by how often each occurs.
 
 # %%
 noise = rng.normal(size=(NUM_SAMPLES, height, width, 16)).astype("float32")
-noise *= np.std(vq_vae.encoder(test))  # as large as real vectors
+noise *= np.std(vq_vae.encoder(test))  # the scale of real vectors
 of_noise = vq_vae.quantizer(noise)[1].numpy()  # (n, 7, 7)
 uniform = rng.integers(NUM_CODES, size=of_noise.shape)
 by_share = rng.choice(NUM_CODES, p=shares, size=of_noise.shape)
@@ -664,23 +666,22 @@ shown = np.stack([vq_vae.decode(each[:8]) for each in (of_noise, uniform, by_sha
 kg.plotting.show_images(shown, "Codes of noise, uniform codes, codes by frequency")
 
 # %% [markdown]
-# The decoder is good, as its reconstructions show; the codes are wrong, because codes next to each
-# other belong together. That knowledge is a *prior* $p(k)$ over whole grids, and it is learned
-# after the VQ-VAE, from the codes of training pictures. `fit_prior` does it with a PixelCNN ([van
-# den Oord et al., 2016](https://arxiv.org/abs/1606.05328)), which goes through the grid in reading
-# order:
+# The decoder is good, as its reconstructions show. The codes are wrong, because neighbouring codes
+# depend on each other. A *prior* $p(k)$ over whole grids models that, and it is learned after the
+# VQ-VAE, from the codes of training images. `fit_prior` trains a PixelCNN ([van den Oord et al.,
+# 2016](https://arxiv.org/abs/1606.05328)), which factorises the grid in raster order:
 #
 # $$p(k) = \prod_i p(k_i \mid k_1, \dots, k_{i-1})$$
 #
-# So the real "second phase" is this one: the VQ-VAE stays as it is, and the prior learns the
-# likelihood of codes.
+# So this is the real "second phase": the VQ-VAE is frozen, and the prior learns the distribution of
+# its codes.
 
 # %%
 keras.utils.set_random_seed(0)
 prior = kg.PixelCNN(
     code_shape=(height, width), num_embeddings=NUM_CODES, filters=FILTERS, layers=4, seed=0
 )
-rows = []  # of one seed, a row an epoch
+rows = []  # of one seed, one row per epoch
 each_epoch = keras.callbacks.LambdaCallback(
     on_epoch_end=lambda epoch, logs: rows.append(vq_vae.generate(8, seed=1))
 )
@@ -688,62 +689,63 @@ prior_history = vq_vae.fit_prior(
     data, prior=prior, epochs=PRIOR_EPOCHS, batch_size=BATCH_SIZE // 2, callbacks=[each_epoch],
     verbose=0,
 ).history
-print("nats a code:", [round(nats, 2) for nats in prior_history["nats_per_code"]])
+print("nats per code:", [round(nats, 2) for nats in prior_history["nats_per_code"]])
 kg.plotting.show_images(np.stack(rows), "VQ-VAE: samples of one seed, by epoch of the prior")
 
 # %% [markdown]
-# What the prior knows can be said in nats a code: $\log K$ for uniform codes, their entropy for
-# codes drawn by frequency, the prior's cross-entropy on the codes of test pictures for the last.
+# The quality of the prior is measured in nats per code: $\log K$ for uniform codes, their entropy
+# for codes drawn by frequency, the prior's cross-entropy on the codes of test images for the last.
 
 # %%
 nats = prior.evaluate(codes, verbose=0, return_dict=True)["nats_per_code"]
 for name, amount in [("uniform, log K", math.log(NUM_CODES)),
                      ("by frequency", math.log(perplexity)), ("prior", nats)]:
     bits = amount / math.log(2)
-    print(f"{name:16}{amount:.2f} nats a code, {height * width * bits:.0f} bits a picture")
+    print(f"{name:16}{amount:.2f} nats per code, {height * width * bits:.0f} bits per image")
 vq_samples = vq_vae.generate(NUM_SAMPLES, seed=0)
 distance("VQ-VAE with a prior", vq_samples)
 
 # %% [markdown]
 # # Side by side
-# One seed, small networks, few epochs and equally many samples: this is no ranking of the families.
-# It does rank what belongs together and what does not: a VQ-VAE with and without a prior, a VAE
-# with and without its KL term.
+# One seed, small networks, few epochs and equally many samples: this does not rank the families. It
+# does compare variants within a family: a VQ-VAE with and without a prior, a VAE with and without
+# its KL term.
 
 # %%
-for name, figure_of_merit in sorted(distances.items(), key=lambda item: item[1]):
-    print(f"{figure_of_merit:8.1f}  {name}")
+for name, value in sorted(distances.items(), key=lambda item: item[1]):
+    print(f"{value:8.1f}  {name}")
 shown = np.stack([each[:10] for each in (gan_samples, vae_samples, vq_samples)])
-kg.plotting.show_images(shown, "A row each: GAN, VAE, VQ-VAE with a prior")
+kg.plotting.show_images(shown, "One row each: GAN, VAE, VQ-VAE with a prior")
 
 # %% [markdown]
 # # What the article shows, and what runs
 #
 # | what the article shows | why it fails | what runs instead |
 # |---|---|---|
-# | a generator that ends in 4 units | a picture of 28x28x1 has 784 values | `kg.GAN(networks="mlp")`: 784 units, `Reshape`, tanh |
-# | networks called on the number 100 and on a shape | layers take tensors | `keras.Input`, a `keras.Model` made once |
+# | a generator that ends in 4 units | an image of 28x28x1 has 784 values | `kg.GAN(networks="mlp")`: 784 units, `Reshape`, tanh |
+# | networks called on the number 100 and on a shape | layers take tensors | `keras.Input`, a `keras.Model` created once |
 # | functions that make their layers when called, names reused for what they return | each call is a new network without shared weights; a tensor cannot be called | one `generator` and one `discriminator` in a model |
-# | a dense discriminator on unflattened pictures | a score a pixel, by that pixel alone | `Flatten` first, one logit a picture |
+# | a dense discriminator on unflattened images | a score per pixel, by that pixel alone | `Flatten` first, one logit per image |
 # | a sigmoid at the end, its logarithm in the loss | 1 - D is 0 in 32 bits: minus infinity | logits and softplus: `kg.losses` |
 # | training and testing functions that hold a comment | no Python; and no loss, no data, no optimizer | `compile()`, `fit(data)`, `generate(n)`; the printed `train_step` |
-# | batch normalisation in the text, none in the code | the dense generator learns far more slowly | a generator of one's own: `kg.GAN(generator=)` |
+# | batch normalisation in the text, none in the code | the dense generator learns far more slowly | a custom generator: `kg.GAN(generator=)` |
 # | `reuse=` arguments | left over from TensorFlow 1, without any effect | a model holds its weights |
 # | a generator that shrinks by transposed convolutions, a discriminator that has them | they enlarge | convolutions down in D, transposed ones up in G (`networks="dcgan"`) |
-# | G(z) = D(F(z)) | what ends in D is one number, no picture | G(z) is a picture, D(G(z)) its score |
-# | the game goes on until D cannot tell | rarely the end: see the scores above | judge by samples and distances |
-# | a VAE in two training phases, z = E(x) | without KL, N(0, I) draws where no codes are; likeness to random pictures asks for the mean | one bound: `kg.VAE` |
+# | G(z) = D(F(z)) | a network that ends in D outputs one number, not an image | G(z) is an image, D(G(z)) its score |
+# | training runs until D cannot distinguish the two | it rarely gets there: see the scores above | judge by samples and distances |
+# | a VAE in two training phases, z = E(x) | without KL, N(0, I) has its mass where there are no codes; similarity to random images gives the mean image | one bound: `kg.VAE` |
 # | an encoder of more than a hundred equal layers of stride 2 | 1x1 after five, affine without activations, breaks off | two halvings, activations, residual blocks: `kg.VQVAE` |
-# | a codebook trained beforehand that quantises random noise | the nearest codes of noise make no picture | the codebook learns with encoder and decoder, on z_e(x) |
+# | a codebook trained beforehand that quantises random noise | the nearest codes of noise do not decode to an image | the codebook learns with encoder and decoder, on z_e(x) |
 # | a VQ-VAE that generates right away | codes drawn independently do not fit together | `fit_prior`, then `generate` |
 #
 # ## Exercises
 
 # %% [markdown]
 # ### Exercise 1: the loss that does not saturate
-# Early in a game $D$ is sure: the logits of generated pictures are far below 0. How strong is the
-# gradient by the logit of $\log(1 - D)$, and how strong that of $-\log D$? Compute both with a tape
-# and `kg.losses`, and compare with the closed forms $-\sigma(l)$ and $\sigma(l) - 1$.
+# Early in training $D$ is certain: the logits of generated images are far below 0. How strong is
+# the gradient of $\log(1 - D)$ with respect to the logit, and how strong that of $-\log D$? Compute
+# both with a tape and `kg.losses`, and compare with the closed forms $-\sigma(l)$ and $\sigma(l) -
+# 1$.
 
 # %% tags=["answer"]
 logits = tf.Variable(tf.linspace(-8.0, 8.0, 9))  # (9,)
@@ -760,10 +762,10 @@ for logit, *pair in zip(logits.numpy(), *gradients.values(), strict=True):
     print(f"logit {logit:4.0f}: minimax {pair[0]:.4f}, non-saturating {pair[1]:.4f}")
 
 # %% [markdown]
-# ### Exercise 2: which numbers of a code are used?
-# The KL term is a sum over the dimensions of $z$. Compute each dimension's part on the test
-# pictures. A dimension with a part near 0 says nothing about its picture. Show what the most and
-# the least informative one change in a picture (`kg.latents.traverse`).
+# ### Exercise 2: which dimensions of a code are used?
+# The KL term is a sum over the dimensions of $z$. Compute each dimension's part on the test images.
+# A dimension with a part near 0 carries no information about its image. Show what the most and the
+# least informative one change in an image (`kg.latents.traverse`).
 
 # %% tags=["answer"]
 z_mean, z_log_var = (part.numpy() for part in vae.encoder(test))  # (n, 16) each
@@ -776,19 +778,19 @@ walks = [
     kg.latents.traverse(vae, vae.encode(test[:1])[0], int(dimension), np.linspace(-3, 3, 9))
     for dimension in (np.argmax(parts), np.argmin(parts))
 ]  # 2 x (9, 16)
-pictures = kg.latents.decode(vae, np.stack(walks))  # (2, 9, 28, 28, 1)
-assert pictures.shape == (2, 9, 28, 28, 1)
-kg.plotting.show_images(pictures, "From -3 to 3: the most used dimension, the least used")
+images = kg.latents.decode(vae, np.stack(walks))  # (2, 9, 28, 28, 1)
+assert images.shape == (2, 9, 28, 28, 1)
+kg.plotting.show_images(images, "From -3 to 3: the most used dimension, the least used")
 
 # %% [markdown]
 # ### Exercise 3: a codebook that follows
 # With moving averages (appendix A.1 of the paper) code $j$ keeps a count $N_j$ and a sum $m_j$ of
 # the vectors that chose it: $N_j \leftarrow \gamma N_j + (1 - \gamma) n_j$, $m_j \leftarrow \gamma
 # m_j + (1 - \gamma) \sum z_e$, $e_j = m_j / N_j$. Counts start at 1 and sums at $e_j$. Do one step
-# in NumPy and compare with `kg.layers.VectorQuantizer(ema_decay=0.9)`.
+# in NumPy and compare with `kg.layers.VectorQuantizerEMA(decay=0.9)`.
 
 # %% tags=["answer"]
-layer = kg.layers.VectorQuantizer(num_embeddings=4, embedding_dim=2, ema_decay=0.9, seed=0)
+layer = kg.layers.VectorQuantizerEMA(num_embeddings=4, embedding_dim=2, decay=0.9, seed=0)
 before = layer.embeddings.numpy()  # (4, 2)
 vectors = rng.normal(size=(100, 2)).astype("float32")
 layer(vectors, training=True)
@@ -812,8 +814,8 @@ print(f"squared distance to the codebook: {quantisation_error(before):.3f} befor
 # - [Three models called CGAN](02_three_cgans.ipynb): conditional, recurrent, and between two sets.
 # - [A classifier, a DCGAN and a convolutional VAE](03_classifier_dcgan_vae.ipynb): the same
 #   families with convolutions.
-# - [Where VQ-VAE and GAN meet](04_vq_vae_meets_gan.ipynb): colour pictures, VQGAN.
-# - Figures of longer runs: [the README](../README.md), [codes.md](../docs/codes.md),
+# - [Where VQ-VAE and GAN meet](04_vq_vae_meets_gan.ipynb): colour images, VQGAN.
+# - Results of longer runs: [the README](../README.md), [codes.md](../docs/codes.md),
 #   [adversarial.md](../docs/adversarial.md).
 # - Papers: [GAN](https://arxiv.org/abs/1406.2661), [VAE](https://arxiv.org/abs/1312.6114),
 #   [VQ-VAE](https://arxiv.org/abs/1711.00937), [PixelCNN](https://arxiv.org/abs/1606.05328).

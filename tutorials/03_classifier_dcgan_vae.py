@@ -2,9 +2,9 @@
 # # 3. Classifier, DCGAN, VAE
 #
 # You will train a convolutional classifier, a DCGAN and a convolutional VAE, with every shape
-# worked out by hand first, and run the places at which sketches of the three usually break. Then
-# you will measure the worries that go with generated pictures: too few data, copies of the training
-# set, models that nobody can look into, and pictures of unknown origin. You need Python and NumPy,
+# worked out by hand first, and run the code at which sketches of the three usually break. Then you
+# will measure the concerns about generated images: too few data, copies of the training set, models
+# that cannot be inspected, and images of unknown origin. You need Python and NumPy,
 # and [tutorial 1](01_gan_to_vq_vae.ipynb) if GAN and VAE are new to you.
 #
 # Measured: 3.8 minutes on two CPU cores.
@@ -15,11 +15,11 @@ NUM_TRAIN = 19_200
 NUM_TEST = 1_920
 BATCH = 64
 CLASSIFIER_EPOCHS = 2
-AMOUNTS = (320, 3_200)  # pictures of the classifiers that are given fewer
+AMOUNTS = (320, 3_200)  # images of the classifiers with less data
 GAN_EPOCHS = 4
-SMALL_SETS = ((1_000, 1_200), (100, 400))  # pictures, and updates of a GAN on them
-LOOK_EVERY = 400  # updates from one measurement to the next
-TINY = 16  # pictures of a generator that is made to copy
+SMALL_SETS = ((1_000, 1_200), (100, 400))  # images, and updates of a GAN on them
+LOOK_EVERY = 400  # updates between measurements
+TINY = 16  # images of a generator that overfits on purpose
 TINY_STEPS = 300
 REAL_ONLY_STEPS = 24
 VAE_EPOCHS = 6
@@ -44,16 +44,16 @@ IMAGE_SHAPE, LATENT_DIM = (28, 28, 1), 100
 
 # %% [markdown]
 # "The article" below is an introduction to deep learning and image generation whose code does not
-# run: a classifier, a DCGAN and a VAE, then trends and worries. Each piece of it is taken up, and a
-# table at the end says what runs instead. No line of it is copied.
+# run: a classifier, a DCGAN and a VAE, then trends and concerns. Each part of it is discussed, and
+# a table at the end says what runs instead. No line of it is copied.
 #
-# The pictures are float32 in [-1, 1], the labels integers from 0 to 9. The test pictures are never
-# trained on. All trainings below start from seed 0: what is found is found for one seed.
+# The images are float32 in [-1, 1], the labels integers from 0 to 9. The test images are never
+# trained on. All runs below use seed 0: the results are for one seed.
 
 
 # %%
 def read(split, count, **options):
-    """`count` pictures and their labels as NumPy arrays."""
+    """`count` images and their labels as NumPy arrays."""
     data = kg.load(DATA, split, batch_size=count, num_images=count, with_labels=True, **options)
     return [array.numpy() for array in next(iter(data))]
 
@@ -66,13 +66,13 @@ if DATA != "fashion_mnist":
 print(images.shape, labels.shape, test.shape, f"values {images.min():g} to {images.max():g}")
 
 # %% [markdown]
-# A small helper runs what must fail and prints why. Each failing core below is a few lines that we
-# wrote for the purpose.
+# A small helper runs code that must fail and prints the error. Each failing core below is a few
+# lines that we wrote for the purpose.
 
 
 # %%
 def fails(what, function):
-    """Prints the error of a call that is expected to end in one."""
+    """Prints the error of a call that is expected to fail."""
     try:
         function()
     except Exception as error:
@@ -89,21 +89,21 @@ def fails(what, function):
 #
 # ### What a convolution computes
 #
-# A 3x3 kernel slides over the picture. At each place it is multiplied with what lies under it, and
-# the products are added:
+# A 3x3 kernel slides over the image. At each position it is multiplied with the pixels under it,
+# and the products are added:
 #
 # $$y_{ij} = \sum_{a=0}^{2} \sum_{b=0}^{2} w_{ab} \, x_{i+a,\,j+b}$$
 #
-# The kernel here answers where brightness rises from left to right.
+# The kernel here responds where brightness rises from left to right.
 
 # %%
-picture = np.zeros((6, 6), "float32")
-picture[:, 3:] = 1.0  # dark on the left, light on the right
+image = np.zeros((6, 6), "float32")
+image[:, 3:] = 1.0  # dark on the left, light on the right
 kernel = np.array([[-1, 0, 1]] * 3, "float32")
 by_hand = np.array(
-    [[(picture[i : i + 3, j : j + 3] * kernel).sum() for j in range(4)] for i in range(4)]
-)  # (6, 6) -> (4, 4): a kernel of 3 has 6 - 3 + 1 places on a side
-by_keras = keras.ops.conv(picture[None, :, :, None], kernel[:, :, None, None])  # (1, 4, 4, 1)
+    [[(image[i : i + 3, j : j + 3] * kernel).sum() for j in range(4)] for i in range(4)]
+)  # (6, 6) -> (4, 4): a kernel of 3 has 6 - 3 + 1 positions per side
+by_keras = keras.ops.conv(image[None, :, :, None], kernel[:, :, None, None])  # (1, 4, 4, 1)
 print(by_hand)
 print("largest difference from Keras:", float(np.abs(by_hand - by_keras[0, :, :, 0]).max()))
 
@@ -112,7 +112,7 @@ print("largest difference from Keras:", float(np.abs(by_hand - by_keras[0, :, :,
 #
 # The article's classifier is one such layer with 32 kernels, 2x2 max pooling and a dense layer of
 # ten numbers. A side of n shrinks to n - 3 + 1 in the convolution, and pooling halves it. This is
-# the default of `kg.CNNClassifier`, so that what we count must come out.
+# the default of `kg.CNNClassifier`, so the counts must agree.
 
 # %%
 side = 28 - 3 + 1  # (28, 28, 1) -> (26, 26, 32)
@@ -132,21 +132,21 @@ print("the model has the same:", counted)
 # %% [markdown]
 # ### Its training step
 #
-# The last layer gives ten numbers, the logits $l = Wx + b$, and
-# $p_k = e^{l_k} / \sum_j e^{l_j}$ makes probabilities of them. This is the softmax of the article,
-# and its formula is right. The loss is $-\log p_{label}$, the cross-entropy. The step that trains:
+# The last layer gives ten numbers, the logits $l = Wx + b$, and $p_k = e^{l_k} / \sum_j e^{l_j}$
+# turns them into probabilities. This is the softmax of the article, and its formula is right. The
+# loss is $-\log p_{label}$, the cross-entropy. The step that trains:
 
 # %%
 print(inspect.getsource(kg.CNNClassifier.train_step))
 
 # %% [markdown]
-# Line by line. `unpack` takes the batch apart and knows how large it is over all replicas. Under
-# the tape the backbone makes 5,408 features and the head ten logits. `batch.share` is 1 on one
-# device; on several it makes the sum of the gradients that of the whole batch. Gradients, then one
-# update. `log` keeps the means over the epoch. The softmax is inside the loss, on logits, where
-# large numbers do not overflow.
+# Line by line. `unpack` separates images and labels and knows the size of the batch over all
+# replicas. Under the tape the backbone computes 5,408 features and the head ten logits.
+# `batch.share` is 1 on one device; on several replicas it weights the gradients, so that their sum
+# is the gradient of the whole batch. Then one update. `log` keeps the means over the epoch. The
+# softmax is inside the loss, on logits, where large numbers do not overflow.
 #
-# An untrained classifier knows nothing, so its loss is near that of guessing, $\log 10$.
+# The loss of an untrained classifier is near that of guessing, $\log 10$.
 
 # %%
 plain.compile()
@@ -159,13 +159,13 @@ history = plain.fit(
 for epoch, (train_share, test_share) in enumerate(
     zip(history.history["accuracy"], history.history["val_accuracy"]), start=1
 ):
-    print(f"epoch {epoch}: {train_share:.1%} while training, {test_share:.1%} of test pictures")
+    print(f"epoch {epoch}: {train_share:.1%} while training, {test_share:.1%} of test images")
 
 # %% [markdown]
 # ### Which classes it confuses
 #
-# Rows are the true classes, columns the guesses, each row as shares. The code names the three most
-# frequent confusions.
+# Rows are the true classes, columns the predictions, each row in shares. The code prints the three
+# most frequent confusions.
 
 # %%
 guesses = plain.classify(test)  # (n,)
@@ -180,23 +180,23 @@ for true, guess in zip(*np.nonzero(confusion >= 0.02)):
     color = "white" if confusion[true, guess] > 0.5 else "black"
     axes.text(guess, true, f"{100 * confusion[true, guess]:.0f}", ha="center", va="center",
               color=color, fontsize=7)
-axes.set_title("guesses for each true class, %", fontsize=10)
+axes.set_title("predictions for each true class, %", fontsize=10)
 plt.show()
 mistakes = confusion - np.diag(np.diag(confusion))
 for place in np.argsort(mistakes, axis=None)[::-1][:3]:
     true, guess = np.unravel_index(place, mistakes.shape)
-    print(f"{mistakes[true, guess]:.0%} of {names[true]} read as {names[guess]}")
+    print(f"{mistakes[true, guess]:.0%} of {names[true]} classified as {names[guess]}")
 
 # %% [markdown]
-# ### What the amount and the quality of data are worth
+# ### The value of more and better data
 #
 # The article names both as the first difficulty. We can measure it: the same network, the same
-# number of updates, but fewer pictures; and all pictures, but half of the labels drawn at random.
+# number of updates, but fewer images; and all images, but half of the labels drawn at random.
 
 
 # %%
 def accuracies(number, share_wrong=0.0):
-    """Accuracy on what was trained on and on test pictures."""
+    """Accuracy on the training labels and on test images."""
     keras.utils.set_random_seed(0)
     given = labels[:number].copy()
     draws = np.random.default_rng(0)
@@ -212,33 +212,32 @@ def accuracies(number, share_wrong=0.0):
 
 for number, share_wrong in [*((amount, 0.0) for amount in AMOUNTS), (NUM_TRAIN, 0.5)]:
     seen, unseen = accuracies(number, share_wrong)
-    print(f"{number:6,} pictures, {share_wrong:.0%} of labels at random: "
-          f"{seen:.1%} of the labels it was given, {unseen:.1%} of test pictures")
+    print(f"{number:6,} images, {share_wrong:.0%} of labels at random: "
+          f"{seen:.1%} of the training labels, {unseen:.1%} of test images")
 seen, unseen = (np.mean(plain.classify(x) == y) for x, y in ((images, labels), (test, test_labels)))
-print(f"{NUM_TRAIN:6,} pictures, 0% of labels at random: {seen:.1%} and {unseen:.1%}")
+print(f"{NUM_TRAIN:6,} images, 0% of labels at random: {seen:.1%} and {unseen:.1%}")
 
 # %% [markdown]
-# The distance between the two columns is what was learned by heart. It is largest where pictures
-# are few. Wrong labels are another matter: they cannot all be learned, and the test pictures have
-# right ones.
+# The gap between the two columns is overfitting. It is largest with few images. Wrong labels are
+# different: they cannot all be learned, and the test images have correct ones.
 #
-# ### Looking into it
+# ### Interpreting it
 #
-# The article calls such models black boxes. A grey patch that moves over a picture opens the box a
-# little: where the patch lowers $\log p_{label}$, the classifier was looking.
+# The article calls such models black boxes. A grey patch that moves over an image opens the box a
+# little: where the patch lowers $\log p_{label}$, the classifier used those pixels.
 
 # %%
 PATCH, STRIDE = 8, 4
-corners = range(0, 28 - PATCH + 1, STRIDE)  # 6 places on a side
+corners = range(0, 28 - PATCH + 1, STRIDE)  # 6 positions per side
 shown = [int(np.flatnonzero(test_labels == k)[0]) for k in (0, 5, 8, 9)]
 covered = np.repeat(test[shown][:, None], len(corners) ** 2, axis=1)  # (4, 36, 28, 28, 1)
 for place, (top, left) in enumerate((i, j) for i in corners for j in corners):
     covered[:, place, top : top + PATCH, left : left + PATCH] = 0.0
 
 
-def log_share(pictures, labels_of):
+def log_share(images, labels_of):
     """log p(label) by the classifier: `(n,)`."""
-    logits = plain(pictures, training=False)
+    logits = plain(images, training=False)
     losses = keras.losses.sparse_categorical_crossentropy(labels_of, logits, from_logits=True)
     return -losses.numpy()
 
@@ -258,10 +257,10 @@ figure.suptitle("where a grey patch costs the classifier most (light)", fontsize
 plt.show()
 
 # %% [markdown]
-# ### A classifier as the measure of generators
+# ### A classifier as a metric for generators
 #
-# A second classifier, of two convolutions and a dense layer of 64, gives each picture 64 numbers.
-# Two sets of pictures are compared by the Gaussians that fit their numbers, the Frechet distance:
+# A second classifier, of two convolutions and a dense layer of 64, gives each image 64
+# features. The Fréchet distance compares Gaussians fitted to the features of two sets of images:
 #
 # $$d = |m_1 - m_2|^2 + \mathrm{tr}(S_1 + S_2 - 2 (S_1 S_2)^{1/2})$$
 #
@@ -272,27 +271,27 @@ keras.utils.set_random_seed(0)
 classifier = kg.CNNClassifier(IMAGE_SHAPE, 10, filters=(32, 64), units=(64,))
 classifier.compile()
 classifier.fit(images, labels, batch_size=BATCH, epochs=CLASSIFIER_EPOCHS, verbose=0)
-print(f"{np.mean(classifier.classify(test) == test_labels):.1%} of test pictures")
+print(f"{np.mean(classifier.classify(test) == test_labels):.1%} of test images")
 ours = kg.metrics.FeatureExtractor("ours", classifier.features, image_shape=IMAGE_SHAPE)
 packaged = kg.metrics.get_features(kg.metrics.features_for(DATA, IMAGE_SHAPE))
 test_features = {extractor.name: extractor(test) for extractor in (ours, packaged)}
 
 
-def distance(pictures, extractor=ours):
-    """Frechet distance of pictures from the test pictures."""
-    return kg.metrics.frechet_distance(test_features[extractor.name], extractor(pictures))
+def distance(images, extractor=ours):
+    """Fréchet distance of images from the test images."""
+    return kg.metrics.frechet_distance(test_features[extractor.name], extractor(images))
 
 
 # %% [markdown]
-# Can a classifier that was trained in seconds measure anything? Known damage tells: the distance
-# must grow with it. The classifier that comes with the package, trained longer, is the witness.
+# Can a classifier that was trained in seconds measure anything? Known corruptions show it: the
+# distance must grow with them. The packaged classifier, trained longer, is the reference.
 
 # %%
 real = images[:NUM_TEST]
 draws = np.random.default_rng(0)
 normal = draws.normal(size=real.shape).astype("float32")
 blurred = (real + np.roll(real, 1, 1) + np.roll(real, 1, 2) + np.roll(real, (1, 1), (1, 2))) / 4
-damaged = {
+corrupted = {
     "none: the floor": real,
     "noise 0.1": np.clip(real + 0.1 * normal, -1, 1),
     "noise 0.4": np.clip(real + 0.4 * normal, -1, 1),
@@ -300,25 +299,25 @@ damaged = {
     "one class missing": real[labels[:NUM_TEST] != 0],
     "five classes missing": real[labels[:NUM_TEST] > 4],
 }
-table = {name: [distance(each, by) for by in (ours, packaged)] for name, each in damaged.items()}
-print(f"{'damage':24}{'ours':>8}{'packaged':>10}")
+table = {name: [distance(each, by) for by in (ours, packaged)] for name, each in corrupted.items()}
+print(f"{'corruption':24}{'ours':>8}{'packaged':>10}")
 for name, pair in table.items():
     print(f"{name:24}{pair[0]:8.2f}{pair[1]:10.2f}")
 ranks = np.argsort(np.argsort(list(table.values()), axis=0), axis=0)  # (6, 2)
 print(f"rank correlation of the two: {np.corrcoef(ranks.T)[0, 1]:.2f}")
 
 # %% [markdown]
-# The two scales are not comparable, their order can be. They differ most on noise, of which ours
-# makes little beside blur and missing classes: a distance is as good as its features.
-# [docs/metrics.md](../docs/metrics.md) has the whole ladder, with 10,000 pictures. Below, distances
-# are in the features of our own classifier, always against the same test pictures.
+# The two scales are not comparable, but their order is. They differ most on noise, which ours
+# weights little compared with blur and missing classes: a distance is as good as its features.
+# [docs/metrics.md](../docs/metrics.md) has all corruption levels, with 10,000 images. Below,
+# distances are in the features of our own classifier, always against the same test images.
 #
 # ## B. DCGAN
 #
 # ### Shapes that do not fit
 #
-# A reshape moves numbers and makes none: the product of the sizes must stay. A 2-D layer takes a
-# batch of grids with channels: four dimensions with the batch, not five.
+# A reshape keeps the number of elements: the product of the sizes must not change. A 2-D layer
+# takes a batch of grids with channels: four dimensions with the batch, not five.
 
 # %%
 print("4 * 4 * 8 * 1 =", 4 * 4 * 8 * 1, "and not 256")
@@ -331,8 +330,8 @@ fails(
 )
 
 # %% [markdown]
-# Put right, 256 = 4 * 4 * 16. The network now runs, and makes a picture of 8x8 with eight channels.
-# A discriminator of 28x28x1 pictures cannot take it, and the package says so when the two meet.
+# Fixed, 256 = 4 * 4 * 16. The network now runs, and outputs an image of 8x8 with eight channels. A
+# discriminator of 28x28x1 images cannot take it, and the package says so when it gets the two.
 
 # %%
 noise = keras.Input((LATENT_DIM,))
@@ -340,13 +339,13 @@ x = layers.LeakyReLU(0.2)(layers.Dense(256)(noise))
 x = layers.Reshape((4, 4, 16))(x)  # (B, 256) -> (B, 4, 4, 16)
 x = layers.Conv2DTranspose(8, 4, 2, padding="same")(x)  # -> (B, 8, 8, 8)
 too_small = keras.Model(noise, layers.Activation("tanh")(x))
-print("makes", too_small.output_shape)
-fails("8x8x8 as a picture of 28x28x1", lambda: kg.GAN(IMAGE_SHAPE, LATENT_DIM, generator=too_small))
+print("output", too_small.output_shape)
+fails("8x8x8 as an image of 28x28x1", lambda: kg.GAN(IMAGE_SHAPE, LATENT_DIM, generator=too_small))
 
 # %% [markdown]
 # ### The arithmetic of a transposed convolution
 #
-# From a side of n, with kernel k and stride s, it makes $(n-1)s + k$ ("valid") or $ns$ ("same").
+# From a side of n, with kernel k and stride s, it gives $(n-1)s + k$ ("valid") or $ns$ ("same").
 # Three ways to 28 are checked here: from noise as a 1x1 grid, from 4x4 and from 7x7.
 
 
@@ -370,8 +369,8 @@ for name, (side, steps) in WAYS.items():
     print(f"{name:14}", " -> ".join(map(str, sides)))
 
 # %% [markdown]
-# From 1x1 to 7x7 with a kernel of 7 is nothing but a dense layer and a reshape: each output pixel
-# has a weight of its own for each number of the noise. So the two forms in use are one.
+# From 1x1 to 7x7 with a kernel of 7 is just a dense layer and a reshape: each output pixel has its
+# own weight for each dimension of the noise. So the two common forms are equivalent.
 
 # %%
 z = np.random.default_rng(0).normal(size=(5, LATENT_DIM)).astype("float32")
@@ -384,9 +383,9 @@ print("largest difference:", f"{np.abs(from_grid - from_dense).max():.1e}")
 # %% [markdown]
 # ### The gradient of a convolution
 #
-# A convolution is linear: with the picture as a column it is a matrix, $y = Cx$. The transposed
-# convolution with the same kernel is $C^T$. It takes gradients of $y$ back to $x$, and undoes
-# nothing: $C^T C$ is not the identity. We build $C$ and compare three ways to compute $C^T y$.
+# A convolution is linear: with the image as a column it is a matrix, $y = Cx$. The transposed
+# convolution with the same kernel is $C^T$. It maps gradients of $y$ back to $x$, but it is not an
+# inverse: $C^T C$ is not the identity. We build $C$ and compare three ways to compute $C^T y$.
 
 # %%
 kernel = tf.random.stateless_normal((3, 3, 1, 1), seed=(0, 0))
@@ -408,9 +407,10 @@ print(f"tape - layer {np.abs(by_tape - by_layer).max():.1e}, "
 # %% [markdown]
 # ### BatchNorm and LeakyReLU
 #
-# Batch normalisation brings each channel to mean 0 and variance 1 over the batch, and keeps running
-# averages for later: $m \leftarrow 0.8\,m + 0.2\,m_{batch}$ with the article's momentum. After n
-# batches the share of the start is $0.8^n$; with Keras's default of 0.99 it would be $0.99^n$.
+# Batch normalisation gives each channel mean 0 and variance 1 over the batch, and keeps running
+# averages for inference: $m \leftarrow 0.8\,m + 0.2\,m_{batch}$ with the article's momentum. After
+# n batches the initial value has the weight $0.8^n$; with Keras's default of 0.99 it would be
+# $0.99^n$.
 
 # %%
 values = np.random.default_rng(0).normal(5.0, 2.0, size=(256, 1)).astype("float32")
@@ -429,8 +429,9 @@ for wanted in (1, 5, 20):
           f"{values.mean() * (1 - 0.99**calls):.3f}")
 
 # %% [markdown]
-# The LeakyReLU has slope 1 above 0 and 0.2 below. A unit that is negative for all pictures still
-# hands a gradient on, where ReLU has none: the generator learns only from what comes through.
+# The LeakyReLU has slope 1 above 0 and 0.2 below. A unit that is negative for all images still
+# passes a gradient on, where ReLU passes none: the generator learns only from gradients that get
+# through.
 
 # %%
 x = tf.constant([-3.0, -1.0, 1.0, 3.0])
@@ -446,7 +447,7 @@ for layer in (layers.ReLU(), layers.LeakyReLU(0.2)):
 # ### The two networks
 #
 # The package's DCGAN networks with the article's numbers: momentum 0.8, slope 0.2, dropout 0.25,
-# noise of 100. They are narrow, so that a processor trains them in a minute.
+# noise of length 100. They are narrow, so that a CPU trains them in a minute.
 
 
 # %%
@@ -477,40 +478,40 @@ for network in (gan.generator, gan.discriminator):
 
 # %% [markdown]
 # No batch normalisation after the last layer of G and after the first of D: their inputs and
-# outputs are pictures, whose mean and contrast must be free (Radford et al., section 3). The
+# outputs are images, whose mean and contrast must be free (Radford et al., section 3). The
 # discriminator ends in a logit; the sigmoid is in the loss.
 #
-# ### One step of the game
+# ### One training step
 
 # %%
 print(inspect.getsource(kg.GAN.train_step))
 
 # %% [markdown]
-# Read it in two halves. First D: noise becomes pictures *outside* the tape, so that no gradient
+# Read it in two halves. First D: noise becomes images *outside* the tape, so that no gradient
 # reaches G; both kinds pass through D; the loss is $-\log D(x) - \log(1 - D(G(z)))$ in logits; the
-# optimizer is given D's weights only. Then G: fresh noise, now inside the tape, through the D that
-# has just learned; the loss is $-\log D(G(z))$, and the optimizer is given G's weights only. No
-# weight is frozen and no combined model is needed. The last line of the second half moves a copy of
-# G whose weights are averages; `generate` uses the copy.
+# optimizer gets D's weights only. Then G: fresh noise, now inside the tape, through the updated D;
+# the loss is $-\log D(G(z))$, and the optimizer gets G's weights only. No weight is frozen and no
+# combined model is needed. The last line of the second half, `update_ema`, updates the EMA
+# generator, whose weights are moving averages; `generate` uses it.
 #
-# ### A discriminator that sees real pictures only
+# ### A discriminator that sees real images only
 #
-# The article's loop trains D on batches of the data set and on nothing else. With the label "real"
-# for all of them there is a cheap answer: say "real" always. We train that for a few steps.
+# The article's loop trains D only on batches of the data set. With the label "real" for all of them
+# there is a trivial solution: always say "real". We train that for a few steps.
 
 # %%
 keras.utils.set_random_seed(0)
 lonely = kg.networks.dcgan_discriminator(IMAGE_SHAPE, filters=FILTERS, momentum=0.8, dropout=0.25)
 lonely.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
-noise_pictures = np.random.default_rng(0).uniform(-1, 1, (BATCH, *IMAGE_SHAPE)).astype("float32")
+noise_images = np.random.default_rng(0).uniform(-1, 1, (BATCH, *IMAGE_SHAPE)).astype("float32")
 kinds = {
-    "real": test[:BATCH], "noise": noise_pictures, "of an untrained G": gan.generate(BATCH, seed=0)
+    "real": test[:BATCH], "noise": noise_images, "of an untrained G": gan.generate(BATCH, seed=0)
 }
 
 
-def score(network, pictures):
-    """Mean of sigmoid(logit): how real a discriminator takes pictures to be."""
-    return float(tf.reduce_mean(tf.sigmoid(network(pictures, training=False))))
+def score(network, images):
+    """Mean of sigmoid(logit) of a discriminator on images."""
+    return float(tf.reduce_mean(tf.sigmoid(network(images, training=False))))
 
 
 for step in range(REAL_ONLY_STEPS + 1):
@@ -521,9 +522,9 @@ for step in range(REAL_ONLY_STEPS + 1):
     lonely.train_on_batch(images[start : start + BATCH], np.ones((BATCH, 1)))
 
 # %% [markdown]
-# Noise passes as real, and a generator could learn nothing from such a judge.
+# Noise passes as real, and a generator could learn nothing from such a discriminator.
 #
-# The loop hands over `(pictures, labels)` of the data set. If the labels are classes, it is worse:
+# The loop passes `(images, labels)` of the data set. If the labels are classes, it is worse:
 # the cross-entropy of a target above 1 has no lower bound. And D is frozen by setting an attribute
 # in the loop, after the step has been compiled. Both in numbers:
 
@@ -542,13 +543,13 @@ once.train_on_batch(ones, ones[:, :1])
 print(f"a weight moves after freezing by {np.abs(once.get_weights()[0] - kept).max():.4f}")
 pixels = keras.Sequential([keras.Input(IMAGE_SHAPE), layers.Flatten(), layers.Dense(1)])
 pixels.compile("adam", "binary_crossentropy")
-fails("a picture as the target of a score", lambda: pixels.train_on_batch(test[:4], test[:4]))
+fails("an image as the target of a score", lambda: pixels.train_on_batch(test[:4], test[:4]))
 
 # %% [markdown]
 # ### Training
 #
-# A callback looks on: the same noise after each epoch, the distance in the features of our
-# classifier, and what D makes of training and of test pictures.
+# A callback records samples of the same noise after each epoch, the distance in the features of our
+# classifier, and the scores of D on training and test images.
 
 
 # %%
@@ -566,8 +567,8 @@ class Watch(keras.callbacks.Callback):
         judge = self.model.discriminator
         scores = [score(judge, each) for each in (self.training, test[:1_000])]
         self.rows.append([int(self.model.generator_optimizer.iterations), distance(made), *scores])
-        print("{:5} steps: distance {:7.2f}; D on training pictures {:.2f}, "
-              "on test pictures {:.2f}".format(*self.rows[-1]))
+        print("{:5} steps: distance {:7.2f}; D on training images {:.2f}, "
+              "on test images {:.2f}".format(*self.rows[-1]))
 
     def on_train_begin(self, logs=None):
         self.look()
@@ -577,7 +578,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def endless(count, batch=BATCH):
-    """Batches of the first `count` pictures, pass after pass, each in a new order."""
+    """Endless batches of the first `count` images, each epoch in a new order."""
     return kg.load(DATA, batch_size=batch, num_images=count, shuffle_seed=0, epochs=None,
                    drop_remainder=True)
 
@@ -590,29 +591,29 @@ history = gan.fit(
 
 # %%
 kg.plotting.show_images(
-    np.stack(watch.samples), "the same noise, a row an epoch, from before training downwards"
+    np.stack(watch.samples), "the same noise, one row per epoch, the top row before training"
 )
 plt.show()
 kg.plotting.plot_losses(history.history)
 plt.show()
 
 # %% [markdown]
-# The losses are those of a game: each player is measured against the other, and neither loss says
-# how good the pictures are. What tells that the game gets somewhere is the distance. For
-# comparison, the floor above is what real pictures score.
+# The losses are adversarial: each network is measured against the other, and neither loss says how
+# good the images are. The distance shows progress. For comparison, the floor above is the value of
+# real images.
 #
-# ### The same with few pictures
+# ### The same with few images
 #
-# The article's first worry again, now for a generator: GANs that train on 1,000 pictures, as before
-# and with `augment="translation,cutout"`. What D sees, real and generated alike, is then shifted at
-# random and has a box cut out. The change is differentiable, so G learns through it. Dropout, which
-# also keeps D from learning by heart, is left out here, and batches are of 32.
+# The article's first concern again, now for a generator: GANs that train on 1,000 images, without
+# and with `augment="translation,cutout"`. The inputs of D, real and generated alike, are then
+# shifted at random and a box is cut out. This is differentiable, so G learns through it. Dropout,
+# which also keeps D from overfitting, is left out here, and the batch size is 32.
 
 # %%
 batch = kg.distribution.whole_batch(8)
-changed = kg.data.diff_augment(tf.constant(test[:8]), batch, (0, 0), "translation,cutout")
+changed = kg.layers.diff_augment(tf.constant(test[:8]), batch, (0, 0), "translation,cutout")
 kg.plotting.show_images(
-    np.concatenate([test[:8], changed]), "as they are, and as D may see them", columns=8
+    np.concatenate([test[:8], changed]), "original, and augmented as D may see them", columns=8
 )
 plt.show()
 
@@ -621,7 +622,7 @@ POLICIES = (None, "translation,cutout")
 small = {}
 for count, steps in SMALL_SETS:
     for policy in POLICIES:
-        print(f"{count:,} pictures, augment={policy!r}")
+        print(f"{count:,} images, augment={policy!r}")
         model, looks = make_gan(policy, dropout=0.0), Watch(images[:count])
         model.fit(
             endless(count, 32), steps_per_epoch=LOOK_EVERY, epochs=steps // LOOK_EVERY,
@@ -633,13 +634,13 @@ for count, steps in SMALL_SETS:
 for count, _ in SMALL_SETS:
     for policy in POLICIES:
         steps, _, seen, unseen = small[count, policy][1]
-        print(f"{count:5,} pictures, {steps:5} steps, augment={policy!r}: D sets training and test "
-              f"pictures {seen - unseen:.2f} apart")
+        print(f"{count:5,} images, {steps:5} steps, augment={policy!r}: gap of D between training "
+              f"and test images {seen - unseen:.2f}")
     without, with_it = (small[count, policy][1][1] for policy in POLICIES)
     word = "lower" if with_it < without else "higher"
     print(f"      distance with augmentation {with_it:.1f}, {word} than without, {without:.1f}")
-print(f"{NUM_TRAIN:,} pictures, {watch.rows[-1][0]} steps, as further up: D sets them "
-      f"{watch.rows[-1][2] - watch.rows[-1][3]:.2f} apart, distance {watch.rows[-1][1]:.1f}")
+print(f"{NUM_TRAIN:,} images, {watch.rows[-1][0]} steps, the run above: gap of D "
+      f"{watch.rows[-1][2] - watch.rows[-1][3]:.2f}, distance {watch.rows[-1][1]:.1f}")
 figure, axes = plt.subplots(len(SMALL_SETS), 2, figsize=(6, 1.5 * len(SMALL_SETS)),
                             layout="constrained", squeeze=False)
 for axis, ((count, policy), (model, _)) in zip(axes.flat, small.items()):
@@ -647,35 +648,35 @@ for axis, ((count, policy), (model, _)) in zip(axes.flat, small.items()):
 plt.show()
 
 # %% [markdown]
-# What sets training and test pictures apart, D has learned by heart: the more, the fewer there are.
-# Augmentation is there to close that gap, and does. Whether the samples are better for it is
-# another question, and it depends on the length of the run, as does what a lack of pictures costs:
+# The gap between training and test images is what D has memorised. It grows as the number of images
+# falls. Augmentation is there to close that gap, and it does. Whether the samples improve is
+# another question; it depends on the length of the run, and so does the cost of having few images:
 # in a run this short, the distance after 1,200 steps does not yet show whether there were 1,000
-# pictures or all (the two runs also differ in dropout and batch size). On 1,000 pictures and after
+# images or all (the two runs also differ in dropout and batch size). On 1,000 images and after
 # 7,500 steps of a wider network the gap is 0.70 without and 0.03 with augmentation, and the
-# distance, in the packaged features, is still lower without: 25.2 and 39.2. All 60,000 pictures
-# come to 8.5 in nearly twice as many steps ([docs/adversarial.md](../docs/adversarial.md)).
+# distance, in the packaged features, is still lower without: 25.2 and 39.2. All 60,000 images reach
+# 8.5 in nearly twice as many steps ([docs/adversarial.md](../docs/adversarial.md)).
 #
 # ## C. The convolutional VAE
 #
 # ### Where the article's network breaks
 #
-# A dense layer works on the last axis: on a picture (28, 28, 1) it makes 784 numbers *of each
-# pixel*. The reshape that follows fails. The decoder ends in 100 numbers, not in a picture. The
-# encoder is asked to predict the symbolic input of the graph. Mean and standard deviation are names
-# without a value, and no noise is drawn anywhere.
+# A dense layer acts on the last axis: on an image (28, 28, 1) it computes 784 numbers *for each
+# pixel*. The reshape that follows fails. The decoder ends in 100 numbers, not in an image. The
+# encoder is called to predict the symbolic input of the graph. Mean and standard deviation are
+# never defined, and no noise is drawn anywhere.
 
 # %%
 given = keras.Input(IMAGE_SHAPE)
 wide = layers.Dense(784)(given)
-print("dense on a picture:", wide.shape[1:], f"= {np.prod(wide.shape[1:]):,} numbers")
+print("dense on an image:", wide.shape[1:], f"= {np.prod(wide.shape[1:]):,} numbers")
 fails("those as (10, 7, 7, 1)", lambda: layers.Reshape((10, 7, 7, 1))(wide))
 encoder = keras.Sequential([given, layers.Flatten(), layers.Dense(LATENT_DIM, activation="tanh")])
 fails("to predict a symbolic tensor", lambda: encoder.predict(given, verbose=0))
 fails("a standard deviation without a value", lambda: eval("z * std", {"z": 1.0}))
 back = keras.Sequential([keras.Input((LATENT_DIM,)), layers.Dense(LATENT_DIM)])
 back.compile("adam", "mse")
-fails("a picture as the target of 100 numbers", lambda: back.train_on_batch(z, test[: len(z)]))
+fails("an image as the target of 100 numbers", lambda: back.train_on_batch(z, test[: len(z)]))
 inside = np.mean(np.abs(np.random.default_rng(0).normal(size=100_000)) < 1)
 print(f"tanh keeps codes within (-1, 1), where {inside:.1%} of N(0, 1) is, and all of 100 numbers "
       f"with probability {inside**100:.0e}")
@@ -689,7 +690,7 @@ print(f"tanh keeps codes within (-1, 1), where {inside:.1%} of N(0, 1) is, and a
 #
 # $$\mathrm{KL} = \tfrac{1}{2} (\mu^2 + \sigma^2 - 1 - \log \sigma^2),$$
 #
-# and an average of $\log q(z) - \log p(z)$ over draws must come near to it, if they are right.
+# and an average of $\log q(z) - \log p(z)$ over correct draws must be close to it.
 
 # %%
 mean, log_var = np.float32(0.5), np.float32(-2.0)
@@ -713,7 +714,7 @@ print(f"exp(log_var)     = {np.exp(log_var):.4f}: draws deviate by {wrong.std():
 # %% [markdown]
 # ### The model and its step
 #
-# `kg.VAE` with 100 latent numbers, as the article has it.
+# `kg.VAE` with 100 latent dimensions, as in the article.
 
 
 # %%
@@ -738,10 +739,9 @@ for network in (vae.encoder, vae.decoder):
 print(inspect.getsource(kg.VAE.train_step))
 
 # %% [markdown]
-# One tape, one objective, one optimizer for both networks: there are no two phases. Part 1 draws z;
-# `z` has an axis for several draws, here one. Part 2 computes both terms in nats, a sum over pixels
-# and latent numbers, a mean over pictures. The `else` belongs to the importance-weighted bound,
-# which is not used here. What is descended is
+# One tape, one objective, one optimizer for both networks: there are no two phases. Part 1 draws z.
+# Part 2 computes both terms in nats, summed over pixels and latent dimensions, averaged over
+# images. The step descends
 #
 # $$-\mathrm{ELBO} = -E_q[\log p(x|z)] + \mathrm{KL}(q(z|x) \,\|\, N(0, I)).$$
 
@@ -750,7 +750,7 @@ history = vae.fit(
     endless(NUM_TRAIN), steps_per_epoch=NUM_TRAIN // BATCH, epochs=VAE_EPOCHS, verbose=0
 )
 parts = vae.evaluate(test, batch_size=BATCH, verbose=0, return_dict=True)
-print(f"test pictures: reconstruction {parts['reconstruction_loss']:.1f} + "
+print(f"test images: reconstruction {parts['reconstruction_loss']:.1f} + "
       f"KL {parts['kl_loss']:.1f} = {-parts['elbo']:.1f} nats")
 curves = {name: history.history[name] for name in ("reconstruction_loss", "kl_loss", "elbo")}
 kg.plotting.plot_losses(curves)
@@ -758,23 +758,23 @@ plt.show()
 
 # %% [markdown]
 # Grey values count as probabilities here, so the reconstruction term does not go to 0 even for a
-# perfect decoder; differences in nats are what to read.
+# perfect decoder; only differences in nats are meaningful.
 
 # %%
 kg.plotting.show_images(
     np.concatenate([test[:9], vae.reconstruct(test[:9]), vae.generate(9, seed=1)]),
-    "test pictures, their reconstructions, samples", columns=9,
+    "test images, their reconstructions, samples", columns=9,
 )
 plt.show()
 print(f"distance of {SAMPLES:,} samples: VAE {distance(vae.generate(SAMPLES, seed=1)):.1f}, "
       f"GAN {watch.rows[-1][1]:.1f}")
 
 # %% [markdown]
-# ### How many of the 100 numbers are used?
+# ### How many of the 100 dimensions are used?
 #
-# The KL is a sum over latent numbers. One whose term is 0 has $\mu = 0$ and $\sigma = 1$ for every
-# picture: it says nothing. The other customary count is of numbers whose mean varies over pictures
-# with a variance above 0.01 (Burda et al., 2016).
+# The KL is a sum over latent dimensions. A dimension whose term is 0 has $\mu = 0$ and $\sigma = 1$
+# for every image: it carries no information. Another common count is of active dimensions, whose
+# mean has a variance above 0.01 over images (Burda et al., 2016).
 
 # %%
 z_mean, z_log_var = (each.numpy() for each in vae.encoder(test, training=False))  # (n, 100) each
@@ -787,13 +787,14 @@ print(f"{used} of {LATENT_DIM} above 0.1 nats; {int((z_mean.var(axis=0) > 0.01).
       f"{kl[order[:used]].sum() / kl.sum():.1%} of the KL")
 figure, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
 axes.bar(range(LATENT_DIM), kl[order], color="#2563eb")
-axes.set_xlabel("latent numbers, the most used first")
+axes.set_xlabel("latent dimensions, the most used first")
 axes.set_ylabel("KL, nats")
 plt.show()
 
 # %% [markdown]
-# If the others say nothing, noise in their place changes nothing; if each says a little, it adds
-# up. With the first k alone, the error of the reconstructions tells what each is worth.
+# If the others carry no information, replacing them by noise changes nothing; if each carries a
+# little, it adds up. The error of reconstructions from the first k alone shows what each
+# contributes.
 
 # %%
 
@@ -804,7 +805,7 @@ def squared_error(latents):
 
 noisy = z_mean.copy()
 noisy[:, order[used:]] = np.random.default_rng(0).normal(size=(len(test), LATENT_DIM - used))
-print(f"squared error a pixel: all means {squared_error(z_mean):.4f}, noise in the "
+print(f"squared error per pixel: all means {squared_error(z_mean):.4f}, noise in the "
       f"{LATENT_DIM - used} below 0.1 nats {squared_error(noisy):.4f}")
 for k in (0, 1, 2, 5, 10, 20, LATENT_DIM):
     kept = np.zeros_like(z_mean)
@@ -814,7 +815,7 @@ for k in (0, 1, 2, 5, 10, 20, LATENT_DIM):
 # %% [markdown]
 # ### Traversals
 #
-# Each row changes one number from -3 to 3 and leaves the others: the three most used, then the
+# Each row changes one dimension from -3 to 3 and keeps the others: the three most used, then the
 # least used.
 
 # %%
@@ -824,21 +825,21 @@ walks = [
     for dimension in (*order[:3], order[-1])
 ]
 frames = kg.latents.decode(vae, np.stack(walks))  # (4, 9, 100) -> (4, 9, 28, 28, 1)
-kg.plotting.show_images(frames, "the three most used numbers, and the least used")
+kg.plotting.show_images(frames, "the three most used dimensions, and the least used")
 plt.show()
 for row, name in zip(frames, ("first", "second", "third", "least")):
-    print(f"{name}: a pixel moves by {np.abs(row[-1] - row[0]).mean():.3f} on average")
+    print(f"{name}: a pixel changes by {np.abs(row[-1] - row[0]).mean():.3f} on average")
 
 # %% [markdown]
-# This is the part of explaining a model that a VAE gives away for nothing: its numbers can be
-# turned. What they mean, nobody has told it, and a row may change several things at once.
+# A VAE gives this kind of interpretation for free: its dimensions can be varied. Their meaning was
+# not specified, and a row may change several attributes at once.
 #
-# ### From one picture to another
+# ### Interpolation
 #
-# Normal noise of 100 numbers has a length near $\sqrt{100} = 10$. Half way on a straight line
-# between two draws, each number has the variance $\frac{1}{4} + \frac{1}{4}$, and the length is
-# near $10 / \sqrt{2}$: no latent of that length was ever trained on. The way round the sphere keeps
-# the length.
+# Normal noise of 100 dimensions has a length near $\sqrt{100} = 10$. Halfway on a straight line
+# between two draws, each dimension has the variance $\frac{1}{4} + \frac{1}{4}$, and the length is
+# near $10 / \sqrt{2}$: the model was never trained on latents of that length. Spherical
+# interpolation keeps the length.
 
 # %%
 starts = gan.draw_latents(SAMPLES, seed=1).numpy()  # (n, 100)
@@ -858,22 +859,21 @@ ways = np.concatenate([
     kg.latents.decode(gan, kg.latents.interpolate(gan, starts[:2], ends_of[:2], 9, method))
     for method in ("linear", "spherical")
 ])  # (4, 9, 28, 28, 1)
-kg.plotting.show_images(ways[[0, 2, 1, 3]], "GAN: two pairs, each straight and round the sphere")
+kg.plotting.show_images(ways[[0, 2, 1, 3]], "GAN: two pairs, each linear and spherical")
 plt.show()
 codes = kg.latents.interpolate(vae, z_mean[shown[:2]], z_mean[shown[2:]], 9)  # (2, 9, 100)
-kg.plotting.show_images(kg.latents.decode(vae, codes), "VAE: straight, between test pictures")
+kg.plotting.show_images(kg.latents.decode(vae, codes), "VAE: linear, between test images")
 plt.show()
-print(f"mean length of the test pictures' mean codes: {np.linalg.norm(z_mean, axis=1).mean():.2f}")
+print(f"mean length of the test images' mean codes: {np.linalg.norm(z_mean, axis=1).mean():.2f}")
 
 # %% [markdown]
-# Means of codes are shorter than draws: the unused numbers, and what the used ones leave open, have
-# mean 0. The lengths above speak of draws, and so does the table. For codes of pictures the
-# straight line is the usual choice.
+# Means of codes are shorter than draws, because the unused dimensions have mean 0. The lengths and
+# the table above are for draws. For codes of images linear interpolation is the usual choice.
 #
 # ### A VAE without KL
 #
-# `beta=0` leaves the reconstruction alone, as a loss of squared errors between a picture and its
-# copy does. The encoder may then put codes anywhere, and make the noise as small as it likes.
+# `beta=0` leaves only the reconstruction term, like a plain autoencoder with a squared error. The
+# encoder may then place codes anywhere, with arbitrarily small noise.
 
 # %%
 loose = make_vae(beta=0.0)
@@ -886,11 +886,10 @@ for name, model in (("with KL", vae), ("without", loose)):
           f"{distance(model.generate(SAMPLES, seed=1)):.1f}")
 
 # %% [markdown]
-# The KL is what makes N(0, I) the place where codes are. Afterwards one can also ask where they
-# went: `fit_prior` fits Gaussians to the codes of training pictures, and `generate` draws from
-# those. Here it is one Gaussian with all its covariances. An autoencoder with a density fitted
-# afterwards is a generator in its own right (Ghosh et al., 2020), and the last line tells how it
-# stands beside the VAE.
+# The KL term makes the codes follow N(0, I). Without it, one can fit a density afterwards:
+# `fit_prior` fits Gaussians to the codes of training images, and `generate` draws from those. Here
+# it is one Gaussian with a full covariance. An autoencoder with a density fitted afterwards is a
+# generator in its own right (Ghosh et al., 2020), and the last line compares it with the VAE.
 
 # %%
 rows = [loose.reconstruct(test[:9]), loose.generate(9, seed=1)]
@@ -908,36 +907,36 @@ print(f"distance of samples from the fitted Gaussian: {found:.1f}, {word} that o
       f"from N(0, I), {with_kl:.1f}")
 
 # %% [markdown]
-# ## D. The worries, measured
+# ## D. The concerns, measured
 #
-# ### Does a generator copy its training pictures?
+# ### Does a generator copy its training images?
 #
-# For each sample we look for the nearest training picture, by pixels. A distance alone says little,
-# so test pictures, which no model has seen, say what is natural. `nearer` is the chance that a
-# sample is nearer to the training set than a test picture is: 0.5 without copying, 1 for copies.
-# `copies` is the share of samples nearer than all but the nearest 1 % of the test pictures.
+# For each sample we look for the nearest training image, by pixels. A distance alone says little,
+# so test images, which no model has seen, are the reference. `nearer` is the probability that a
+# sample is nearer to the training set than a test image is: 0.5 without copying, 1 for copies.
+# `copies` is the share of samples nearer than all but the nearest 1 % of the test images.
 #
-# A report that never finds a copy proves nothing. So training pictures with a little noise are
-# reported on as well, and one generator is made to copy: a VAE without KL that sees sixteen
-# pictures over and over, and afterwards draws its latents near the codes of these sixteen. Before
-# that it draws them from N(0, I), with the very same decoder.
+# A report that never finds a copy proves nothing. So it also includes training images with a little
+# noise, and one generator that overfits on purpose: a VAE without KL that is trained on sixteen
+# images. At the end it draws its latents near the codes of these sixteen; before that it draws them
+# from N(0, I), with the same decoder.
 
 # %%
 tiny_images = images[:TINY]
 HALF = min(300, NUM_TEST // 2)
 held_out, others = test[:HALF], test[HALF : 2 * HALF]
-copyist = make_vae(beta=0.0)
-copyist.fit(endless(TINY, TINY), steps_per_epoch=TINY_STEPS, epochs=1, verbose=0)
-from_normal = copyist.generate(HALF, seed=3)
-copyist.fit_prior(tiny_images, num_components=TINY - 1)
-from_codes = copyist.generate(HALF, seed=3)
+overfitted = make_vae(beta=0.0)
+overfitted.fit(endless(TINY, TINY), steps_per_epoch=TINY_STEPS, epochs=1, verbose=0)
+from_normal = overfitted.generate(HALF, seed=3)
+overfitted.fit_prior(tiny_images, num_components=TINY - 1)
+from_codes = overfitted.generate(HALF, seed=3)
 
 trained = np.clip(images[:HALF] + 0.02 * normal[:HALF], -1, 1)
 few_gans = {key: model.generate(HALF, seed=3) for key, (model, _) in small.items()}
 few, fewer = SMALL_SETS[0][0], SMALL_SETS[-1][0]
 cases = {
-    "other test pictures": (others, images),
-    "training pictures, noise 0.02": (trained, images),
+    "other test images": (others, images),
+    "training images, noise 0.02": (trained, images),
     f"GAN of {NUM_TRAIN:,}": (gan.generate(HALF, seed=3), images),
     f"VAE of {NUM_TRAIN:,}": (vae.generate(HALF, seed=3), images),
     f"GAN of {few:,}": (few_gans[few, None], images[:few]),
@@ -951,38 +950,39 @@ reports = {
     name: kg.metrics.nearest_training_images(samples, training, held_out)
     for name, (samples, training) in cases.items()
 }
-print(f"{'':34}{'nearest':>8}{'natural':>9}{'nearer':>8}{'copies':>8}")
+print(f"{'':34}{'nearest':>8}{'held out':>9}{'nearer':>8}{'copies':>8}")
 for name, report in reports.items():
     print(f"{name:34}{report['median_distance']:8.2f}{report['held_out_median_distance']:9.2f}"
           f"{report['nearer_than_held_out']:8.2f}{report['share_of_copies']:8.1%}")
 
 # %% [markdown]
-# The two controls first: test pictures must come out near 0.5 and 1 %, training pictures near 1 and
-# 100 %. The row "against 16" is a generator that was not made for those sixteen: what the last row
-# has beyond it is copying. The last two rows share a decoder. It holds its sixteen pictures all the
-# same, and the report sees them only where latents are drawn that lead to them: "no copies found"
-# speaks of the samples that were looked at, not of what a model has stored.
+# The two controls first: test images must come out near 0.5 and 1 %, training images near 1 and
+# 100 %. The row "against 16" is a generator that was not trained on just those sixteen: the
+# difference to the last row is copying. The last two rows share a decoder. It has memorised its
+# sixteen images in both, and the report finds them only where the drawn latents lead to them: "no
+# copies found" is a statement about the samples, not about what a model has memorised.
 #
-# `nearer` below 0.5 means that samples lie farther out than unseen real pictures do, as those of a
-# GAN with visible faults will. Smooth pictures, as a VAE makes, lie near to many others by pixels:
-# `nearer` above 0.5 without `copies` is smoothness before it is memory. The pairs decide.
+# `nearer` below 0.5 means that samples are farther from the training set than unseen real images,
+# as for a GAN with visible faults. Smooth images, like those of a VAE, are close to many others in
+# pixels: `nearer` above 0.5 without `copies` indicates smoothness rather than memorisation. Look at
+# the pairs to decide.
 
 # %%
 figure, axes = plt.subplots(3, 1, figsize=(6, 4.6), layout="constrained")
 for axis, name in zip(axes, [list(cases)[place] for place in (2, 6, -1)]):
     order_of = np.argsort(reports[name]["distances"])
     _, first = np.unique(reports[name]["indices"][order_of], return_index=True)
-    likest = order_of[np.sort(first)[:9]]  # of each training picture the likest sample
-    pairs = np.concatenate([cases[name][0][likest], reports[name]["images"][likest]])
-    kg.plotting.show_images(pairs, f"{name}: the likest samples, and their training pictures",
-                            len(likest), axes=axis)
+    closest = order_of[np.sort(first)[:9]]  # the closest sample of each training image
+    pairs = np.concatenate([cases[name][0][closest], reports[name]["images"][closest]])
+    kg.plotting.show_images(pairs, f"{name}: the closest samples, and their training images",
+                            len(closest), axes=axis)
 plt.show()
 
 # %% [markdown]
-# ### Where does a picture come from?
+# ### Where does an image come from?
 #
 # `kg.plotting.save_png` writes notes into the file. With the model, its weights, the seed and the
-# place in the batch, whoever has the model can make the picture again and compare.
+# position in the batch, anyone who has the model can generate the image again and compare.
 
 # %%
 weights = b"".join(np.ascontiguousarray(each).tobytes() for each in gan.ema_generator.get_weights())
@@ -991,7 +991,7 @@ notes = {
     "generated": "yes",
     "Software": f"keras_genimg {kg.__version__}",
     "model": type(gan).__name__,
-    "trained on": f"{DATA}, first {NUM_TRAIN} pictures",
+    "trained on": f"{DATA}, first {NUM_TRAIN} images",
     "weights": hashlib.sha256(weights).hexdigest()[:16],
     "seed": 42,
     "number": 2,
@@ -1002,11 +1002,11 @@ with Image.open("sample.png") as file:
 for name, value in found.items():
     print(f"{name}: {value}")
 again = gan.generate(4, seed=int(found["seed"]))[int(found["number"])]
-print("made again from the notes, equal to the file:",
+print("generated again from the notes, equal to the file:",
       np.array_equal(kg.plotting.to_uint8(again)[:, :, 0], bytes_read))
 
 # %% [markdown]
-# Notes are honest people's means. One line removes them, and no pixel changes:
+# Notes rely on honesty. One line removes them, and no pixel changes:
 
 # %%
 Image.open("sample.png").save("bare.png")
@@ -1015,33 +1015,33 @@ with Image.open("bare.png") as file:
     print(f"notes left: {dict(file.text)}; pixels equal: {same}")
 
 # %% [markdown]
-# So a note can prove that a picture was generated, if it can be made again; its absence proves
-# nothing. The article expects methods that keep generated pictures from being forgeries. Notes in
-# files are not that.
+# So a note can prove that an image was generated, if it can be generated again; its absence proves
+# nothing. The article expects methods that prevent the misuse of generated images as forgeries.
+# Notes in files do not.
 #
 # ## What the article shows, why it fails, what runs instead
 #
 # | what the article shows | why it fails | what runs instead |
 # |---|---|---|
 # | A classifier of one convolution, pooling and ten outputs | The network is right; the arrays it trains on are never read or scaled, and classifying is listed as a kind of generation | `kg.CNNClassifier()` on `kg.load(..., with_labels=True)`; its features measure generators |
-# | A generator and a discriminator of layers that were not imported | LeakyReLU, BatchNormalization, Activation, Flatten, Dropout and NumPy have no names; neither have the batch size and the data | imports at the top of this page |
+# | A generator and a discriminator of layers that were not imported | LeakyReLU, BatchNormalization, Activation, Flatten, Dropout and NumPy are undefined names; so are the batch size and the data | imports at the top of this page |
 # | 256 numbers reshaped to (4, 4, 8, 1) | That is 128 numbers | 7 x 7 x channels from a dense layer, or a 7x7 kernel on a 1x1 grid: the same |
 # | A 2-D transposed convolution on (4, 4, 8, 1) | With the batch that has five dimensions; a 2-D layer takes four | grids (h, w, c) |
-# | One transposed convolution from 4x4 to the picture | It ends at 8x8x8, the picture is 28x28x1 | 7 -> 14 -> 28, one channel: `kg.networks.dcgan_generator` |
-# | Batch normalisation right before the last tanh | Brightness and contrast of pictures are then tied to the batch (Radford et al., section 3) | none on G's output and D's input |
-# | D trained on batches of the data set alone | "Real" for everything is the best answer: noise scores as real | `kg.GAN.train_step`: real and generated pictures in each update of D |
+# | One transposed convolution from 4x4 to the image | It ends at 8x8x8, the image is 28x28x1 | 7 -> 14 -> 28, one channel: `kg.networks.dcgan_generator` |
+# | Batch normalisation right before the last tanh | Brightness and contrast of images are then tied to the batch (Radford et al., section 3) | none on G's output and D's input |
+# | D trained only on batches of the data set | "Real" for everything is the optimum: noise scores as real | `kg.GAN.train_step`: real and generated images in each update of D |
 # | The second element of each batch as D's target | If it is a class, cross-entropy has no lower bound | targets are in the loss: real 1, generated 0 |
-# | A combined model of G and D | It is used and never made | two tapes, two optimizers, each given its own weights |
-# | Freezing D inside the loop | The compiled step does not look again: weights still move | nothing is frozen |
-# | G trained with its own pictures as the target | D gives one number; the shapes do not fit, and a copy of itself teaches G nothing | $-\log D(G(z))$ |
-# | G is trained first, then D, in the list of steps | An untrained D has nothing to teach | D's update, then G's, in each step |
-# | A dense layer of 784 on a picture | It acts on the channels: (28, 28, 784) | convolutions with stride 2: `kg.networks.conv_encoder` |
+# | A combined model of G and D | It is used and never defined | two tapes, two optimizers, each with its own weights |
+# | Freezing D inside the loop | The compiled step ignores it: weights still change | nothing is frozen |
+# | G trained with its own images as the target | D gives one number; the shapes do not fit, and a copy of itself teaches G nothing | $-\log D(G(z))$ |
+# | G is trained first, then D, in the list of steps | An untrained D gives no useful gradient | D's update, then G's, in each step |
+# | A dense layer of 784 on an image | It acts on the channels: (28, 28, 784) | convolutions with stride 2: `kg.networks.conv_encoder` |
 # | 784 numbers reshaped to (10, 7, 7, 1) | That is 490 numbers, and five dimensions again | 7 x 7 x channels |
 # | Upsampling in the encoder and downsampling in the decoder | The wrong way round | the encoder halves, the decoder doubles |
-# | A code through tanh, scaled by a standard deviation | Neither deviation nor mean has a value, no noise is drawn, and tanh bars most of N(0, I) | `kg.layers.Sampling`: $\mu + e^{\frac{1}{2} \log \sigma^2} \epsilon$ |
-# | A decoder that ends in 100 numbers | That is a code, not a picture | `kg.networks.conv_decoder` ends in (28, 28, 1) |
-# | Squared error as the whole loss | Without KL, codes are not where N(0, I) draws | the ELBO in `kg.VAE.train_step` |
-# | Codes predicted from the symbolic input, then codes trained against pictures | No data reaches the model; 784 pixels are no target for it | `vae.fit(pictures)` |
+# | A code through tanh, scaled by a standard deviation | Neither deviation nor mean has a value, no noise is drawn, and tanh excludes most of N(0, I) | `kg.layers.Sampling`: $\mu + e^{\frac{1}{2} \log \sigma^2} \epsilon$ |
+# | A decoder that ends in 100 numbers | That is a code, not an image | `kg.networks.conv_decoder` ends in (28, 28, 1) |
+# | Squared error as the whole loss | Without KL, codes are not where N(0, I) has its mass | the ELBO in `kg.VAE.train_step` |
+# | Codes predicted from the symbolic input, then codes trained against images | No data reaches the model; 784 pixels are no target for it | `vae.fit(images)` |
 # | One pair $\mu, \sigma$ for $q(z \mid x)$ and $p(x \mid z)$; sigma squared called a matrix | They are two distributions; here the encoder's covariance is diagonal, and the decoder gives probabilities | $q = N(\mu(x), \mathrm{diag}\,\sigma^2(x))$, $p(x \mid z)$ by `likelihood=` |
 # | Auto-Encoding Variational Bayes listed under Kingma and Ba; the same papers listed several times | The paper is by Kingma and Welling; Kingma and Ba wrote on Adam | the references below |
 
@@ -1051,7 +1051,7 @@ with Image.open("bare.png") as file:
 # %% [markdown]
 # ### Exercise 1: a generator for 64x64
 #
-# From how small a grid does a generator of 64x64x3 pictures start if each layer doubles and no grid
+# From how small a grid does a generator of 64x64x3 images start if each layer doubles and no grid
 # is to be smaller than 4, and how many doublings are there? Build it of Keras layers for noise of
 # 100, check the shape, and count the parameters of the first dense layer by hand.
 
@@ -1075,57 +1075,57 @@ print(f"from {side}x{side} with {doublings} doublings; the package takes it:",
       kg.GAN((64, 64, 3), LATENT_DIM, generator=larger).generate(2, seed=0).shape)
 
 # %% [markdown]
-# ### Exercise 2: half way
+# ### Exercise 2: halfway
 #
-# Two latents of length 10 stand at a right angle. How long is what lies half way, straight and
-# round the sphere? Derive both and check them with `kg.latents.interpolate`. At which angle would
-# the two ways have the same middle?
+# Two latents of length 10 are orthogonal. How long is the midpoint of linear and of spherical
+# interpolation? Derive both and check them with `kg.latents.interpolate`. At which angle would the
+# two midpoints be equal?
 
 # %% tags=["answer"]
 a, b = np.zeros((2, LATENT_DIM), "float32")
 a[0], b[1] = 10.0, 10.0
-straight, round_way = (
+linear, spherical = (
     kg.latents.interpolate(vae, a, b, 3, method)[1] for method in ("linear", "spherical")
 )
-assert np.isclose(np.linalg.norm(straight), 10 / np.sqrt(2))  # (a + b) / 2, |a|^2 / 4 + |b|^2 / 4
-assert np.isclose(np.linalg.norm(round_way), 10)
-assert np.allclose(round_way / 10, straight / np.linalg.norm(straight))  # the same direction
+assert np.isclose(np.linalg.norm(linear), 10 / np.sqrt(2))  # (a + b) / 2, |a|^2 / 4 + |b|^2 / 4
+assert np.isclose(np.linalg.norm(spherical), 10)
+assert np.allclose(spherical / 10, linear / np.linalg.norm(linear))  # the same direction
 angle_0 = [kg.latents.interpolate(vae, a, a, 3, method)[1] for method in ("linear", "spherical")]
 assert np.allclose(*angle_0)  # the length is 10 cos(angle / 2): equal at angle 0 alone
-print(np.linalg.norm(straight), np.linalg.norm(round_way))
+print(np.linalg.norm(linear), np.linalg.norm(spherical))
 
 # %% [markdown]
-# ### Exercise 3: what the report must say
+# ### Exercise 3: what the report must find
 #
-# Which values must `nearest_training_images` give for the training pictures themselves, without
+# Which values must `nearest_training_images` give for the training images themselves, without
 # noise? And why does a mirror image escape it? Check both, the second with the first twenty
-# training pictures.
+# training images.
 
 # %% tags=["answer"]
 report = kg.metrics.nearest_training_images(images[:20], images, held_out)
-assert np.allclose(report["distances"], 0, atol=0.05)  # of pictures that are 20 long
+assert np.allclose(report["distances"], 0, atol=0.05)  # of images that are 20 long
 assert np.allclose(report["images"], images[:20], atol=1e-5)
 assert report["share_of_copies"] == 1 and report["nearer_than_held_out"] == 1
 mirrored = images[:20, :, ::-1]
 pixels_apart = kg.metrics.nearest_training_images(mirrored, images)["distances"]
 back_again = kg.metrics.nearest_training_images(mirrored, images[:, :, ::-1])["distances"]
-assert np.allclose(back_again, 0, atol=0.05)  # to find it, look among mirrored pictures as well
+assert np.allclose(back_again, 0, atol=0.05)  # to find it, look among mirrored images as well
 print(f"mirrored: median distance {np.median(pixels_apart):.2f} by pixels, though each is a copy")
 
 # %% [markdown]
 # ## Where to go next
 #
-# - [Tutorial 4](04_vq_vae_meets_gan.ipynb): codes on a grid, a VQ-VAE judged by a discriminator.
-# - [Tutorial 5](05_making_it_train.ipynb): losses and penalties of GANs against each other.
+# - [Tutorial 4](04_vq_vae_meets_gan.ipynb): codes on a grid, a VQ-VAE with a discriminator.
+# - [Tutorial 5](05_making_it_train.ipynb): losses and penalties of GANs compared.
 # - [docs/latents.md](../docs/latents.md) and [docs/metrics.md](../docs/metrics.md): the same tools
 #   on models that were trained for longer.
 #
 # References: LeCun et al. (1998), [Gradient-based learning](https://doi.org/10.1109/5.726791);
 # Goodfellow et al. (2014), [GAN](https://arxiv.org/abs/1406.2661); Radford et al. (2016),
 # [DCGAN](https://arxiv.org/abs/1511.06434); Kingma and Welling (2014),
-# [VAE](https://arxiv.org/abs/1312.6114); Burda et al. (2016),
-# [active units](https://arxiv.org/abs/1509.00519); White (2016),
-# [spherical interpolation](https://arxiv.org/abs/1609.04468); Ghosh et al. (2020),
-# [from autoencoders to generators](https://arxiv.org/abs/1903.12436); Zhao et al. (2020),
-# [differentiable augmentation](https://arxiv.org/abs/2006.10738); Meehan et al. (2020),
-# [a test for copying](https://arxiv.org/abs/2004.05675).
+# [VAE](https://arxiv.org/abs/1312.6114); Burda et al. (2016), [active
+# units](https://arxiv.org/abs/1509.00519); White (2016), [spherical
+# interpolation](https://arxiv.org/abs/1609.04468); Ghosh et al. (2020), [from autoencoders to
+# generators](https://arxiv.org/abs/1903.12436); Zhao et al. (2020), [differentiable
+# augmentation](https://arxiv.org/abs/2006.10738); Meehan et al. (2020), [a test for
+# copying](https://arxiv.org/abs/2004.05675).

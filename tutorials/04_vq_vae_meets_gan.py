@@ -2,22 +2,22 @@
 # # 4. VQ-VAE meets GAN in colour
 #
 # You learn to compute the sizes of convolutions before you run them, to train a VQ-VAE on colour
-# pictures and to look into its codes, to enlarge pictures with a super-resolution GAN, and what
-# changes when a discriminator joins a VQ-VAE: the VQGAN. A chain of five published networks
-# that do not fit each other is the exercise ground. You need what
-# [tutorial 1](01_gan_to_vq_vae.ipynb) says about GANs and codebooks, and the CIFAR-10 data set.
+# images and to inspect its codes, to upscale images with a super-resolution GAN, and what changes
+# when a VQ-VAE gets a discriminator: the VQGAN. The example is a chain of five published networks
+# that do not fit together. You need what [tutorial 1](01_gan_to_vq_vae.ipynb) says about GANs and
+# codebooks, and the CIFAR-10 data set.
 #
 # Measured: 2.7 minutes on two CPU cores.
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 64, "NUM_TEST": 32, "BATCH": 16, "EVERY": 1, "STEPS": 2, "MORE": 1, "START": 0, "FEW": 1, "FILTERS": 8, "ARTICLE_WIDTH": 4, "CODES": 32, "SHOWN": 4}
 DATA = "cifar10"
-NUM_IMAGES = 6400  # of the training pictures
+NUM_IMAGES = 6400  # of the training images
 NUM_TEST = 512
 BATCH = 64
 EVERY = 25  # steps between two points of a curve
 STEPS = 300
-MORE = 200  # steps with which a trained model goes on
-START = 50  # of those, steps before the discriminator of the VQGAN comes in
+MORE = 200  # further steps of a trained model
+START = 50  # of those, steps before the discriminator of the VQGAN starts
 FEW = 10  # steps of the large networks
 FILTERS = 64
 ARTICLE_WIDTH = 64  # filters of the first of four layers
@@ -42,7 +42,7 @@ tf.get_logger().setLevel("ERROR")
 
 
 def batches(seed, batch_size=BATCH):
-    """Training pictures without end, in an order that the seed decides."""
+    """Endless batches of training images, in the order of a seed."""
     return kg.load(
         DATA, batch_size=batch_size, image_size=32, channels=3, num_images=NUM_IMAGES,
         shuffle_seed=seed, epochs=None, drop_remainder=True,
@@ -50,16 +50,16 @@ def batches(seed, batch_size=BATCH):
 
 
 def in_memory(split, count):
-    """Pictures and labels as two arrays."""
-    pictures = kg.load(
+    """Images and labels as two arrays."""
+    images = kg.load(
         DATA, split, batch_size=count, image_size=32, channels=3, num_images=count,
         with_labels=True,
     )
-    return [part.numpy() for part in next(iter(pictures))]
+    return [part.numpy() for part in next(iter(images))]
 
 
 def train(model, steps, seed, batch_size=BATCH):
-    """Trains for so many steps; returns the logs, a value for every `EVERY` steps."""
+    """Trains for `steps` steps; returns the logs, one value per `EVERY` steps."""
     data = batches(seed, batch_size)
     return model.fit(data, epochs=steps // EVERY, steps_per_epoch=EVERY, verbose=0).history
 
@@ -67,24 +67,24 @@ def train(model, steps, seed, batch_size=BATCH):
 images, labels = in_memory("train", NUM_IMAGES)  # (n, 32, 32, 3) in [-1, 1], (n,)
 test_images, test_labels = in_memory("test", NUM_TEST)
 variance = float(images.var())
-kg.plotting.show_images(test_images[: 2 * SHOWN], f"{DATA}, test pictures", columns=2 * SHOWN)
+kg.plotting.show_images(test_images[: 2 * SHOWN], f"{DATA}, test images", columns=2 * SHOWN)
 plt.show()
-print(f"{len(images)} training and {len(test_images)} test pictures, {images.shape[1:]}, "
+print(f"{len(images)} training and {len(test_images)} test images, {images.shape[1:]}, "
       f"variance {variance:.3f}")
 
 # %% [markdown]
-# ## The size of what comes out
+# ## Output sizes
 #
-# Of $n$ pixels a side, a convolution with a kernel of $k$, a stride of $s$ and $p$ pixels of
-# padding on either side makes
+# From $n$ pixels per side, a convolution with a kernel of $k$, a stride of $s$ and $p$ pixels of
+# padding on either side gives
 #
 # $$\left\lfloor \frac{n + 2p - k}{s} \right\rfloor + 1,$$
 #
-# the number of places at which the kernel can lie. A transposed convolution is the way back,
+# the number of positions of the kernel. A transposed convolution goes the other way,
 #
 # $$(n - 1)\,s - 2p + k + r,$$
 #
-# where $r$ (the output padding) makes up for what the floor has cut off. Two lines of Python.
+# where $r$ (the output padding) compensates for the floor. Two lines of Python.
 
 
 # %%
@@ -97,7 +97,7 @@ def transposed(n, k, s, p, r=0):
 
 
 def sides(n, layers, size=convolved):
-    """The side of the picture before, between and after layers `(k, s, p)`."""
+    """The side of the image before, between and after layers `(k, s, p)`."""
     chain = [n]
     for layer in layers:
         chain.append(size(chain[-1], *layer))
@@ -106,9 +106,9 @@ def sides(n, layers, size=convolved):
 
 # %% [markdown]
 # The article that this tutorial follows shows five networks in PyTorch: an encoder, a decoder and
-# an "upscaling" generator, which together are to be a VQ-VAE, and a generator and a
-# discriminator, which are to be a GAN. It never runs them. Their kernels, strides and paddings
-# are all that the two functions need.
+# an "upscaling" generator, which together should form a VQ-VAE, and a generator and a
+# discriminator, which should form a GAN. It never runs them. The two functions need only their
+# kernels, strides and paddings.
 
 # %%
 halving, same, doubling = (3, 2, 1), (3, 1, 1), (4, 2, 1)  # (k, s, p)
@@ -129,33 +129,32 @@ for name, chain in chains.items():
 figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
 path = chains["encoder"] + chains["decoder"][1:] + chains["upscaling"][1:]
 axes.plot(path, "o-", color="#dc2626", label="as shown: encoder, decoder, upscaling")
-mended = sides(32, [same] + 3 * [doubling])
-mended += sides(mended[-1], 3 * [doubling] + [same], transposed)[1:]
-mended += [2 * mended[-1]]
-axes.plot(mended, "s--", color="#2563eb", label="kernels of 4 both ways, then x2")
-axes.set(xlabel="layers", ylabel="pixels a side")
+fixed = sides(32, [same] + 3 * [doubling])
+fixed += sides(fixed[-1], 3 * [doubling] + [same], transposed)[1:]
+fixed += [2 * fixed[-1]]
+axes.plot(fixed, "s--", color="#2563eb", label="kernels of 4 both ways, then x2")
+axes.set(xlabel="layers", ylabel="pixels per side")
 axes.legend(frameon=False, fontsize=8)
 plt.show()
-print(f"As shown, a picture of {path[0]} pixels a side ends as one of {path[-1]}; "
-      f"mended, as one of {mended[-1]}.")
+print(f"As shown, an image of {path[0]} pixels per side ends as one of {path[-1]}; "
+      f"fixed, as one of {fixed[-1]}.")
 
 # %% [markdown]
 # Read the chains from the top.
 #
-# - The encoder is in order: three halvings.
-# - The decoder does not undo it. A convolution of stride 2 maps two sizes to the same one (31 and
+# - The encoder is correct: three halvings.
+# - The decoder does not invert it. A convolution of stride 2 maps two sizes to the same one (31 and
 #   32 both become 16), and a transposed one with a kernel of 3 and $r = 0$ goes back to the odd
 #   one: $2n - 1$. Three times over, the loss is seven pixels.
-# - The network that is to make the picture larger has three convolutions of stride 2. Each halves.
-#   Besides, it expects 100 channels, and the decoder hands it 3.
+# - The network that should enlarge the image has three convolutions of stride 2. Each halves. It
+#   also expects 100 channels, and the decoder outputs 3.
 # - The GAN starts with a kernel of 4 on one pixel, with a padding of 1. That padding cuts the 4x4
 #   grid down to 2x2, and the last layer adds an odd pixel.
 # - Its discriminator comes down to one pixel after four layers, and the fifth would lay a kernel of
-#   4 on 3 pixels: zero places. Pictures of 32x32 would pass, the generator's do not, and of
-#   64x64 there would be more than one logit.
+#   4 on 3 pixels: no position is left. Images of 32x32 would pass, the generator's do not, and
+#   64x64 would give more than one logit.
 #
-# The next cell does not only compute that, it runs the cores of it, few channels wide, and
-# prints what happens.
+# The next cell runs these layers, with few channels, and prints what happens.
 
 
 # %%
@@ -169,14 +168,14 @@ def stack(input_shape, layers):
     return keras.Sequential([keras.Input(input_shape), *layers])
 
 
-def told(what, function):
-    """Runs what must fail, and prints the error's first line."""
+def fails(what, function):
+    """Runs code that must fail, and prints the first line of the error."""
     try:
         function()
     except ValueError as error:
         print(f"{what}:\n    {str(error).strip().splitlines()[0]}")
     else:
-        raise AssertionError(f"{what} was to fail")
+        raise AssertionError(f"{what} was expected to fail")
 
 
 def padded(filters, k, s, p):
@@ -192,13 +191,13 @@ upscaling = keras.layers.Conv2D(8, 3)
 upscaling.build((None, 25, 25, 100))
 print(f"encoder {encoder.output_shape}, decoder {decoder.output_shape}, "
       f"generator {generator.output_shape}")
-told("a loss between the decoder's picture and the true one",
+fails("a loss between the decoder's image and the true one",
      lambda: np.square(decoder(np.zeros((1, 4, 4, 8))).numpy() - test_images[:1]))
-told("encoder and decoder in kg.VQVAE",
+fails("encoder and decoder in kg.VQVAE",
      lambda: kg.VQVAE((32, 32, 3), 16, 8, encoder=encoder, decoder=decoder))
-told("the upscaling network on the decoder's picture",
+fails("the upscaling network on the decoder's image",
      lambda: upscaling(np.zeros((1, 25, 25, 3))))
-told("the discriminator on the generator's picture",
+fails("the discriminator on the generator's image",
      lambda: stack((17, 17, 3), [padded(8, *layer) for layer in 4 * [doubling] + [stride_1]]))
 
 # %% [markdown]
@@ -206,11 +205,11 @@ told("the discriminator on the generator's picture",
 # padding of 1 give $2(n - 1) - 2 + 4 = 2n$ exactly. Keras's `padding="same"` does the same
 # bookkeeping for you.
 #
-# What no padding mends is that nothing between the two networks is quantised. Without that there
-# is no bottleneck: the encoder hands on more numbers than the picture has. So here are the
-# article's widths with what makes them a VQ-VAE, `kg.VQVAE` with networks of one's own, and a 1x1
-# convolution to vectors of length $D$. Its layers are wide, so a handful of steps must do: it has
-# to run, and these steps say nothing yet about what it would learn.
+# No padding fixes the other problem: nothing between the two networks is quantised. Without
+# quantisation there is no bottleneck: the encoder outputs more numbers than the image has. So here
+# are the article's widths in a real VQ-VAE, `kg.VQVAE` with custom networks and a 1x1 convolution
+# to vectors of length $D$. Its layers are wide, so a few steps must be enough: they show that it
+# runs, not what it would learn.
 
 
 # %%
@@ -238,28 +237,28 @@ def article_networks(width, dim):
 keras.utils.set_random_seed(0)
 wide = kg.VQVAE((32, 32, 3), CODES, 32, data_variance=variance, seed=0,
                 **article_networks(ARTICLE_WIDTH, 32))
-wide.compile(learning_rate=1e-3, run_eagerly=True)  # so few steps do not repay a graph
+wide.compile(learning_rate=1e-3, run_eagerly=True)  # tracing a graph is not worth it here
 logs = wide.fit(batches(0).take(FEW), verbose=0).history
-handed_on = 4 * 4 * 8 * ARTICLE_WIDTH
-print(f"values in a picture {32 * 32 * 3}, handed on by the article's encoder {handed_on}, "
-      f"by codes {4 * 4}")
+encoded = 4 * 4 * 8 * ARTICLE_WIDTH
+print(f"values in an image {32 * 32 * 3}, in the output of the article's encoder {encoded}, "
+      f"in codes {4 * 4}")
 print(f"{wide.count_params():,} weights; after {FEW} steps "
       f"{wide.reconstruct(test_images[:16]).shape}, "
       f"mean loss of these steps {logs['reconstruction_loss'][0]:.2f} of the variance")
 
 # %% [markdown]
-# ## Two objectives that nobody can follow
+# ## Two wrong objectives
 #
-# The article has a generator climb $\mathbb{E}_z[\log p_{data}(G(z))]$. The density of pictures
-# is not known; if it were, this would still be no GAN's objective. Every sample would climb to a
-# peak of the density by itself, and nothing would keep the samples apart. On a line, where the
-# density can be written down, 200 samples of two bumps of deviation 1:
+# In the article the generator maximises $\mathbb{E}_z[\log p_{data}(G(z))]$. The density of images
+# is unknown; even if it were known, this would not be the objective of a GAN. Every sample would
+# climb to a mode of the density, and nothing would keep the samples diverse. In one dimension,
+# where the density is known, 200 samples and two modes of standard deviation 1:
 
 
 # %%
 def slope(x):
     """d log p / dx of p = (N(-3, 1) + N(3, 1)) / 2."""
-    right = 1 / (1 + np.exp(-6 * x))  # the share of the bump at 3
+    right = 1 / (1 + np.exp(-6 * x))  # the share of the mode at 3
     return right * (3 - x) + (1 - right) * (-3 - x)
 
 
@@ -274,47 +273,47 @@ for ax, points, title in zip(axes, (start, samples), ("before", "after 300 steps
     ax.hist(points, 40, range=(-8, 8), density=True, color="#93c5fd")
     ax.plot(line, density, color="#dc2626")
     ax.set_title(title, fontsize=9)
-    ax.set_ylim(0, 0.5)  # the columns on the right go on upwards
+    ax.set_ylim(0, 0.5)  # the columns on the right are higher
 plt.show()
 left, right = samples[samples < 0], samples[samples > 0]
-print(f"deviation within each bump: {left.std():.1e} and {right.std():.1e}; the data's is 1")
+print(f"deviation within each mode: {left.std():.1e} and {right.std():.1e}; the data's is 1")
 
 # %% [markdown]
-# The second formula has the discriminator minimise
-# $\mathbb{E}[\log D(x)] + \mathbb{E}[\log(1 - D(G(z)))]$. That is what it maximises. A number
-# shows the sign: minimising would prefer a judge who takes every fake for real.
+# The second formula has the discriminator minimise $\mathbb{E}[\log D(x)] + \mathbb{E}[\log(1 -
+# D(G(z)))]$. That is what it maximises. An example shows the sign: minimising would prefer a
+# discriminator that takes generated images for real.
 
 # %%
-for name, real, fake in (("knows them apart", 0.9, 0.1), ("has it backwards", 0.1, 0.9)):
+for name, real, fake in (("is right", 0.9, 0.1), ("is wrong", 0.1, 0.9)):
     print(f"a D that {name}: {math.log(real) + math.log(1 - fake):6.2f}")
 
 # %% [markdown]
 # ## A VQ-VAE in colour
 #
-# From here on the package's own networks: two halvings, residual blocks, 8x8 codes for 32x32
-# pixels, and narrow, so that hundreds of steps take seconds. First its step.
+# From here on we use the package's networks: two halvings, residual blocks, 8x8 codes for 32x32
+# pixels. They are narrow, so that hundreds of steps take seconds. First the step.
 
 # %%
 print(inspect.getsource(kg.VQVAE.train_step))
 
 # %% [markdown]
-# - `self.encoder` makes 8x8 vectors $z_e(x)$ of a picture. What the article leaves out comes next:
-#   `self.quantizer` replaces each by the nearest of $K$ learned ones,
-#   $k = \arg\min_j \lVert z_e - e_j\rVert$, $z_q = e_k$. What it gives back as `quantized` has the
-#   value of $z_q$ and the gradient of $z_e$, because a choice of the nearest has none.
+# - `self.encoder` maps an image to 8x8 vectors $z_e(x)$. The next part is missing in the article:
+#   `self.quantizer` replaces each by the nearest of $K$ learned ones, $k = \arg\min_j \lVert z_e -
+#   e_j\rVert$, $z_q = e_k$. Its output `quantized` has the value of $z_q$ and the gradient of
+#   $z_e$, because an argmin has no gradient.
 # - `vq_loss` holds the codebook and the encoder together. Learned by gradient, it is
 #   $\lVert \mathrm{sg}[z_e] - e\rVert^2 + \beta\lVert z_e - \mathrm{sg}[e]\rVert^2$; with moving
-#   averages (the default) the first term is gone, and each $e_j$ is the mean of the vectors
-#   that lately chose it.
-# - `reconstruction_loss` is the squared error over the variance of the data, so that 1 is what a
-#   surface of the mean colour would get.
+#   averages (the default) there is no first term, and each $e_j$ is a moving average of the vectors
+#   that chose it.
+# - `reconstruction_loss` is the squared error over the variance of the data, so that 1 is the
+#   error of the constant mean colour.
 # - One gradient for encoder, decoder and, without averages, the codebook.
-# - `perplexity` is $\exp(-\sum_j \hat p_j \log \hat p_j)$ of the codes of the batch: how many are
-#   in even use.
+# - `log_terms` also logs `perplexity`, $\exp(-\sum_j \hat p_j \log \hat p_j)$ of the codes of the
+#   batch: the effective number of codes.
 #
 # ### Moving averages or gradient
 #
-# The same start, the same pictures in the same order, once each; one seed.
+# The same initial weights, the same images in the same order, once each; one seed.
 
 
 # %%
@@ -353,16 +352,15 @@ for name, log in logs.items():
 
 # %% [markdown]
 # Both codebooks start with codes near zero, and few of them are ever the nearest. What happens next
-# is arithmetic. A code's moving count starts at 1 and loses a hundredth a batch; below
-# `dead_code_threshold=0.1` the code is set down on a vector of the current batch. One that is never
-# used gets there after $\lceil \log 0.1 / \log 0.99 \rceil = 230$ batches, the dotted line: that is
-# where perplexity leaps, with averages and with gradients. In this run the replacement decides
-# how many codes are in use. Beside it the two ways to learn a code that is in use differ by little:
-# gradients are ahead in perplexity, and the losses are level.
-# [tutorial 1](01_gan_to_vq_vae.ipynb) has codebooks without it.
+# is arithmetic. A code's moving count starts at 1 and decays by one percent per batch; below
+# `dead_code_threshold=0.1` the code is replaced by a vector of the current batch. An unused code
+# gets there after $\lceil \log 0.1 / \log 0.99 \rceil = 230$ batches, the dotted line: perplexity
+# jumps there, with averages and with gradients. In this run the replacement decides how many codes
+# are in use. The two ways to learn the used codes differ little: gradients are ahead in perplexity,
+# and the losses are equal. [tutorial 1](01_gan_to_vq_vae.ipynb) has codebooks without replacement.
 #
-# The one with averages goes on; its weights at this point are kept, because the VQGAN below
-# starts from them too.
+# Training continues with the moving averages. The weights at this point are kept, because the VQGAN
+# below starts from them too.
 
 # %%
 PARTS = ("encoder", "quantizer", "decoder")
@@ -370,17 +368,17 @@ kept = {part: getattr(by_averages, part).get_weights() for part in PARTS}
 vq = by_averages
 logs_on = train(vq, MORE, seed=1)
 codes = vq.encode(test_images)  # (n, 32, 32, 3) -> (n, 8, 8)
-remade = vq.decode(codes)  # (n, 8, 8) -> (n, 32, 32, 3)
+reconstructed = vq.decode(codes)  # (n, 8, 8) -> (n, 32, 32, 3)
 in_use = kg.metrics.codebook_perplexity(codes, CODES)
 print(f"after {STEPS + MORE} steps: codes {codes.shape}, perplexity {in_use:.1f} "
-      f"over the {len(codes)} test pictures")
+      f"over the {len(codes)} test images")
 
 # %% [markdown]
-# ### Codes as pictures
+# ### Codes as images
 #
-# A grid of codes has no colours of its own. Give each code the first three principal components
-# of its vector as red, green and blue, and a grid becomes a picture of 8x8: codes that are near
-# to each other in the codebook look alike.
+# A grid of codes has no colours. Take the first three principal components of each code's vector as
+# red, green and blue, and a grid becomes an 8x8 image: codes that are close in the codebook have
+# similar colours.
 
 # %%
 codebook = keras.ops.convert_to_numpy(vq.quantizer.embeddings)  # (K, D)
@@ -388,21 +386,21 @@ centred = codebook - codebook.mean(axis=0)
 components = centred @ np.linalg.svd(centred, full_matrices=False)[2][:3].T  # (K, D) -> (K, 3)
 colours = np.clip(components / (2 * components.std(axis=0)), -1, 1).astype("float32")
 as_colours = colours[codes[:SHOWN]].repeat(4, axis=1).repeat(4, axis=2)  # (n, 8, 8, 3) -> 32x32
-rows = np.stack([test_images[:SHOWN], as_colours, remade[:SHOWN]])
-kg.plotting.show_images(rows, "pictures, their codes, and what the decoder makes of those")
+rows = np.stack([test_images[:SHOWN], as_colours, reconstructed[:SHOWN]])
+kg.plotting.show_images(rows, "images, their codes, and reconstructions from the codes")
 plt.show()
 
 # %% [markdown]
-# What does one code stand for? A grid filled with one code alone shows it: the decoder paints a
-# surface. Here are the surfaces of the codes that the test pictures use most, from left to right
-# and top to bottom.
+# What does one code represent? A grid filled with a single code shows it: the decoder outputs a
+# texture. Here are the textures of the codes that the test images use most, from left to right and
+# top to bottom.
 
 # %%
 counts = np.bincount(codes.ravel(), minlength=CODES)
 by_use = np.argsort(-counts, kind="stable")
-surfaces = vq.decode(np.broadcast_to(np.arange(CODES)[:, None, None], (CODES, 8, 8)))
-middles = surfaces[by_use, 8:24, 8:24]  # (K, 32, 32, 3) -> (K, 16, 16, 3), away from the border
-kg.plotting.show_images(middles[:64], "a code alone, by use", columns=16)
+textures = vq.decode(np.broadcast_to(np.arange(CODES)[:, None, None], (CODES, 8, 8)))
+middles = textures[by_use, 8:24, 8:24]  # (K, 32, 32, 3) -> (K, 16, 16, 3), away from the border
+kg.plotting.show_images(middles[:64], "single codes, by use", columns=16)
 plt.show()
 
 # %%
@@ -411,14 +409,14 @@ axes.bar(np.arange(CODES), counts[by_use] / counts.sum(), width=1.0, color="#256
 axes.set(xlabel="codes by use", ylabel="share")
 plt.show()
 half = int(np.searchsorted(np.cumsum(counts[by_use]) / counts.sum(), 0.5)) + 1
-print(f"{(counts > 0).sum()} of {CODES} codes occur; the {half} most used make half of all")
+print(f"{(counts > 0).sum()} of {CODES} codes occur; the {half} most used are half of all")
 
 # %% [markdown]
-# ### How many codes does a picture need?
+# ### How many codes does an image need?
 #
-# Keep the $m$ codes that are used most, send every other to the nearest of those, and decode.
-# Nothing is trained again, so this is what the loss of codes costs *this* decoder; one that had
-# learned with $m$ codes would do better.
+# Keep the $m$ codes that are used most, map every other code to the nearest of those, and decode.
+# Nothing is trained again, so this is the cost for *this* decoder; one that was trained with $m$
+# codes would do better.
 
 
 # %%
@@ -437,42 +435,42 @@ for m in budgets:
     nearest_kept = by_use[:m][distances[:, by_use[:m]].argmin(axis=1)]  # (K,) -> (K,)
     fewer.append(vq.decode(nearest_kept[codes]))
     ratios.append(psnr(test_images, fewer[-1]))
-    print(f"{m:4} codes, {64 * math.log2(m):5.0f} bits a picture: {ratios[-1]:.2f} dB")
+    print(f"{m:4} codes, {64 * math.log2(m):5.0f} bits per image: {ratios[-1]:.2f} dB")
 figure, axes = plt.subplots(figsize=(6, 2.4), layout="constrained")
 axes.plot(budgets, ratios, "o-", color="#2563eb")
 axes.set_xscale("log", base=2)
 axes.set(xlabel="codes left", ylabel="PSNR, dB")
 plt.show()
-ladder = np.stack([picture for made in fewer[::3] for picture in made[:SHOWN]])
-kg.plotting.show_images(ladder, f"{', '.join(map(str, budgets[::3]))} codes", columns=SHOWN)
+budget_rows = np.stack([image for made in fewer[::3] for image in made[:SHOWN]])
+kg.plotting.show_images(budget_rows, f"{', '.join(map(str, budgets[::3]))} codes", columns=SHOWN)
 plt.show()
 
 # %% [markdown]
-# ### Bits beside PNG
+# ### Bits, compared with PNG
 #
 # `pack_codes` writes codes as bytes, $\lceil \log_2 K \rceil$ bits each, and `unpack_codes` reads
-# them again: a codec. An arithmetic coder could come down to the entropy of the codes, $\log_2$
-# of their perplexity.
+# them back: a codec. An arithmetic coder could reach the entropy of the codes, $\log_2$ of their
+# perplexity.
 
 
 # %%
-def stored(picture, **options):
-    """Bits of a picture as a file, and the picture that the file holds."""
+def stored(image, **options):
+    """Bits of an image as a file, and the image read back from the file."""
     file = io.BytesIO()
-    Image.fromarray(kg.plotting.to_uint8(picture)).save(file, **options)
+    Image.fromarray(kg.plotting.to_uint8(image)).save(file, **options)
     back = np.asarray(Image.open(file).convert("RGB"), "float32") / 127.5 - 1
     return 8 * file.tell(), back
 
 
 stream = kg.data.pack_codes(codes, CODES)
 assert np.array_equal(kg.data.unpack_codes(stream, codes.shape, CODES), codes)
-print(f"{'stored as':22}  bits a picture   PSNR, dB   SSIM")
+print(f"{'stored as':22}  bits per image   PSNR, dB   SSIM")
 for name, options in {
     "PNG": {"format": "PNG", "optimize": True},
     "JPEG, quality 10": {"format": "JPEG", "quality": 10},
     "WebP, quality 0": {"format": "WEBP", "quality": 0, "method": 6},
 }.items():
-    bits, back = zip(*(stored(picture, **options) for picture in test_images))
+    bits, back = zip(*(stored(image, **options) for image in test_images))
     back = np.stack(back)
     print(f"{name:22} {np.mean(bits):15.0f} {psnr(test_images, back):10.2f} "
           f"{ssim(test_images, back):6.3f}")
@@ -480,20 +478,20 @@ for name, bits in (
     ("codes, packed", 8 * len(stream) / len(codes)),
     ("entropy of the codes", 64 * math.log2(in_use)),
 ):
-    print(f"{name:22} {bits:15.0f} {psnr(test_images, remade):10.2f} "
-          f"{ssim(test_images, remade):6.3f}")
+    print(f"{name:22} {bits:15.0f} {psnr(test_images, reconstructed):10.2f} "
+          f"{ssim(test_images, reconstructed):6.3f}")
 
 # %% [markdown]
-# PNG gives every pixel back (an infinite PSNR), the codes do not. A file also has a header: most
-# of the bits of so small a JPEG, and 240 bits of each WebP. The codec has learned from thousands
-# of pictures of this kind, and holds its networks on either side. With 60,000 pictures and a
-# prior over the codes the table is in [docs/codes.md](../docs/codes.md).
+# PNG is lossless (an infinite PSNR), the codes are not. A file also has a header: most of the bits
+# of so small a JPEG, and 240 bits of each WebP. The codec was trained on thousands of images of
+# this kind, and both sides need its networks. [docs/codes.md](../docs/codes.md) has the table for
+# 60,000 images and a prior over the codes.
 #
-# And generation? The article says that a VQ-VAE generates as a GAN does. It cannot, before
-# something says which grids of codes are pictures:
+# And generation? The article says that a VQ-VAE generates like a GAN. It cannot without a model of
+# the grids of codes that belong to images:
 
 # %%
-told("vq.generate(4)", lambda: vq.generate(4))
+fails("vq.generate(4)", lambda: vq.generate(4))
 random_codes = np.random.default_rng(0).integers(0, CODES, (SHOWN, 8, 8))
 kg.plotting.show_images(vq.decode(random_codes), "codes at random", columns=SHOWN)
 plt.show()
@@ -503,16 +501,17 @@ plt.show()
 #
 # ## The third network: from small to large
 #
-# The article's chain ends in a network that makes a large picture of the decoder's small one.
-# `kg.SuperResolutionGAN` is that network done right: residual blocks at the small size, then
+# The article's chain ends in a network that upscales the decoder's small image.
+# `kg.SuperResolutionGAN` does that correctly: residual blocks at the small size, then
 # channels become pixels (`DepthToSpace`, (h, w, 4c) to (2h, 2w, c)), and the result is added to a
 # bicubic enlargement. Its last layer starts at zero, so the untrained network *is* bicubic
 # interpolation. Its generator descends
 #
 # $$\lVert x - G(x_{small})\rVert^2 - \lambda \log D(G(x_{small})),$$
 #
-# and with `adversarial_weight=0` the first term alone. As in the paper, content comes first, and
-# the adversarial one starts from its weights; both get the same number of steps in all.
+# and with `adversarial_weight=0` only the first term. As in the paper, the network is first trained
+# with the content loss, and adversarial training starts from its weights; both get the same number
+# of steps in total.
 
 # %%
 content = kg.SuperResolutionGAN(scale=2, adversarial_weight=0.0, seed=0)
@@ -524,24 +523,24 @@ adversarial = kg.SuperResolutionGAN(scale=2, adversarial_weight=1e-3, seed=0)
 adversarial.compile(learning_rate=(1e-3, 5e-4))
 adversarial.generator.set_weights(content.generator.get_weights())
 train(content, MORE, seed=1, batch_size=BATCH // 2)
-game = train(adversarial, MORE, seed=1, batch_size=BATCH // 2)
+adversarial_logs = train(adversarial, MORE, seed=1, batch_size=BATCH // 2)
 
 # %% [markdown]
-# Four figures judge an enlargement. PSNR and SSIM compare each picture with its own original;
-# `frechet_distance[cifar10]` compares the set of pictures with the set of originals in the
-# features of a classifier (lower is better); "sharpness" is the mean step between neighbouring
-# pixels, as a share of that of the originals.
+# Four metrics evaluate the upscaled images. PSNR and SSIM compare each image with its original;
+# `frechet_distance[cifar10]` compares the set of images with the set of originals in the
+# features of a classifier (lower is better); "sharpness" is the mean difference between
+# neighbouring pixels, relative to that of the originals.
 
 # %%
 to_originals = kg.metrics.FrechetDistance("cifar10")
 to_originals.update_state(real_images=test_images)
 
 
-def steps_between_pixels(pictures):
-    return sum(np.abs(np.diff(pictures, axis=axis)).mean() for axis in (1, 2))
+def steps_between_pixels(images):
+    return sum(np.abs(np.diff(images, axis=axis)).mean() for axis in (1, 2))
 
 
-def judged(made):
+def evaluated(made):
     to_originals.reset_fake_state()
     to_originals.update_state(fake_images=made)
     return {
@@ -552,8 +551,8 @@ def judged(made):
     }
 
 
-def table(made_by):
-    found = {name: judged(made) for name, made in made_by.items()}
+def table(outputs):
+    found = {name: evaluated(made) for name, made in outputs.items()}
     print(f"{'':24}  PSNR   SSIM  distance  sharpness")
     for name, row in found.items():
         print(f"{name:24} {row['PSNR']:5.2f}  {row['SSIM']:.3f} {row['distance']:9.1f} "
@@ -561,38 +560,38 @@ def table(made_by):
     return found
 
 
-enlarged = {
+upscaled = {
     "nearest": small.repeat(2, axis=1).repeat(2, axis=2),
     "bicubic": bicubic,
-    "content alone": content.translate(small),
+    "content loss only": content.translate(small),
     "SuperResolutionGAN": adversarial.translate(small),
 }
-scores = table(enlarged)
+scores = table(upscaled)
 
 # %%
-shown = list(enlarged)[1:]
-rows = np.stack([*(enlarged[name][:SHOWN] for name in shown), test_images[:SHOWN]])
+shown = list(upscaled)[1:]
+rows = np.stack([*(upscaled[name][:SHOWN] for name in shown), test_images[:SHOWN]])
 kg.plotting.show_images(rows, ", ".join(shown) + ", true")
 plt.show()
-a, b = scores["content alone"], scores["SuperResolutionGAN"]
-print(f"Against content alone, the GAN's PSNR is {b['PSNR'] - a['PSNR']:+.2f} dB, its distance "
-      f"{b['distance'] / a['distance'] - 1:+.0%}, its sharpness "
+a, b = scores["content loss only"], scores["SuperResolutionGAN"]
+print(f"Compared with the content loss, the GAN's PSNR is {b['PSNR'] - a['PSNR']:+.2f} dB, its "
+      f"distance {b['distance'] / a['distance'] - 1:+.0%}, its sharpness "
       f"{b['sharpness'] - a['sharpness']:+.2f}.")
-print(f"Last scores of D: {game['real_score'][-1]:.2f} for true pictures, "
-      f"{game['fake_score'][-1]:.2f} for enlarged ones.")
+print(f"Last scores of D: {adversarial_logs['real_score'][-1]:.2f} for true images, "
+      f"{adversarial_logs['fake_score'][-1]:.2f} for upscaled ones.")
 
 # %% [markdown]
-# These two goals pull apart. Of all the large pictures that one small picture may come from, the
-# mean is nearest to each on average, and the mean is blurred: a squared error is lowest there. A
-# discriminator refuses blur, and has to be paid in decibels. In the longer run of
-# [docs/translation.md](../docs/translation.md) (3,000 steps, all 10,000 test pictures) content
-# alone has 28.74 dB at a distance of 42.4, the GAN 27.35 dB at 13.5, bicubic interpolation 26.09
-# dB at 135.1. The figures above are of a few hundred steps and of fewer pictures, and a distance
-# of few pictures is too high: compare it within this page alone.
+# These two goals conflict. Of all large images that are consistent with a small one, the mean has
+# the lowest squared error on average, and the mean is blurred. A discriminator rejects blur, and
+# that costs decibels. In the longer run of [docs/translation.md](../docs/translation.md) (3,000
+# steps, all 10,000 test images) the content loss alone reaches 28.74 dB at a distance of 42.4, the
+# GAN 27.35 dB at 13.5, bicubic interpolation 26.09 dB at 135.1. The values above are for a few
+# hundred steps and fewer images, and the distance is biased upwards with few images: compare it
+# only within this page.
 #
-# Now the article's whole chain: pictures to codes, codes to a small picture, the small picture to
-# a large one. A VQ-VAE of 16x16 pictures has 4x4 codes. Is that better than codes of the large
-# picture at once?
+# Now the article's whole chain: images to codes, codes to a small image, the small image to
+# a large one. A VQ-VAE of 16x16 images has 4x4 codes. Is that better than encoding the large
+# image directly?
 
 # %%
 keras.utils.set_random_seed(0)
@@ -602,28 +601,27 @@ small_vq.compile(learning_rate=1e-3)
 small_vq.fit(content.downsample(images), batch_size=BATCH, epochs=-(-(STEPS + MORE) // 100),
              verbose=0)
 small_codes = small_vq.encode(small)  # (n, 16, 16, 3) -> (n, 4, 4)
-small_remade = small_vq.decode(small_codes)  # (n, 4, 4) -> (n, 16, 16, 3)
+small_reconstructed = small_vq.decode(small_codes)  # (n, 4, 4) -> (n, 16, 16, 3)
 chained = {
-    "4x4 codes, bicubic": np.asarray(kg.layers.BicubicResize(32, 32)(small_remade)),
-    "4x4 codes, then x2": adversarial.translate(small_remade),  # -> (n, 32, 32, 3)
-    "8x8 codes": remade,
+    "4x4 codes, bicubic": np.asarray(kg.layers.BicubicResize(32, 32)(small_reconstructed)),
+    "4x4 codes, then x2": adversarial.translate(small_reconstructed),  # -> (n, 32, 32, 3)
+    "8x8 codes": reconstructed,
 }
 table(chained)
-print(f"bits a picture: {16 * math.log2(CODES):.0f} for the first two, "
+print(f"bits per image: {16 * math.log2(CODES):.0f} for the first two, "
       f"{64 * math.log2(CODES):.0f} for the third")
 
 # %% [markdown]
-# The chain works, at a quarter of the bits, and pays for them in every figure. The network at its
-# end was taught with sharp small pictures. It sharpens the decoder's a little, and the set comes
-# nearer to the originals; the PSNR does not rise. What sixteen codes have lost it cannot find
-# again, as the same test at full length in [docs/translation.md](../docs/translation.md) says
-# too.
+# The chain works, at a quarter of the bits, but is worse in every metric. The network at its end
+# was trained on sharp small images. It sharpens the decoder's images a little, and the set comes
+# closer to the originals; the PSNR does not rise. It cannot restore what sixteen codes have lost.
+# The same test at full length in [docs/translation.md](../docs/translation.md) agrees.
 #
 # ## Five layers against five
 #
-# The article's GAN, with sizes that meet: `networks="dcgan5"`, the DCGAN of Radford et al. for
-# 32x32 and 64x64 pixels. The first layer lays a kernel of 4 on one pixel *without* padding, and
-# the last of the discriminator does so backwards.
+# The article's GAN, with sizes that fit: `networks="dcgan5"`, the DCGAN of Radford et al. for
+# 32x32 and 64x64 pixels. The first layer applies a kernel of 4 to one pixel *without* padding,
+# and the last layer of the discriminator does the reverse.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -636,55 +634,55 @@ for network in (dcgan.generator, dcgan.discriminator):
                   f"{layer.output.shape[1:]}, stride {layer.strides[0]}, {layer.padding}")
 
 # %% [markdown]
-# A 32x32 picture is one halving short of five layers, so one stride is 1, on the smallest grid,
-# where it costs least. Batch normalisation stands between the layers, which the article's listing
-# leaves out. A handful of steps, to see that it runs, and what it costs:
+# A 32x32 image is one halving short of five layers, so one stride is 1, on the smallest grid,
+# where it costs least. Between the layers there is batch normalisation, which the article's
+# listing leaves out. A few steps show that it runs, and what it costs:
 
 # %%
-dcgan.compile(run_eagerly=True)  # so few steps do not repay a graph
+dcgan.compile(run_eagerly=True)  # tracing a graph is not worth it here
 began = time.perf_counter()
 steps = max(1, FEW // 2)
 logs = dcgan.fit(batches(0).take(steps), verbose=0).history
 per_step = (time.perf_counter() - began) / steps
 began = time.perf_counter()
 made = dcgan.generator(dcgan.draw_latents(64, seed=0), training=False).numpy()  # (64, 32, 32, 3)
-per_picture = (time.perf_counter() - began) / 64
+per_image = (time.perf_counter() - began) / 64
 print(f"d_loss {logs['d_loss'][0]:.2f}, g_loss {logs['g_loss'][0]:.2f}; made {made.shape}")
-print(f"a step of training: {per_step:.1f} s; a picture afterwards: {1000 * per_picture:.1f} ms")
+print(f"a step of training: {per_step:.1f} s; an image afterwards: {1000 * per_image:.1f} ms")
 
 # %% [markdown]
-# After that one sees nothing yet, so nothing is shown. Three epochs, about half an hour of one
-# core, are in [docs/adversarial.md](../docs/adversarial.md), with samples: scenes and colours are
-# there, things are not, and published figures take a hundred times the steps.
+# After so few steps there is nothing to see, so no samples are shown. Three epochs, about half an
+# hour of one core, are in [docs/adversarial.md](../docs/adversarial.md), with samples: they show
+# scenes and colours but no objects. Published results take a hundred times the steps.
 #
-# The article counts the speed of generation among a GAN's weaknesses. It is its strength: one
-# pass through one network, milliseconds a picture above. What is slow is training. A VQ-VAE's
-# prior makes codes one after the other, here 64 passes for one picture.
+# The article calls generation speed a weakness of GANs. It is a strength: one pass through one
+# network, milliseconds per image above. Only training is slow. The prior of a VQ-VAE generates
+# codes one after the other, here 64 passes for one image.
 #
 # ## Where the two really meet: VQGAN
 #
-# A VQ-VAE is no special kind of GAN: no discriminator, no noise, no game. The two were put
-# together by Esser et al. (2021): the autoencoder of codes is the generator, and a discriminator
-# judges its reconstructions.
+# A VQ-VAE is not a special kind of GAN: it has no discriminator, no noise, no adversarial
+# objective. Esser et al. (2021) combined the two: the autoencoder of codes is the generator, and a
+# discriminator judges its reconstructions.
 
 # %%
 print(inspect.getsource(kg.VQGAN.train_step))
 
 # %% [markdown]
-# - `playing` is 0 until `adversarial_start_step`: a discriminator would win at once against a
-#   decoder that cannot paint yet.
-# - Part 1 is the VQ-VAE's step with an absolute instead of a squared error, and with what
-#   `self.discriminator` says about the reconstruction.
-# - Part 2 weighs the two. On the decoder's last layer $L$, $\lambda = \lVert\nabla_L
+# - `active` is 0 until `adversarial_start_step`: a discriminator would win at once against an
+#   untrained decoder.
+# - Part 1 is the VQ-VAE's step with an absolute instead of a squared error, and with the
+#   adversarial loss of the reconstruction.
+# - Part 2 balances the two. On the decoder's last layer $L$, $\lambda = \lVert\nabla_L
 #   \mathcal{L}_{rec}\rVert \,/\, (\lVert\nabla_L \mathcal{L}_{GAN}\rVert + \delta)$: whatever the
-#   scale of the logits, both pull equally hard. Then `adversarial_weight` (0.8) says which should
-#   win.
-# - Part 3 descends the sum with encoder, codebook and decoder, part 4 gives the discriminator its
-#   turn, on the same reconstructions.
+#   scale of the logits, both gradients have equal norms. Then `adversarial_weight` (0.8) sets their
+#   ratio.
+# - Part 3 descends the sum with encoder, codebook and decoder. Part 4 updates the discriminator, on
+#   the same reconstructions.
 #
-# The discriminator is a PatchGAN: convolutions without a dense layer at the end, a logit for
-# every place. The cell starts it from the VQ-VAE's weights of before, and gives it as many steps
-# as that one has had since.
+# The discriminator is a PatchGAN: convolutions without a dense layer at the end, one logit
+# per position. The cell starts the VQGAN from the saved weights of the VQ-VAE, and gives it as many
+# steps as the VQ-VAE has had since then.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -696,7 +694,7 @@ for part in PARTS:
     getattr(vq_gan, part).set_weights(kept[part])
 vq_gan.compile(learning_rate=1e-3)
 logs = train(vq_gan, MORE, seed=1)
-both = {"VQVAE": remade, "VQGAN": vq_gan.reconstruct(test_images)}
+both = {"VQVAE": reconstructed, "VQGAN": vq_gan.reconstruct(test_images)}
 scores = table(both)
 
 # %%
@@ -720,32 +718,32 @@ plt.show()
 a, b = scores["VQVAE"], scores["VQGAN"]
 print(f"At equal steps the VQGAN's PSNR is {b['PSNR'] - a['PSNR']:+.2f} dB, its distance "
       f"{b['distance'] / a['distance'] - 1:+.0%}, and it keeps {b['sharpness']:.0%} of the "
-      f"steps between pixels, the VQVAE {a['sharpness']:.0%}.")
+      f"sharpness, the VQVAE {a['sharpness']:.0%}.")
 
 # %% [markdown]
-# Sharper by the figure, but look at the pictures. What has come back is a grain in the raster of
-# the decoder's strides, not the lost detail: the mean step between pixels counts an artefact as
-# it counts an edge, and here it exceeds that of real pictures. The distance falls by a few
-# percent, and the decibels that it costs are many. A discriminator of so few steps has taught the
-# decoder that pictures are not smooth, and no more. Nor is a longer run won beforehand: on
-# Fashion-MNIST ([README](../README.md)) the VQGAN had a Fréchet distance of 23.1 at 21.2 dB after
-# three epochs, the VQVAE 19.6 at 23.1 dB after five. The authors' results come with a perceptual
-# loss in a large network's features (`content_network` here), much coarser grids, where a squared
-# error can only blur, and longer training. One seed.
+# Sharper by the metric, but look at the images. What appears is a grid pattern from the decoder's
+# strides, not the lost detail: the mean difference between pixels counts artefacts like edges, and
+# here it exceeds that of real images. The distance falls by a few percent, at a cost of many
+# decibels. After so few steps the discriminator has taught the decoder only that images are not
+# smooth. A longer run is no guarantee either: on Fashion-MNIST ([README](../README.md)) the VQGAN
+# had a Fréchet distance of 23.1 at 21.2 dB after three epochs, the VQVAE 19.6 at 23.1 dB after
+# five. The authors' results come with a perceptual loss in a large network's features
+# (`content_network` here), much coarser grids, where a squared error can only blur, and longer
+# training. One seed.
 #
-# What does the discriminator look at? Its logits are a map, here over a picture, its
+# What does the discriminator look at? Its logits are a map, here over an image, its
 # reconstruction by the VQ-VAE and the one by the VQGAN (the same colours in all: red is "true").
 
 # %%
 maps = [
-    np.asarray(vq_gan.discriminator(pictures[:3], training=False))[..., 0]  # (3, 8, 8)
-    for pictures in (test_images, both["VQVAE"], both["VQGAN"])
+    np.asarray(vq_gan.discriminator(each[:3], training=False))[..., 0]  # (3, 8, 8)
+    for each in (test_images, both["VQVAE"], both["VQGAN"])
 ]
 limit = max(np.abs(grid).max() for grid in maps)
 figure, axes = plt.subplots(3, 6, figsize=(7, 3.6), layout="constrained")
 for i in range(3):
-    for j, pictures in enumerate((test_images, both["VQVAE"], both["VQGAN"])):
-        kg.plotting.show_images(pictures[i : i + 1], axes=axes[i, 2 * j])
+    for j, each in enumerate((test_images, both["VQVAE"], both["VQGAN"])):
+        kg.plotting.show_images(each[i : i + 1], axes=axes[i, 2 * j])
         axes[i, 2 * j + 1].imshow(maps[j][i], cmap="coolwarm", vmin=-limit, vmax=limit)
         axes[i, 2 * j + 1].set_axis_off()
 for column, title in zip(axes[0, ::2], ("true", "VQVAE", "VQGAN")):
@@ -759,8 +757,8 @@ print("mean logit: " + ", ".join(
 # ## Two grids: VQ-VAE-2
 #
 # Where VQGAN sharpens the decoder, VQ-VAE-2 (Razavi et al., 2019) gives it codes of two sizes:
-# 4x4 at the top, and 8x8 at the bottom, which know the top. Which of them holds what? Decode with
-# the bottom of another picture, or with the top of another.
+# 4x4 at the top, and 8x8 at the bottom, which depend on the top. What does each hold? Decode with
+# the bottom of another image, or with the top of another.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -769,7 +767,7 @@ two_levels = kg.VQVAE2((32, 32, 3), CODES, 32, data_variance=variance, seed=0,
 two_levels.compile(learning_rate=1e-3)
 logs = train(two_levels, STEPS, seed=0)
 top, bottom = two_levels.encode(test_images)  # (n, 4, 4), (n, 8, 8)
-other = np.roll(np.arange(len(top)), -1)  # the next picture
+other = np.roll(np.arange(len(top)), -1)  # the next image
 decoded = {
     "both": two_levels.decode((top, bottom)),
     "another bottom": two_levels.decode((top, bottom[other])),
@@ -780,7 +778,7 @@ kg.plotting.show_images(rows, f"true, {', '.join(decoded)}")
 plt.show()
 for name, made in decoded.items():
     to_its_own, to_the_other = psnr(test_images, made), psnr(test_images[other], made)
-    print(f"{name:16} PSNR to its picture {to_its_own:5.2f} dB, "
+    print(f"{name:16} PSNR to its image {to_its_own:5.2f} dB, "
           f"to the next one {to_the_other:5.2f} dB")
 print(f"perplexity of the last {EVERY} steps: top {logs['perplexity_top'][-1]:.1f}, "
       f"bottom {logs['perplexity_bottom'][-1]:.1f}")
@@ -789,34 +787,33 @@ print(f"perplexity of the last {EVERY} steps: top {logs['perplexity_top'][-1]:.1
 with_other_bottom = psnr(test_images, decoded["another bottom"])
 with_other_top = psnr(test_images, decoded["another top"])
 holds = "bottom" if with_other_bottom < with_other_top else "top"
-print(f"In this run the {holds} holds more: with another one in its place the picture is lost "
+print(f"In this run the {holds} holds more: with another one in its place the image is lost "
       f"({min(with_other_bottom, with_other_top):.1f} dB), and with the other level exchanged "
       f"less so ({max(with_other_bottom, with_other_top):.1f} dB).")
 
 # %% [markdown]
 # In the paper, at 256x256, the top holds the layout and the bottom the detail. At 32x32 the
-# bottom's grid of 8x8 is fine enough to hold a whole picture, and nothing in the loss asks for a
-# division of labour: the decoder takes what reaches it first. Here the top is as good as ignored:
-# dozens of its codes are in use, and exchanging them all moves the picture by hundredths of a
-# decibel. That is one seed and a few hundred steps. To generate, both levels need a prior,
-# `two_levels.fit_prior`.
+# bottom's grid of 8x8 is fine enough to hold a whole image, and nothing in the loss enforces a
+# division between the levels. Here the top is nearly ignored: dozens of its codes are in use, and
+# exchanging them all changes the PSNR by hundredths of a decibel. That is one seed and a few
+# hundred steps. To generate, both levels need a prior, `two_levels.fit_prior`.
 #
 # ## Recognition
 #
-# The article promises recognition of what such networks have learned. The way to find out is a
-# linear probe: the network stays as it is, and a linear classifier reads its features. Ridge
-# regression on one-hot labels $Y$ has a closed form,
+# The article promises recognition by what such networks have learned. The test is a linear probe:
+# the network is frozen, and a linear classifier is fitted to its features. Ridge regression on
+# one-hot labels $Y$ has a closed form,
 #
 # $$W = X^\top (X X^\top + \alpha I)^{-1} Y,$$
 #
 # so the result depends on no training of the probe. The strength $\alpha$ is chosen on the last
-# fifth of the labelled pictures. Beside each trained network stands the same one as it starts:
-# without that row, one would credit training with what the architecture does.
+# fifth of the labelled images. Each trained network is compared with the same network before
+# training: without that row, one would attribute to training what the architecture does.
 
 
 # %%
 def probe(train_features, train_labels, test_features, test_labels):
-    """Accuracy on test pictures of ridge regression on standardised features."""
+    """Accuracy on test images of ridge regression on standardised features."""
     mean, deviation = train_features.mean(axis=0), train_features.std(axis=0) + 1e-6
     x, y = (train_features - mean) / deviation, np.eye(10)[train_labels]  # (n, d), (n, 10)
     z = (test_features - mean) / deviation
@@ -831,36 +828,36 @@ def probe(train_features, train_labels, test_features, test_labels):
     return accuracy(x, y, alphas[int(np.argmax(kept_out))], z, test_labels)
 
 
-def in_parts(function, pictures, size=256):
-    """Features of pictures, flat: (n, 32, 32, 3) -> (n, d)."""
-    parts = [np.asarray(function(pictures[i : i + size])) for i in range(0, len(pictures), size)]
-    return np.concatenate(parts).reshape(len(pictures), -1)
+def in_parts(function, images, size=256):
+    """Features of images, flat: (n, 32, 32, 3) -> (n, d)."""
+    parts = [np.asarray(function(images[i : i + size])) for i in range(0, len(images), size)]
+    return np.concatenate(parts).reshape(len(images), -1)
 
 
-def shares(pictures):
-    """How often each code occurs in a picture, wherever it is: (n, K)."""
-    flat = vq.encode(pictures).reshape(len(pictures), -1)  # (n, 8, 8) -> (n, 64)
+def shares(images):
+    """Code frequencies per image, over all positions: (n, K)."""
+    flat = vq.encode(images).reshape(len(images), -1)  # (n, 8, 8) -> (n, 64)
     return np.stack([np.bincount(row, minlength=CODES) for row in flat]) / 64
 
 
-def judge_of(model):
-    """What the patch discriminator knows before its last layer, averaged to 4x4 places."""
+def patch_features(model):
+    """Features of the patch discriminator before its last layer, averaged to 4x4 positions."""
     body = keras.Model(model.discriminator.input, model.discriminator.layers[-2].output)
-    return lambda pictures: keras.layers.AveragePooling2D(2)(body(pictures))
+    return lambda images: keras.layers.AveragePooling2D(2)(body(images))
 
 
 keras.utils.set_random_seed(1)
-as_it_starts = kg.VQGAN((32, 32, 3), CODES, 32, network_options={"filters": FILTERS}, seed=1)
+untrained = kg.VQGAN((32, 32, 3), CODES, 32, network_options={"filters": FILTERS}, seed=1)
 labelled = min(2048, NUM_IMAGES)
 found = {}
 for name, function in {
-    "raw pixels": lambda pictures: pictures,
+    "raw pixels": lambda images: images,
     "VQ-VAE's vectors": vq.encoder,
-    "the same, untrained": as_it_starts.encoder,
+    "the same, untrained": untrained.encoder,
     "VQGAN's vectors": vq_gan.encoder,
-    "VQ-VAE, shares of codes": shares,
-    "VQGAN's discriminator": judge_of(vq_gan),
-    "the same discriminator, untrained": judge_of(as_it_starts),
+    "VQ-VAE, code frequencies": shares,
+    "VQGAN's discriminator": patch_features(vq_gan),
+    "the same discriminator, untrained": patch_features(untrained),
 }.items():
     features = in_parts(function, images[:labelled])
     found[name] = probe(
@@ -868,56 +865,57 @@ for name, function in {
     )
     print(f"{name:34} {features.shape[1]:5} dimensions  {found[name]:6.1%}")
 deviation = math.sqrt(0.3 * 0.7 / len(test_labels))
-print(f"By chance 10 %. A share near 30 % of {len(test_labels)} pictures is known to "
+print(f"Chance is 10 %. The standard error of a share near 30 % of {len(test_labels)} images is "
       f"{deviation:.1%}.")
 
 # %%
 best = max(found, key=found.get)
 gain = found["VQ-VAE's vectors"] - found["the same, untrained"]
-gain_of_judge = found["VQGAN's discriminator"] - found["the same discriminator, untrained"]
-print(f"Best: {best}. Training is worth {100 * gain:+.1f} points to the VQ-VAE's vectors and "
-      f"{100 * gain_of_judge:+.1f} to the discriminator; differences below "
-      f"{100 * 2 * math.sqrt(2) * deviation:.0f} points are within the noise of these pictures.")
+patch_gain = found["VQGAN's discriminator"] - found["the same discriminator, untrained"]
+print(f"Best: {best}. Training adds {100 * gain:+.1f} points for the VQ-VAE's vectors and "
+      f"{100 * patch_gain:+.1f} for the discriminator; differences below "
+      f"{100 * 2 * math.sqrt(2) * deviation:.0f} points are within the noise of these images.")
 
 # %% [markdown]
-# The patch discriminator reads the classes better than raw pixels do, and does so before its
-# first step: that is the work of its convolutions. What these few hundred steps add, to it or to
-# the codes, is within the noise. With longer runs on Fashion-MNIST and 10,000 test pictures
-# ([docs/codes.md](../docs/codes.md)) the picture is the same: the features of a GAN's
-# discriminator were 6 points above raw pixels, most of that by the architecture alone, and
-# training made hardly any difference to a VQ-VAE's vectors. A network that is trained to give
-# pictures back has little reason to tell classes apart.
+# The features of the patch discriminator separate the classes better than raw pixels, even before
+# its first step: that is due to its convolutions. What these few hundred steps add, to it or to the
+# codes, is within the noise. Longer runs on Fashion-MNIST with 10,000 test images
+# ([docs/codes.md](../docs/codes.md)) agree: the features of a GAN's discriminator were 6 points
+# above raw pixels, most of that from the architecture alone, and training made hardly any
+# difference to a VQ-VAE's vectors. A network that is trained to reconstruct images has little
+# reason to separate classes.
 #
-# The article's other uses, editing (enhancing, repairing, changing the style), have models of
-# their own: `Pix2Pix` and `CycleGAN`, measured in [docs/translation.md](../docs/translation.md).
+# The article's other use is editing (enhancing, repairing, changing the style). It has its own
+# models: `Pix2Pix` and `CycleGAN`, measured in [docs/translation.md](../docs/translation.md).
 #
 # ## Errata
 #
 # | what the article shows | why it fails | what runs instead |
 # |---|---|---|
-# | a VQ-VAE of encoder, decoder and generator | nothing is quantised: no codebook, no codes, and the encoder hands on more numbers than a picture has | `kg.VQVAE` with a quantiser; with these widths `kg.VQVAE(encoder=, decoder=)` |
+# | a VQ-VAE of encoder, decoder and generator | nothing is quantised: no codebook, no codes, and the encoder outputs more numbers than an image has | `kg.VQVAE` with a quantiser; with these widths `kg.VQVAE(encoder=, decoder=)` |
 # | pooling and unpooling in the text | the code has neither; strides do their work | strided and transposed convolutions |
-# | a decoder of transposed kernels of 3 | 4 -> 7 -> 13 -> 25, no loss against 32x32 can be computed | kernels of 4, or an output padding of 1: $2n$ a layer |
+# | a decoder of transposed kernels of 3 | 4 -> 7 -> 13 -> 25, no loss against 32x32 can be computed | kernels of 4, or an output padding of 1: $2n$ per layer |
 # | an "upscaling" generator | three convolutions of stride 2: 25 -> 4, and 100 channels where 3 come in | `kg.SuperResolutionGAN` |
 # | a GAN's generator with a padding of 1 on one pixel | 1 -> 2 -> 4 -> 8 -> 16 -> 17 | `kg.GAN(networks="dcgan5")`: the first kernel of 4 without padding |
-# | its discriminator | at 17x17 it comes down to one pixel before its last kernel of 4: zero places; at 64x64 it makes 3x3 probabilities | the same five layers with grids that meet, and one logit |
+# | its discriminator | at 17x17 it reaches one pixel before its last kernel of 4: no position is left; at 64x64 it gives 3x3 probabilities | the same five layers with grids that fit, and one logit |
 # | no normalisation in either | the DCGAN it follows has batch normalisation between the layers | `"dcgan5"` has it |
 # | the generator maximises $E[\log p_{data}(G(z))]$ | the density is unknown, and the optimum is its highest point, again and again | $-E[\log D(G(z))]$, `loss="non_saturating"` |
 # | the discriminator minimises $E[\log D(x)] + E[\log(1 - D(G(z)))]$ | the sign: it maximises that | `discriminator_loss` of the package, on logits |
-# | the VQ-VAE's only loss is the reconstruction | the codebook and the encoder have nothing that holds them together, and a nearest code has no gradient | codebook and commitment terms, straight-through gradient |
-# | a VQ-VAE is a special GAN and generates as one | it has no game, and no distribution of codes | `fit_prior` to generate; `kg.VQGAN` where the two meet |
+# | the VQ-VAE's only loss is the reconstruction | nothing holds codebook and encoder together, and an argmin has no gradient | codebook and commitment terms, straight-through gradient |
+# | a VQ-VAE is a special GAN and generates like one | it has no adversarial objective, and no distribution of codes | `fit_prior` to generate; `kg.VQGAN` where the two meet |
 # | no data, no optimiser, no loop | none of it was ever run | `model.compile()`, `model.fit(kg.load(...))` |
-# | a GAN generates slowly | one pass of one network a batch | measured above; training is what takes time |
-# | recognition, for the asking | most of what a linear classifier reads in the features is there before training | a linear probe, beside both |
+# | a GAN generates slowly | one pass of one network per batch | measured above; only training is slow |
+# | recognition for free | most of the linear separability is there before training | a linear probe, of both |
 #
 # ## Exercises
 
 # %% [markdown]
 # ### Exercise 1: do the two functions agree with TensorFlow?
 #
-# Compare `convolved` and `transposed` with what `tf.nn.conv2d` really makes, for all kernels of 1
+# Compare `convolved` and `transposed` with the real outputs of `tf.nn.conv2d`, for all kernels of 1
 # to 5, strides of 1 to 3 and paddings of 0 to 2. A transposed convolution is the gradient of a
-# convolution: its output is right if the convolution of it has the size one started from.
+# convolution: its output size is right if the convolution maps it back to the initial
+# size.
 
 # %% tags=["answer"]
 tried = 0
@@ -928,20 +926,20 @@ for n in (7, 16, 25):
                 around = [[0, 0], [p, p], [p, p], [0, 0]]
                 made = tf.nn.conv2d(tf.zeros((1, n, n, 1)), tf.zeros((k, k, 1, 1)), s, around)
                 assert made.shape[1] == convolved(n, k, s, p)
-                for r in range(s):  # every size that the floor makes one of
+                for r in range(s):  # every size with the same floor
                     back = transposed(n, k, s, p, r)
                     assert convolved(back, k, s, p) == n
                 tried += 1
 print(f"{tried} layers agree; of 16 pixels, {[transposed(16, 3, 2, 1, r) for r in (0, 1)]} "
-      "are the two sizes that a kernel of 3, stride 2, padding 1 makes 16 of")
+      "are the two sizes that a kernel of 3, stride 2, padding 1 maps to 16")
 
 # %% [markdown]
-# ### Exercise 2: how large is a patch?
+# ### Exercise 2: how large is the receptive field?
 #
-# A logit of the patch discriminator sees a part of the picture. Going backwards through the
-# layers, a field of $f$ pixels behind a convolution comes from $(f - 1)s + k$ before it. How
-# large is the patch of `vq_gan.discriminator`, and how many halvings would the 70x70 of the
-# pix2pix paper take? How many logits does a 32x32 picture get?
+# A logit of the patch discriminator depends on a part of the image, its receptive field. Going
+# backwards through the layers, $f$ pixels after a convolution depend on $(f - 1)s + k$ before it.
+# How large is the receptive field of `vq_gan.discriminator`, and how many halvings would the 70x70
+# of the pix2pix paper take? How many logits does a 32x32 image get?
 
 
 # %% tags=["answer"]
@@ -963,28 +961,28 @@ assert field(patchgan(3)) == 70
 assert vq_gan.discriminator.output_shape == (None, 8, 8, 1)
 
 # %% [markdown]
-# ### Exercise 3: what the adaptive weight evens out
+# ### Exercise 3: what the adaptive weight balances
 #
-# Compute $\lambda$ of the VQGAN by hand on a few test pictures, with `vq_gan.errors_of`,
-# `vq_gan.generator_loss` and `vq_gan.last_kernel`. What becomes of $\lambda \nabla_L
-# \mathcal{L}_{GAN}$ if somebody multiplies the adversarial loss by 10?
+# Compute $\lambda$ of the VQGAN by hand on a few test images, with `vq_gan.errors_of`,
+# `vq_gan.generator_loss` and `vq_gan.last_kernel`. What happens to $\lambda \nabla_L
+# \mathcal{L}_{GAN}$ if the adversarial loss is multiplied by 10?
 
 
 # %% tags=["answer"]
-def pulls(scale):
-    pictures = tf.constant(test_images[:8])
+def gradient_norms(scale):
+    images = tf.constant(test_images[:8])
     with tf.GradientTape(persistent=True) as tape:
-        quantized, _, _ = vq_gan.quantizer(vq_gan.encoder(pictures))
+        quantized, _, _ = vq_gan.quantizer(vq_gan.encoder(images))
         outputs = vq_gan.decoder(quantized)
-        l1_loss, _ = vq_gan.errors_of(pictures, outputs)
+        l1_loss, _ = vq_gan.errors_of(images, outputs)
         g_loss = scale * vq_gan.generator_loss(vq_gan.discriminator(outputs, training=False))
     rec, adv = (tape.gradient(loss, vq_gan.last_kernel) for loss in (l1_loss, g_loss))
     weight = float(tf.norm(rec) / (tf.norm(adv) + 1e-6))
     return weight, float(tf.norm(rec)), weight * float(tf.norm(adv))
 
 
-plain, tenfold = pulls(1.0), pulls(10.0)
-print(f"lambda {plain[0]:.4f}, with the loss times ten {tenfold[0]:.4f}; the pull of the "
+plain, tenfold = gradient_norms(1.0), gradient_norms(10.0)
+print(f"lambda {plain[0]:.4f}, with the loss times ten {tenfold[0]:.4f}; gradient norm of the "
       f"adversarial loss {plain[2]:.4f} and {tenfold[2]:.4f}, of the error {plain[1]:.4f}")
 assert np.isclose(plain[0], 10 * tenfold[0], rtol=1e-2)
 assert np.isclose(plain[2], plain[1], rtol=1e-2) and np.isclose(tenfold[2], plain[2], rtol=1e-2)
@@ -993,14 +991,14 @@ assert np.isclose(plain[2], plain[1], rtol=1e-2) and np.isclose(tenfold[2], plai
 # ## Where to go next
 #
 # - [Tutorial 5](05_making_it_train.ipynb): losses, penalties and metrics, and what to do when a
-#   game does not train.
+#   GAN does not train.
 # - [docs/codes.md](../docs/codes.md), [docs/translation.md](../docs/translation.md) and
-#   [docs/adversarial.md](../docs/adversarial.md): the longer runs behind the figures quoted here.
+#   [docs/adversarial.md](../docs/adversarial.md): the longer runs behind the results quoted here.
 #
 # References: VQ-VAE, van den Oord et al. (2017), https://arxiv.org/abs/1711.00937; VQ-VAE-2,
 # Razavi et al. (2019), https://arxiv.org/abs/1906.00446; VQGAN, Esser et al. (2021),
 # https://arxiv.org/abs/2012.09841; SRGAN, Ledig et al. (2017), https://arxiv.org/abs/1609.04802;
-# the trade between distortion and perception, Blau and Michaeli (2018),
+# the trade-off between distortion and perception, Blau and Michaeli (2018),
 # https://arxiv.org/abs/1711.06077; DCGAN, Radford et al. (2016),
 # https://arxiv.org/abs/1511.06434; PatchGAN, Isola et al. (2017),
 # https://arxiv.org/abs/1611.07004; the arithmetic of convolutions, Dumoulin and Visin (2016),

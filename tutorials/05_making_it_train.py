@@ -1,28 +1,27 @@
 # %% [markdown]
 # # 5. Making it train: losses, metrics, several devices, pruning
 #
-# What is done about GANs that do not train well: other losses, five steps of the discriminator
-# for one of the generator, other noise, other optimizers, more devices, fewer weights. Each of
-# these pieces of advice is taken up, tried in a short run, and judged by a number. You need to
-# know what a GAN is ([tutorial 1](01_gan_to_vq_vae.ipynb)); the pictures are small and grey, and
-# no accelerator is needed.
+# What helps GANs that do not train well? Other losses, five discriminator updates per generator
+# update, other noise, other optimizers, more devices, fewer weights. Each piece of advice is tried
+# in a short run and measured. You need to know what a GAN is ([tutorial
+# 1](01_gan_to_vq_vae.ipynb)); the images are small and grey, and no accelerator is needed.
 #
 # Measured: 2.7 minutes on two CPU cores.
 
-# %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 200, "NUM_SAMPLES": 60, "BATCH": 16, "MEASUREMENTS": 1, "STEPS": 2, "CRITIC_STEPS": 2, "GAMES": [], "RING_GAMES": ["fast_generator"], "RING_EPOCHS": 1, "RING_STEPS": 2, "NOISES": ["uniform"], "OPTIMIZERS": {"RMSprop": 0.001}, "TIMED_STEPS": 2, "SPARSITIES": [0.5], "PRUNE_STEPS": 4, "MEAN_STEPS": 2}
-DATA = "fashion_mnist"  # or another set that has features of its own: "mnist", "glyphs"
-NUM_IMAGES = 6000  # pictures to train on
-NUM_SAMPLES = 2000  # pictures that a figure is taken of
+# %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 200, "NUM_SAMPLES": 60, "BATCH": 16, "MEASUREMENTS": 1, "STEPS": 2, "CRITIC_STEPS": 2, "OBJECTIVES": [], "RING_OBJECTIVES": ["fast_generator"], "RING_EPOCHS": 1, "RING_STEPS": 2, "NOISES": ["uniform"], "OPTIMIZERS": {"RMSprop": 0.001}, "TIMED_STEPS": 2, "SPARSITIES": [0.5], "PRUNE_STEPS": 4, "MEAN_STEPS": 2}
+DATA = "fashion_mnist"  # or another set with its own features: "mnist", "glyphs"
+NUM_IMAGES = 6000  # images to train on
+NUM_SAMPLES = 2000  # images per metric
 BATCH = 64
 LATENT = 32
 SEED = 0
-MEASUREMENTS = 5  # of a run
-STEPS = 60  # of the generator, from one measurement to the next
-CRITIC_STEPS = 80  # of a discriminator against a generator that stands still
-RING_GAMES = ["non_saturating", "least_squares", "wgan_gp", "fast_generator"]
+MEASUREMENTS = 5  # per run
+STEPS = 60  # generator updates between measurements
+CRITIC_STEPS = 80  # of a discriminator against a fixed generator
+RING_OBJECTIVES = ["non_saturating", "least_squares", "wgan_gp", "fast_generator"]
 RING_EPOCHS = 5
-RING_STEPS = 300  # of 64 points, an epoch
-GAMES = ["least_squares", "wgan_gp"]
+RING_STEPS = 300  # of 64 points, per epoch
+OBJECTIVES = ["least_squares", "wgan_gp"]
 NOISES = ["uniform", "truncated_normal"]
 OPTIMIZERS = {"RMSprop": 0.001, "SGD": 0.05}  # name: learning rate
 TIMED_STEPS = 10
@@ -33,9 +32,9 @@ MEAN_STEPS = 300
 # %% [markdown]
 # ## Devices first
 #
-# TensorFlow fixes its list of devices at the first operation. Whoever wants two logical devices
-# on one processor, to try what needs two devices, must say so before that: here, in the first
-# cell after the imports. Everything below runs with it as it would without.
+# TensorFlow fixes its list of devices at the first operation. Two logical devices on one processor,
+# to try what needs two devices, must be configured before that: here, in the first cell after the
+# imports. Everything below runs with them as it would without.
 
 # %%
 import contextlib
@@ -57,52 +56,52 @@ import keras_genimg as kg
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-tf.get_logger().setLevel("ERROR")  # strategies say at length how they reduce
+tf.get_logger().setLevel("ERROR")  # strategies log every reduction
 plt.rcParams["figure.dpi"] = 72
 print([device.name for device in tf.config.list_logical_devices("CPU")])
 
 
 # %%
-def pictures(split, count):
-    """The first pictures of a split and their labels, as arrays."""
+def arrays(split, count):
+    """The first images of a split and their labels, as arrays."""
     parts = kg.load(DATA, split, batch_size=500, with_labels=True, num_images=count)
     images, labels = zip(*((x.numpy(), y.numpy()) for x, y in parts))
     return np.concatenate(images), np.concatenate(labels)
 
 
-train_images, train_labels = pictures("train", NUM_IMAGES)  # (NUM_IMAGES, 28, 28, 1) in [-1, 1]
-test_images, _ = pictures("test", NUM_SAMPLES)  # (NUM_SAMPLES, 28, 28, 1)
+train_images, train_labels = arrays("train", NUM_IMAGES)  # (NUM_IMAGES, 28, 28, 1) in [-1, 1]
+test_images, _ = arrays("test", NUM_SAMPLES)  # (NUM_SAMPLES, 28, 28, 1)
 SHAPE = train_images.shape[1:]
-mean_picture = train_images.mean(axis=0)  # (28, 28, 1)
-kg.plotting.show_images(train_images[:20], f"{DATA}: what there is to learn", columns=10)
+mean_image = train_images.mean(axis=0)  # (28, 28, 1)
+kg.plotting.show_images(train_images[:20], f"{DATA}: training images", columns=10)
 
 # %% [markdown]
 # ## 1. A pair of networks that do not fit
 #
-# The generator of the article makes 7x7 places of 256 features each and ends in a dense layer of
-# three units. A dense layer works on the last axis alone, so the result is a 7x7 picture in three
-# colours. Its discriminator takes 28x28 pictures in three colours, and the data are 28x28 without
-# a channel axis. None of the three fit. Below, the two networks again, in our own words.
+# The generator of the article has 7x7 positions of 256 features each and ends in a dense layer of
+# three units. A dense layer acts on the last axis only, so the output is a 7x7 image in three
+# colours. Its discriminator takes 28x28 images in three colours, and the data are 28x28 without a
+# channel axis. None of the three fit. Here are the two networks again, in our own code.
 
 
 # %%
 def attempt(what, function):
-    """Prints what a call ends in: a result, or an error in one line."""
+    """Prints the result of a call, or its error in one line."""
     try:
-        ending = f"no error, {function()}"
+        outcome = f"no error, {function()}"
     except Exception as error:
         text = re.sub(r"\x1b\[\d*m", "", str(error))  # without the codes of colours
         text = text.removeprefix("Exception encountered when calling Functional.call().")
-        text = re.sub(r'Tensor\("data:0".*?\'\'', "the pictures", " ".join(text.split()))
-        ending = f"{type(error).__name__}: {textwrap.shorten(text, 150)}"
-    print(f"{what}:\n    {ending}")
+        text = re.sub(r'Tensor\("data:0".*?\'\'', "the images", " ".join(text.split()))
+        outcome = f"{type(error).__name__}: {textwrap.shorten(text, 150)}"
+    print(f"{what}:\n    {outcome}")
 
 
 noise = keras.Input((100,))
 x = layers.Dense(7 * 7 * 256, activation="relu")(noise)  # (B, 100) -> (B, 12544)
 x = layers.Reshape((7, 7, 256))(x)  # (B, 12544) -> (B, 7, 7, 256)
-small_pictures = layers.Dense(3, activation="tanh")(x)  # (B, 7, 7, 256) -> (B, 7, 7, 3)
-too_small = keras.Model(noise, small_pictures)
+small_images = layers.Dense(3, activation="tanh")(x)  # (B, 7, 7, 256) -> (B, 7, 7, 3)
+too_small = keras.Model(noise, small_images)
 
 colour = keras.Input((28, 28, 3))
 x = layers.Dense(256, activation="relu")(colour)  # (B, 28, 28, 3) -> (B, 28, 28, 256)
@@ -110,40 +109,41 @@ x = layers.Dense(256, activation="relu")(x)  # (B, 28, 28, 256)
 per_pixel = keras.Model(colour, layers.Dense(1, activation="sigmoid")(x))  # (B, 28, 28, 1)
 
 draws = np.random.default_rng(SEED).standard_normal((4, 100)).astype("float32")
-attempt("judging what the generator makes", lambda: per_pixel(too_small(draws)))
-attempt("what is drawn as a picture, [i, j] of the result", lambda: too_small(draws)[0, 0].shape)
+attempt("the discriminator on generated images", lambda: per_pixel(too_small(draws)))
+attempt("what is plotted as an image, [i, j] of the result", lambda: too_small(draws)[0, 0].shape)
 per_pixel.compile("adam", "binary_crossentropy")
 grey = np.zeros((4, 28, 28), "float32")
-attempt("judging grey pictures", lambda: per_pixel.train_on_batch(grey, np.ones((4, 1))))
+attempt("training on grey images", lambda: per_pixel.train_on_batch(grey, np.ones((4, 1))))
 colourful = np.zeros((4, 28, 28, 3), "float32")
-attempt("colour pictures", lambda: per_pixel.train_on_batch(colourful, np.ones((4, 1))))
+attempt("training on colour images", lambda: per_pixel.train_on_batch(colourful, np.ones((4, 1))))
 
 # %% [markdown]
-# The last of these says the most. Even with pictures of the right shape there is nothing to train:
-# the discriminator gives one answer a pixel, not one a picture. A stack of dense layers over the
-# last axis is one small network that is applied to each pixel by itself. It has few weights, and
-# no pixel knows of another. Counting says so, and so does the gradient.
+# The last one is the most important. Even with images of the right shape training fails: the
+# discriminator gives one output per pixel, not one per image. A stack of dense layers over the last
+# axis is one small network that is applied to each pixel separately. It has few weights, and no
+# output depends on other pixels. The number of weights shows this, and so does the gradient.
 
 # %%
 print(f"discriminator over pixels: {per_pixel.count_params():,} weights, {per_pixel.output_shape}")
-judge = kg.networks.mlp_discriminator((28, 28, 3), units=(256, 256))
-print(f"the same, flattened first: {judge.count_params():,} weights, {judge.output_shape}")
+whole_image = kg.networks.mlp_discriminator((28, 28, 3), units=(256, 256))
+print(f"the same, flattened first: {whole_image.count_params():,} weights, "
+      f"{whole_image.output_shape}")
 
 probe = tf.random.stateless_uniform((1, 28, 28, 3), (SEED, 0), -1.0, 1.0)
-for name, network in (("over pixels", per_pixel), ("flattened", judge)):
+for name, network in (("over pixels", per_pixel), ("flattened", whole_image)):
     with tf.GradientTape() as tape:
         tape.watch(probe)
-        answer = network(probe)
-        answer = answer[0, 14, 14, 0] if answer.shape.rank == 4 else answer[0, 0]
-    reached = np.any(tape.gradient(answer, probe).numpy() != 0, axis=-1)  # (1, 28, 28)
-    print(f"{name}: one answer depends on {reached.sum()} of {reached.size} pixels")
+        score = network(probe)
+        score = score[0, 14, 14, 0] if score.shape.rank == 4 else score[0, 0]
+    reached = np.any(tape.gradient(score, probe).numpy() != 0, axis=-1)  # (1, 28, 28)
+    print(f"{name}: one output depends on {reached.sum()} of {reached.size} pixels")
 
 # %% [markdown]
 # ## 2. A step that trains the wrong network
 #
-# Next come the calls. A Keras model that was never compiled has no optimizer to train with, and no
-# Keras object has the methods of PyTorch. `zero_grad`, `backward` and `step` belong to a library
-# that gathers gradients in the weights; in TensorFlow a tape returns them.
+# Next come the calls. A Keras model that was never compiled has no optimizer, and no Keras object
+# has the methods of PyTorch. `zero_grad`, `backward` and `step` belong to a library that
+# accumulates gradients in the weights; in TensorFlow a tape returns them.
 
 # %%
 never_compiled = kg.networks.mlp_discriminator(SHAPE, units=(16,))
@@ -157,16 +157,16 @@ for owner, method in (
     attempt(f"{type(owner).__name__}.{method}()", lambda: getattr(owner, method)())
 
 # %% [markdown]
-# With all that repaired, one mistake stays, and it raises no error. The generator's step of the
+# With all that fixed, one mistake remains, and it raises no error. The generator step of the
 # article calls `predict` and then trains the discriminator on the result, with the label "real".
-# `predict` returns NumPy arrays, through which no gradient passes; and what `train_on_batch`
-# moves is the model that it is called on. So the discriminator learns that generated pictures are
-# real, and the generator learns nothing. Setting `trainable` to False after `compile` and after a
-# first step, as the article does between the two, is not the cure.
+# `predict` returns NumPy arrays, through which no gradient passes; and `train_on_batch` updates the
+# model that it is called on. So the discriminator learns that generated images are real, and the
+# generator learns nothing. Setting `trainable` to False after `compile` and after a first step, as
+# the article does between the two, does not help.
 
 
 # %%
-def moved(network, before):
+def change(network, before):
     """The largest change of a weight."""
     return max(np.abs(w - b).max() for w, b in zip(network.get_weights(), before))
 
@@ -180,33 +180,33 @@ latents = np.random.default_rng(SEED).standard_normal((BATCH, LATENT)).astype("f
 for trainable in (True, False):
     discriminator.trainable = trainable
     before = generator.get_weights(), discriminator.get_weights()
-    made = generator.predict(latents, verbose=0)  # NumPy: cut off from the generator
+    made = generator.predict(latents, verbose=0)  # NumPy: no gradient to the generator
     discriminator.train_on_batch(made, np.ones((BATCH, 1)))
-    print(f"trainable={trainable!s:<5}  generator moved by {moved(generator, before[0]):.4f}, "
-          f"discriminator by {moved(discriminator, before[1]):.4f}")
+    print(f"trainable={trainable!s:<5}  generator changed by {change(generator, before[0]):.4f}, "
+          f"discriminator by {change(discriminator, before[1]):.4f}")
 with tf.GradientTape() as tape:
     g_loss = tf.reduce_mean(discriminator(generator.predict(latents, verbose=0)))
 gradients = tape.gradient(g_loss, generator.trainable_variables)
 print("gradients that reach the generator through predict:", set(gradients))
 
 # %% [markdown]
-# ## 3. What runs instead: a step that can be read
+# ## 3. What runs instead: a readable step
 #
-# Five steps of the discriminator for each of the generator is the setting of the Wasserstein GAN.
-# This is the whole step of `kg.WGAN`, from the package:
+# Five discriminator updates per generator update is the setting of the Wasserstein GAN. This is the
+# whole step of `kg.WGAN`, from the package:
 
 # %%
 print(textwrap.dedent(inspect.getsource(kg.WGAN.train_step)))
 
 # %% [markdown]
-# From the top. `unpack` takes the pictures and finds out how many replicas share the batch. The
-# loop runs `n_critic` times; each turn takes its own part of the batch, so five turns see five
-# times the pictures. The tape records the critic alone: the fakes are made before it opens. The
-# loss is $\mathbb{E}[f(g(z))] - \mathbb{E}[f(x)]$, and the gradient is asked for the weights of
-# the critic. After the update the weights are clipped to $[-c, c]$, which bounds the slope of the
-# critic. In the second part the generator is inside the tape, the loss is
-# $-\mathbb{E}[f(g(z))]$, and the gradient is asked for the weights of the generator: they are
-# named, so no `trainable` flag has to be set and unset. One call counts both:
+# From the top. `unpack` takes the images and knows how many replicas share the batch. The loop runs
+# `n_critic` times; each iteration takes its own part of the batch, so five iterations see five
+# times the images. The tape records only the critic: the fakes are generated before it starts. The
+# loss is $\mathbb{E}[f(g(z))] - \mathbb{E}[f(x)]$, and the gradient is taken with respect to the
+# weights of the critic. After the update the weights are clipped to $[-c, c]$, which bounds the
+# slope of the critic. In the second part the generator is inside the tape, the loss is
+# $-\mathbb{E}[f(g(z))]$, and the gradient is taken with respect to the weights of the generator:
+# they are named, so no `trainable` flag has to be set and unset. One call updates both:
 
 # %%
 keras.utils.set_random_seed(SEED)
@@ -218,20 +218,20 @@ wgan = kg.WGAN(
 wgan.compile()
 before = wgan.generator.get_weights(), wgan.discriminator.get_weights()
 wgan.fit(train_images[: 5 * BATCH], batch_size=5 * BATCH, verbose=0)  # one step of `fit`
-print(f"updates of the critic {int(wgan.discriminator_optimizer.iterations)}, "
+print(f"critic updates {int(wgan.discriminator_optimizer.iterations)}, "
       f"of the generator {int(wgan.generator_optimizer.iterations)}")
-print(f"critic moved by {moved(wgan.discriminator, before[1]):.4f}, "
-      f"generator by {moved(wgan.generator, before[0]):.6f}")
+print(f"critic changed by {change(wgan.discriminator, before[1]):.4f}, "
+      f"generator by {change(wgan.generator, before[0]):.6f}")
 largest = max(np.abs(w).max() for w in wgan.discriminator.get_weights())
 print(f"largest weight of the critic {largest:.4f}, clip_value {wgan.clip_value}")
 
 # %% [markdown]
 # ## 4. The losses, drawn
 #
-# All that a generator's loss sees of a picture is one number, the logit $\ell$ that the
+# A generator's loss depends on an image only through one number, the logit $\ell$ that the
 # discriminator gives it; $D = \sigma(\ell)$. So each loss is a curve:
 #
-# | loss | generator | discriminator, on a generated picture |
+# | loss | generator | discriminator, on a generated image |
 # |---|---|---|
 # | minimax | $\log(1 - \sigma(\ell))$ | $-\log(1 - \sigma(\ell))$ |
 # | non-saturating | $-\log \sigma(\ell)$ | $-\log(1 - \sigma(\ell))$ |
@@ -258,7 +258,7 @@ logits = np.linspace(-8, 8, 65, dtype="float32")
 figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
 for name, (of_generator, of_discriminator) in kg.losses.ADVERSARIAL_LOSSES.items():
     values, slopes = curve(of_generator, logits)
-    dash = "--" if name == "wasserstein" else "-"  # it lies on the hinge
+    dash = "--" if name == "wasserstein" else "-"  # it coincides with the hinge
     axes[0].plot(logits, values, dash, label=name)
     axes[1].plot(logits, np.abs(slopes), dash)
     fake_part, _ = curve(lambda fake: of_discriminator(tf.constant([8.0]), fake), logits)
@@ -266,7 +266,7 @@ for name, (of_generator, of_discriminator) in kg.losses.ADVERSARIAL_LOSSES.items
 titles = "generator's loss", "size of its slope", "discriminator's, of fakes"
 for panel, title in zip(axes, titles):
     panel.set_title(title, fontsize=10)
-    panel.set_xlabel("logit of a generated picture", fontsize=9)
+    panel.set_xlabel("logit of a generated image", fontsize=9)
     panel.set_ylim((-8.5, 8.5) if panel is axes[0] else (-0.2, 8.5))
 axes[0].legend(fontsize=7, frameon=False)
 plt.show()
@@ -279,16 +279,16 @@ for name, (of_generator, _) in kg.losses.ADVERSARIAL_LOSSES.items():
     print(f"{name:<43}" + "".join(f"{abs(slope):9.4f}" for slope in slopes))
 
 # %% [markdown]
-# On the left of the table the discriminator is sure that it sees a fake. There the minimax loss is
-# flat: the generator is told nothing just when it is worst. The non-saturating loss has slope
-# nearly 1 there, and vanishes on the right, where there is nothing left to gain. Least squares
-# pulls the harder the further off the logit is, and pulls back beyond 1. Hinge and Wasserstein
-# have the same slope everywhere; they differ in the discriminator.
+# On the left of the table the discriminator is certain that the image is generated. There the
+# minimax loss is flat: the generator gets no gradient just when it is worst. The non-saturating
+# loss has slope nearly 1 there, and vanishes on the right, where there is nothing left to gain. The
+# slope of least squares grows with the distance of the logit from 1, and changes its sign there.
+# Hinge and Wasserstein have the same slope everywhere; they differ in the discriminator.
 #
 # The article says that training becomes unstable when the generator is too strong for the
-# discriminator. The curves say that the other case is the bad one. To see it in networks: a
-# generator stands still, a discriminator learns, and the norm of the generator's gradient is
-# recorded for both losses.
+# discriminator. The curves show that the other case is the problem. The same in networks: a
+# generator is fixed, a discriminator learns, and the norm of the generator's gradient is recorded
+# for both losses.
 
 
 # %%
@@ -304,7 +304,7 @@ def networks(normalization=True):
 
 
 keras.utils.set_random_seed(SEED)
-still, learner = networks(normalization=False).values()
+fixed, learner = networks(normalization=False).values()
 optimizer = keras.optimizers.Adam(1e-3)
 two_losses = [kg.losses.minimax_generator_loss, kg.losses.non_saturating_generator_loss]
 
@@ -313,13 +313,13 @@ two_losses = [kg.losses.minimax_generator_loss, kg.losses.non_saturating_generat
 def learn(images, latents):
     """One step of the discriminator: its score of fakes, two norms of the generator's gradient."""
     with tf.GradientTape() as tape:
-        real_logits, fake_logits = learner(images), learner(still(latents))
+        real_logits, fake_logits = learner(images), learner(fixed(latents))
         loss = kg.losses.minimax_discriminator_loss(real_logits, fake_logits)
     weights = learner.trainable_variables
     optimizer.apply(tape.gradient(loss, weights), weights)
     with tf.GradientTape(persistent=True) as tape:
-        both = [generator_loss(learner(still(latents))) for generator_loss in two_losses]
-    norms = [tf.linalg.global_norm(tape.gradient(x, still.trainable_variables)) for x in both]
+        both = [generator_loss(learner(fixed(latents))) for generator_loss in two_losses]
+    norms = [tf.linalg.global_norm(tape.gradient(x, fixed.trainable_variables)) for x in both]
     return tf.reduce_mean(tf.sigmoid(fake_logits)), norms
 
 
@@ -335,7 +335,7 @@ figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
 axes.semilogy(minimax_norms, label="minimax")
 axes.semilogy(non_saturating_norms, label="non-saturating")
 axes.semilogy(scores, "k:", label="mean score D(G(z))")
-axes.set_xlabel("steps of the discriminator alone")
+axes.set_xlabel("discriminator updates")
 axes.set_title("norm of the generator's gradient", fontsize=10)
 axes.legend(fontsize=8, frameon=False)
 plt.show()
@@ -345,12 +345,12 @@ print(f"at the end D(G(z)) is {scores[-1]:.5f} on average; gradient norms: minim
 # %% [markdown]
 # ## 5. Mode collapse, counted
 #
-# A generator that makes one good picture over and over has collapsed. On pictures that is hard to
-# count; on points it is not. Eight narrow Gaussians stand on a ring, dense networks play, and each
-# Gaussian that gets at least one of 2,000 samples within three deviations of its centre counts as
-# found; such samples are good. Points are pictures of one pixel in two "colours", so the same
-# classes serve. The last game provokes what is to be counted: its generator runs at fifty times
-# the rate of its discriminator, and goes wherever that points before it can object.
+# A generator that always generates one realistic image has collapsed. On images that is hard to
+# count; on points it is not. The data are eight narrow Gaussians on a ring, and the networks are
+# dense. A sample within three standard deviations of a centre is high-quality, and a centre with at
+# least one of them among 2,000 samples counts as found. Points are images of one pixel with two
+# channels, so the same classes work. The last run provokes a collapse: the learning rate of its
+# generator is fifty times that of its discriminator, which cannot follow.
 
 # %%
 DEVIATION = 0.02
@@ -366,7 +366,7 @@ def points(count):
 
 
 def found(samples):
-    """(number of centres found, share of good samples) of points `(n, 2)`."""
+    """(number of centres found, share of high-quality samples) of points `(n, 2)`."""
     distances = np.linalg.norm(samples[:, None] - CENTRES, axis=2)  # (n, 8)
     good = distances.min(axis=1) < 3 * DEVIATION
     return len(np.unique(distances.argmin(axis=1)[good])), float(good.mean())
@@ -390,18 +390,19 @@ def dense_networks():
 
 # %%
 figure, axes = plt.subplots(
-    1, len(RING_GAMES), figsize=(2.4 * len(RING_GAMES), 2.6), layout="constrained", squeeze=False
+    1, len(RING_OBJECTIVES), figsize=(2.4 * len(RING_OBJECTIVES), 2.6), layout="constrained",
+    squeeze=False,
 )
-for panel, game in zip(axes[0], RING_GAMES):
+for panel, objective in zip(axes[0], RING_OBJECTIVES):
     keras.utils.set_random_seed(SEED)
-    if game == "wgan_gp":  # the weight that its authors took for such toys
+    if objective == "wgan_gp":  # the weight that its authors used for toy data
         model = kg.WGANGP(
             (1, 1, 2), 2, seed=SEED, gp_weight=0.1, ema_decay=None, **dense_networks()
         )
     else:
-        loss = "non_saturating" if game == "fast_generator" else game
+        loss = "non_saturating" if objective == "fast_generator" else objective
         model = kg.GAN((1, 1, 2), 2, seed=SEED, loss=loss, ema_decay=None, **dense_networks())
-    model.compile(learning_rate=(5e-3, 1e-4) if game == "fast_generator" else 1e-3)
+    model.compile(learning_rate=(5e-3, 1e-4) if objective == "fast_generator" else 1e-3)
     size = 64 * model.n_critic
     real_points = points(size * RING_STEPS)
     counts = []
@@ -409,37 +410,38 @@ for panel, game in zip(axes[0], RING_GAMES):
         model.fit(real_points, batch_size=size, verbose=0)
         samples = model.generate(2000, seed=SEED, verbose=0).reshape(-1, 2)  # (2000, 2)
         counts.append(found(samples))
-    print(f"{game:<15} centres of 8, every {RING_STEPS} steps: {[n for n, _ in counts]}, "
-          f"good samples {counts[-1][1]:.0%}, deviation {samples.std(axis=0).mean():.2f}")
+    print(f"{objective:<15} centres of 8, every {RING_STEPS} steps: {[n for n, _ in counts]}, "
+          f"high-quality samples {counts[-1][1]:.0%}, deviation {samples.std(axis=0).mean():.2f}")
     panel.plot(*CENTRES.T, "r+", markersize=9)
     panel.plot(*samples.T, "b.", markersize=1)
-    panel.set_title(f"{game}: {counts[-1][0]} of 8", fontsize=9)
+    panel.set_title(f"{objective}: {counts[-1][0]} of 8", fontsize=9)
     panel.set_xlim(-1.2, 1.2)
     panel.set_ylim(-1.2, 1.2)
 plt.show()
 
 # %% [markdown]
-# All three losses find all centres at balanced rates. The provoked game finds none: its samples lie
+# All three losses find all centres at balanced rates. The provoked run finds none: its samples lie
 # on one short line, which moves on before it covers anything.
 #
-# One seed of a short run on easy data. On 25 Gaussians and on 1,000 stacked digits the games do
-# differ, though not in the order that the advice has it: the [longer table](../docs/adversarial.md)
-# counts eight of them. What to keep from here is the method: known modes, a rule for "good", a
-# count; and that two learning rates can lose what no loss lost.
+# This is one seed of a short run on easy data. On 25 Gaussians and on 1,000 stacked digits the
+# objectives do differ, though not in the order that the advice suggests: the [longer
+# table](../docs/adversarial.md) compares eight of them. Two lessons remain: the method (known
+# modes, a criterion for high quality, a count), and that unbalanced learning rates can lose modes
+# that no loss lost.
 #
-# ## 6. What a figure says: a ladder of damage
+# ## 6. What metrics mean: corruption levels
 #
-# The article names the Inception Score and the Fréchet distance as measures of how alike generated
-# and real pictures are. Before a figure judges a model it should be tried on pictures whose faults
-# are known. Real training pictures, damaged step by step, stand in for samples, and test
-# pictures are the reference. The first row is the floor: what perfect samples would score.
+# The article names the Inception Score and the Fréchet distance as measures of the similarity of
+# generated and real images. Before a metric is applied to a model, it should be tested on images
+# with known faults. Real training images at several corruption levels stand in for samples, and
+# test images are the reference. The first row is the floor: the value of perfect samples.
 #
 # - Fréchet distance: $\lVert\mu_r - \mu_g\rVert^2 + \mathrm{tr}(\Sigma_r + \Sigma_g -
 #   2(\Sigma_r\Sigma_g)^{1/2})$ of features, low is good.
 # - Inception Score: $\exp \mathbb{E}\,\mathrm{KL}(p(y|x) \,\Vert\, p(y))$ of a classifier, high is
-#   good. It sees no real picture at all, so it cannot measure likeness to one.
-# - Precision and recall: shares of samples among real pictures and of real ones among the samples.
-#   Coverage: the share of real pictures with a sample near them.
+#   good. It uses no real images, so it cannot measure similarity to them.
+# - Precision and recall: the share of samples within the real manifold, and of real images within
+#   the generated one. Coverage: the share of real images with a sample near them.
 #
 # All are in the features of the small classifier that the package ships for this set.
 
@@ -451,7 +453,7 @@ def noisy(images, deviation):
 
 
 def blurred(images, deviation):
-    """A Gaussian of so many pixels, along one axis and then the other."""
+    """A Gaussian blur of this standard deviation in pixels, along one axis and then the other."""
     reach = int(np.ceil(3 * deviation))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
     kernel = tf.constant(weights / weights.sum(), tf.float32)
@@ -461,18 +463,18 @@ def blurred(images, deviation):
 
 
 whole = train_images[:NUM_SAMPLES]
-ladder = {
+levels = {
     "real (the floor)": whole,
     "noise 0.2": noisy(whole, 0.2),
     "noise 0.4": noisy(whole, 0.4),
     "blur of 1 pixel": blurred(whole, 1.0),
     "blur of 2 pixels": blurred(whole, 2.0),
     "5 of 10 classes missing": train_images[train_labels >= 5][:NUM_SAMPLES],
-    "each picture 10 times": np.resize(whole[: NUM_SAMPLES // 10], whole.shape),
+    "each image 10 times": np.resize(whole[: NUM_SAMPLES // 10], whole.shape),
 }
-figure, axes = plt.subplots(len(ladder), 1, figsize=(7, 6.5), layout="constrained")
-for panel, (name, images) in zip(axes, ladder.items()):
-    step = NUM_SAMPLES // 10  # ten pictures from all over: copies are that far apart
+figure, axes = plt.subplots(len(levels), 1, figsize=(7, 6.5), layout="constrained")
+for panel, (name, images) in zip(axes, levels.items()):
+    step = NUM_SAMPLES // 10  # ten images, spread over the set: copies are that far apart
     kg.plotting.show_images(images[::step][:10], name, columns=10, axes=panel)
 plt.show()
 
@@ -482,33 +484,33 @@ metrics = kg.metrics.get_metrics(
 )
 kg.metrics.update_metrics(metrics, real_images=test_images)
 columns = ["frechet_distance", "inception_score", "precision", "recall", "coverage"]
-rungs = {}
+rows_of_table = {}
 print(f"{'':<26}" + "".join(f"{column:>18}" for column in columns))
-for name, images in ladder.items():
+for name, images in levels.items():
     for metric in metrics:
         metric.reset_fake_state()
     kg.metrics.update_metrics(metrics, fake_images=kg.metrics.as_stored(images))
     values = {
         key.split("[")[0]: value for metric in metrics for key, value in metric.result().items()
     }
-    rungs[name] = [values[column] for column in columns]
-    print(f"{name:<26}" + "".join(f"{value:18.2f}" for value in rungs[name]))
+    rows_of_table[name] = [values[column] for column in columns]
+    print(f"{name:<26}" + "".join(f"{value:18.2f}" for value in rows_of_table[name]))
 
 # %% [markdown]
-# No column sees everything. The Fréchet distance rises from the floor with every damage here. The
-# Inception Score hardly moves when each picture comes ten times, although nine tenths of the
-# variety are gone; recall and coverage see that at once. (Recall falls to nothing as soon as each
-# picture has more copies than the five neighbours that set the size of a ball.) Precision looks
-# at single samples, and does not see what is missing. So: a distance for the order of models,
-# recall or coverage for variety, precision for single pictures, and the floor beside each. The
-# full ladder at 10,000 pictures is in [docs/metrics.md](../docs/metrics.md).
+# No metric detects everything. The Fréchet distance rises from the floor with every corruption
+# here. The Inception Score hardly changes when each image occurs ten times, although nine tenths of
+# the diversity are gone; recall and coverage detect that at once. (Recall falls to 0 as soon as
+# each image has more copies than the five neighbours that define the radius of a ball.) Precision
+# judges single samples, and does not detect what is missing. So use a distance to rank models,
+# recall or coverage for diversity, precision for single images, and compare each with its floor.
+# All levels, with 10,000 images, are in [docs/metrics.md](../docs/metrics.md).
 #
-# ## 7. Is WGAN stabler? And least squares?
+# ## 7. Is WGAN more stable? And least squares?
 #
-# One small pair of convolutional networks, each loss, the same batches, the same steps of the
-# generator. `EvaluateSamples` puts the Fréchet distance into the logs while the model trains.
-# WGAN-GP trains its critic five times a step, without batch normalisation, at half the rate. A
-# second seed of the first game gives a first idea of how much a seed matters.
+# One small pair of convolutional networks, each loss, the same batches, the same number of
+# generator updates. `EvaluateSamples` adds the Fréchet distance to the logs during training.
+# WGAN-GP makes five critic updates per step, without batch normalisation, at half the rate. A
+# second seed of the first objective gives a first idea of how much the seed matters.
 
 # %%
 evaluate = kg.callbacks.EvaluateSamples(
@@ -518,8 +520,8 @@ FD = f"frechet_distance[{DATA}]"
 runs = {}
 
 
-def play(name, make=kg.GAN, rate=1e-3, optimizer=None, seed=SEED, **options):
-    """Trains one small game and keeps its distances, its seconds and its pictures."""
+def run_gan(name, make=kg.GAN, rate=1e-3, optimizer=None, seed=SEED, **options):
+    """Trains one small GAN and keeps its distances, its seconds and its images."""
     keras.utils.set_random_seed(seed)
     model = make(SHAPE, LATENT, seed=seed, **networks(normalization=make is kg.GAN), **options)
     if optimizer is None:
@@ -538,23 +540,23 @@ def play(name, make=kg.GAN, rate=1e-3, optimizer=None, seed=SEED, **options):
     return model
 
 
-gan = play("non_saturating")
-play("another seed", seed=SEED + 1)
-for game in GAMES:
-    if game == "wgan_gp":
-        play(game, kg.WGANGP, rate=5e-4)
+gan = run_gan("non_saturating")
+run_gan("another seed", seed=SEED + 1)
+for objective in OBJECTIVES:
+    if objective == "wgan_gp":
+        run_gan(objective, kg.WGANGP, rate=5e-4)
     else:
-        play(game, loss=game)
+        run_gan(objective, loss=objective)
 
 # %%
-losses = ["non_saturating", "another seed", *GAMES]
+losses = ["non_saturating", "another seed", *OBJECTIVES]
 steps = STEPS * np.arange(1, MEASUREMENTS + 1)
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
 for name in losses:
     run = runs[name]
     axes[0].plot(steps, run["distances"], "o-", markersize=3, label=name)
     axes[1].plot(run["seconds"] * steps / steps[-1], run["distances"], "o-", markersize=3)
-axes[0].set_xlabel("steps of the generator")
+axes[0].set_xlabel("generator updates")
 axes[1].set_xlabel("CPU seconds")
 axes[0].set_ylabel("Fréchet distance")
 axes[0].legend(fontsize=8, frameon=False)
@@ -571,41 +573,42 @@ for panel, name in zip(axes, losses):
 plt.show()
 
 # %% [markdown]
-# The losses themselves are no figure of quality: each player's loss depends on the other player.
-# Those of the first game, beside its distance:
+# The losses themselves do not measure quality: the loss of each network depends on the other
+# network. Those of the first run, for comparison with its distance:
 
 # %%
 kg.plotting.plot_losses(runs["non_saturating"]["logs"])
 
 # %% [markdown]
-# A run of this length shows how fast a game learns, and whether it goes up and down on the way. It
-# cannot show who falls apart after a day. In this one WGAN-GP is the game whose distance falls
-# from each measurement to the next, which speaks for the claim; it starts the slowest, takes about
-# three times the seconds for a step, and is behind all others at equal seconds. Least squares ends
-# no worse than the default, and goes up once, as the default does. All of this is one seed. The
-# [longer measurement](../docs/adversarial.md) (full-size networks, 1,500 steps, three seeds, last
-# distance of each) says:
+# A run of this length shows how fast an objective learns, and whether the distance fluctuates. It
+# cannot show which one diverges after a day. In this run WGAN-GP is the objective whose distance
+# falls from each measurement to the next, which supports the claim. It also starts the slowest,
+# takes about three times the seconds per step, and is behind all others at equal seconds. Least
+# squares ends no worse than the default, and rises once, like the default. All of this is one seed.
+# The [longer measurement](../docs/adversarial.md) (full-size networks, 1,500 steps, three seeds,
+# last distance of each) shows:
 #
-# | game | last distance, three seeds |
+# | objective | last distance, three seeds |
 # |---|---|
 # | non-saturating | 47.3, 50.5, 54.2 |
 # | WGAN-GP | 55.7, 57.3, 61.0 |
 # | least squares | 68.6, 70.8, 73.5 |
 # | WGAN | 81.5, 78.2, 80.8 |
 #
-# No game lost a class there, and the seeds of one game differ by about as much in each row. With
-# networks that batch normalisation keeps in order, "take Wasserstein or least squares, they are
-# stabler" is not what was measured; "Wasserstein takes more seconds for each step of the
-# generator" is.
+# No objective lost a class there, and the spread over seeds is similar in each row. With networks
+# that batch normalisation stabilises, the measurements do not support "use Wasserstein or least
+# squares, they are more stable". They do support "Wasserstein takes more seconds per generator
+# update".
 #
 # ## 8. Does the kind of noise matter?
 #
-# The article says that noise, Gaussian or other, adds to the variety of the pictures, and leaves the
-# kind open. The kind is an argument, so each one plays the same game, with the same seed and steps.
+# The article says that noise, Gaussian or other, adds to the diversity of the images, and leaves
+# the distribution open. It is an argument, so each one is tested with the same loss, seed and
+# steps.
 
 # %%
 for noise_kind in NOISES:
-    play(noise_kind, noise=noise_kind)
+    run_gan(noise_kind, noise=noise_kind)
 
 base = runs["non_saturating"]["distances"][-1]
 print("\ndifference from normal noise with the first seed, at each measurement")
@@ -614,26 +617,26 @@ for name in ("another seed", *NOISES):
     print(f"{name:<24}" + "".join(f"{difference:+8.1f}" for difference in differences))
 
 # %% [markdown]
-# At the end the kinds of noise lie within a few of each other. On the way they differ, but so do two
-# seeds of one kind, and two seeds are a thin yardstick: three seeds of one game at full size
-# lay seven apart at the end. So at this size no kind of noise shows itself better than another, and
-# the claim is undecided. What does change the variety of samples is the noise they are
-# drawn with afterwards: `generate(..., truncation=)` cuts it off, and trades recall for
-# precision ([figures](../docs/adversarial.md)).
+# At the end the distances of the three kinds of noise are close to each other. Before that they
+# differ, but so do two seeds of one kind, and two seeds are little evidence: three seeds of one
+# objective at full size differed by seven at the end. So at this size no kind of noise is
+# measurably better, and the claim is undecided. What does change the diversity of samples is the
+# noise at generation time: `generate(..., truncation=)` truncates it, and trades recall for
+# precision ([results](../docs/adversarial.md)).
 #
 # ## 9. Which optimizer?
 #
 # Adam or RMSprop to train faster, says the article, and plain gradient descent to train more
-# steadily. All three on the same game; learning rates beside the names, one each, not tuned.
+# steadily. All three are tested on the same objective, with one learning rate each, not tuned.
 
 # %%
 for name, rate in OPTIMIZERS.items():
-    play(name, rate=rate, optimizer=getattr(keras.optimizers, name))
+    run_gan(name, rate=rate, optimizer=getattr(keras.optimizers, name))
 figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
 for name in ("non_saturating", *OPTIMIZERS):
     label = f"Adam, {1e-3}" if name == "non_saturating" else f"{name}, {OPTIMIZERS[name]}"
     axes.plot(steps, runs[name]["distances"], "o-", markersize=3, label=label)
-axes.set_xlabel("steps of the generator")
+axes.set_xlabel("generator updates")
 axes.set_ylabel("Fréchet distance")
 axes.legend(fontsize=8, frameon=False)
 plt.show()
@@ -642,26 +645,26 @@ print("from the lowest last distance up:",
       ", ".join("Adam" if name == "non_saturating" else name for name in order))
 
 # %% [markdown]
-# Adam and RMSprop end close together. Plain descent falls from each measurement to the next, and
-# is far behind at this rate: a price for its steadiness. One rate each is one point of a curve,
-# though: an optimizer that comes last here may only have the wrong rate. Hence a default that was
-# tried (`gan.compile()` alone) is worth more than a name.
+# Adam and RMSprop end close together. The distance of plain gradient descent falls from each
+# measurement to the next, but is far behind at this rate. One rate each is one point of a curve,
+# though: an optimizer that comes last here may just have the wrong rate. So a tested default
+# (`gan.compile()` without arguments) is worth more than a name.
 #
 # ## 10. What do replicas gain?
 #
 # Data parallelism: each replica holds a copy of the model, takes its share of the batch, and the
 # gradients are added up before every copy makes the same update. With replica $r$ holding $B_r$ of
-# the $B$ pictures, $\sum_r \frac{B_r}{B} \nabla L_r = \nabla L$: nothing but rounding should differ
+# the $B$ images, $\sum_r \frac{B_r}{B} \nabla L_r = \nabla L$: nothing but rounding should differ
 # from one replica with all $B$. In the package that also holds for the noise, which is drawn for
 # the whole batch, and for batch normalisation, whose moments are those of the whole batch. Two
 # logical devices of one processor suffice to check it. Plain gradient descent makes the check
-# sharper: Adam divides a gradient by its size, and makes whole steps out of the rounding of one
-# that is next to nothing.
+# stricter: Adam divides a gradient by its magnitude, and turns the rounding error of a tiny
+# gradient into a full step.
 
 
 # %%
 def trained(scope, images):
-    """A GAN made in `scope`, and its weights before and after each of three steps."""
+    """A GAN created in `scope`, and its weights before and after each of three steps."""
     keras.utils.set_random_seed(SEED)
     with scope:
         model = kg.GAN(SHAPE, LATENT, seed=SEED)
@@ -680,7 +683,7 @@ def apart(some, others):
 
 
 def seconds_per_step(model):
-    """(seconds on the clock, seconds of the processor) of one step."""
+    """(wall-clock seconds, processor seconds) of one step."""
     rows = np.arange(TIMED_STEPS * BATCH) % NUM_IMAGES
     clock, processor = time.perf_counter(), time.process_time()
     model.fit(train_images[rows], batch_size=BATCH, shuffle=False, verbose=0)
@@ -696,30 +699,30 @@ mirrored, of_two = trained(strategy.scope(), train_images)
 _, of_last_digit = trained(contextlib.nullcontext(), train_images * np.float32(1 + 1e-7))
 print(f"{'largest difference of a weight after step':<54}" + "".join(f"{i:>9}" for i in (1, 2, 3)))
 for name, others in (
-    ("one replica, from its start", [of_one[0]] * 4),
+    ("one replica, from its initial weights", [of_one[0]] * 4),
     (f"one replica and {strategy.num_replicas_in_sync}", of_two),
-    ("one replica, and pictures changed in their last digit", of_last_digit),
+    ("one replica, and images changed in their last digit", of_last_digit),
 ):
     differences = [apart(of_one[step], others[step]) for step in (1, 2, 3)]
     print(f"{name:<54}" + "".join(f"{difference:9.0e}" for difference in differences))
 for name, model in (("one replica", alone), ("two replicas", mirrored)):
     clock, processor = seconds_per_step(model)
-    print(f"{name:<13} {1000 * clock:6.0f} ms a step on the clock, "
+    print(f"{name:<13} {1000 * clock:6.0f} ms per step on the clock, "
           f"{1000 * processor:6.0f} ms of processor time")
 
 # %% [markdown]
-# The first step differs by rounding alone, and the game lets rounding grow: the last row says how
-# far one replica drifts from itself when its pictures differ in their last digit. The weights are
-# the same in that sense, and in no stricter one.
+# The first step differs only by rounding, and adversarial training amplifies rounding: the last row
+# shows how far one replica drifts from itself when its images differ in their last digit. The
+# weights are equal in that sense, and in no stricter one.
 #
-# There is no time to gain here. Both replicas share the cores that one replica had to itself, each
-# with half of the pictures, and adding up comes on top. On two devices of their own each would
-# take half of the batch at the same time. Even there a share that is too small to keep a device
-# busy makes it no faster: let the batch grow along.
+# There is no speed to gain here. Both replicas share the cores that one replica had to itself, each
+# with half of the images, and the reduction is extra work. On two separate devices each would
+# process half of the batch at the same time. Even there a share that is too small to keep a device
+# busy gives no speed-up: scale the batch with the number of devices.
 #
-# Model parallelism is the other way: one network on each device, for models too large for one.
-# `on_devices` puts weights, work, gradients and the optimizer's state of a network on its device.
-# (Networks that you build yourself hold their weights already: build them in `tf.device`.)
+# Model parallelism is the alternative: one network on each device, for models too large for one.
+# `on_devices` puts weights, computation, gradients and the optimizer's state of a network on its
+# device. (Networks that you build yourself hold their weights already: build them in `tf.device`.)
 
 # %%
 with kg.placement.on_devices(generator="CPU:0", discriminator="CPU:1"):
@@ -730,14 +733,14 @@ for name in ("generator", "discriminator"):
 print(f"placed and not placed differ by at most {apart(of_placed[3], of_one[3]):.0e}")
 
 # %% [markdown]
-# The two networks wait for each other within a step, so this saves memory and not time.
+# The two networks wait for each other within a step, so this saves memory, not time.
 #
 # ## 11. What does pruning cost?
 #
-# The third piece of advice on cost is to take weights away. `kg.callbacks.Prune` sets a growing
-# share of the smallest weights of each kernel to zero while the model trains on,
-# $s(t) = s_f (1 - (1 - t)^3)$ with $t$ from 0 to 1. Each share starts from the GAN of section 7;
-# zero is the same training on without pruning, the fair comparison.
+# The third piece of advice on cost is pruning. `kg.callbacks.Prune` sets a growing share of the
+# smallest weights of each kernel to zero during further training, $s(t) = s_f (1 - (1 - t)^3)$ with
+# $t$ from 0 to 1. Each run starts from the GAN of section 7; sparsity 0 is the same further
+# training without pruning, the fair comparison.
 
 # %%
 gan.save("gan.keras")
@@ -753,50 +756,50 @@ for target in SPARSITIES:
     history = pruned.fit(batches, epochs=1, steps_per_epoch=PRUNE_STEPS, verbose=0,
                          callbacks=[*pruning, evaluate])
     costs[target], pruned_images[target] = history.history[FD][-1], pruned.generate(10, seed=SEED)
-    print(f"{kg.callbacks.sparsity_of(pruned.ema_generator):4.0%} zeros in the kernels: "
-          f"Fréchet distance {costs[target]:.1f} (before training on {base:.1f})")
+    print(f"{kg.callbacks.sparsity_of(pruned.ema_generator):4.0%} sparsity: "
+          f"Fréchet distance {costs[target]:.1f} (before further training {base:.1f})")
 
 # %%
 figure, axes = plt.subplots(
     len(SPARSITIES), 1, figsize=(6, 1.0 * len(SPARSITIES)), layout="constrained", squeeze=False
 )
 for panel, (target, images) in zip(axes[:, 0], pruned_images.items()):
-    title = f"{target:.0%} zeros, Fréchet distance {costs[target]:.1f}"
+    title = f"{target:.0%} sparsity, Fréchet distance {costs[target]:.1f}"
     kg.plotting.show_images(images, title, columns=10, axes=panel)
 plt.show()
 
 # %% [markdown]
-# Half of the weights of this small and little trained generator are not missed; of four fifths
-# that does not hold. Zeros are weights like others: they take their four bytes until something
-# packs them. What makes a file smaller by itself is fewer bits a weight. The last model as a
-# LiteRT file of 8-bit integers, as it is and packed:
+# This small, briefly trained generator loses little at 50 % sparsity; at 80 % it does not hold up.
+# Zeros take four bytes like other weights until a file is compressed. Fewer bits per weight make a
+# file smaller directly. The last model as a LiteRT file of 8-bit integers, uncompressed and
+# compressed:
 
 # %%
 pruned.export("gan.tflite", format="litert", precision="int8")
 content = pathlib.Path("gan.tflite").read_bytes()
 weights = pruned.ema_generator.count_params()
 print(f"{weights:,} weights of 4 bytes: {4 * weights / 1000:.0f} kB; as int8 "
-      f"{len(content) / 1000:.0f} kB; packed by gzip {len(gzip.compress(content)) / 1000:.0f} kB")
+      f"{len(content) / 1000:.0f} kB; with gzip {len(gzip.compress(content)) / 1000:.0f} kB")
 
 # %% [markdown]
-# For a trained full-size model [docs/compression.md](../docs/compression.md) compares the two:
-# int8 leaves 29 % of the file for 0.1 of the distance; beside the same training without pruning,
-# half of the weights as zeros cost 4 and four fifths 39. Fewer bits first.
+# For a trained full-size model [docs/compression.md](../docs/compression.md) compares the two: int8
+# reduces the file to 29 % and adds 0.1 to the distance. Compared with the same training without
+# pruning, 50 % sparsity adds 4 and 80 % adds 39. Use fewer bits first.
 #
 # ## 12. An autoencoder without an encoder
 #
-# The article's second program decodes noise and compares the result with real pictures, pixel by
-# pixel. The noise has nothing to do with the picture it is compared with. Then
+# The article's second program decodes noise and compares the result with real images, pixel by
+# pixel. The noise has nothing to do with the image it is compared with. Then
 #
 # $$\arg\min_f \mathbb{E}\lVert f(z) - x \rVert^2 = \mathbb{E}[x]$$
 #
-# for every $z$: the best answer is the mean picture, always. The decoder of the article also ends
-# in 28 numbers for each picture, which does not subtract, or worse, does:
+# for every $z$: the optimum is always the mean image. The decoder of the article also ends in 28
+# numbers per image; the subtraction fails or, worse, broadcasts:
 
 # %%
-attempt("a batch of 20 decoded rows minus pictures",
+attempt("a batch of 20 decoded rows minus images",
         lambda: (np.zeros((20, 28)) - np.zeros((60, 28, 28))).shape)
-attempt("a batch of 28 decoded rows minus pictures",
+attempt("a batch of 28 decoded rows minus images",
         lambda: (np.zeros((28, 28)) - np.zeros((60, 28, 28))).shape)
 
 keras.utils.set_random_seed(SEED)
@@ -809,31 +812,30 @@ print("gradients that reach the encoder:", set(tape.gradient(loss, encoder.train
 
 images = kg.load(DATA, batch_size=BATCH, shuffle_seed=SEED, epochs=None, num_images=NUM_IMAGES,
                  drop_remainder=True)
-pairs = images.map(lambda x: (tf.random.normal((BATCH, 32)), x))  # noise beside pictures
+pairs = images.map(lambda x: (tf.random.normal((BATCH, 32)), x))  # noise, unrelated to the images
 decoder.compile(keras.optimizers.Adam(1e-3), "mse")
 decoder.fit(pairs, steps_per_epoch=MEAN_STEPS, shuffle=False, verbose=0)
 decoded = decoder.predict(np.random.default_rng(SEED).standard_normal((500, 32)), verbose=0)
-print(f"deviation of a pixel over 500 decoded noises {decoded.std(axis=0).mean():.3f}, over real "
-      f"pictures {train_images.std(axis=0).mean():.3f}")
+print(f"deviation of a pixel over 500 decoded noise vectors {decoded.std(axis=0).mean():.3f}, "
+      f"over real images {train_images.std(axis=0).mean():.3f}")
 some = np.resize(train_images, decoded.shape)  # (500, 28, 28, 1)
-print(f"squared error {np.square(some - decoded).mean():.4f}; that of the mean picture alone "
-      f"{np.square(some - mean_picture).mean():.4f}")
+print(f"squared error {np.square(some - decoded).mean():.4f}; that of the mean image alone "
+      f"{np.square(some - mean_image).mean():.4f}")
 
 # %% [markdown]
-# What runs instead has the encoder in the loss, draws $z$ from what it says, and pays for the
-# distance to the prior, all with one sign:
-# $\max_{\theta,\phi} \mathbb{E}_{q_\phi(z|x)}[\log p_\theta(x|z)] -
-# \mathrm{KL}(q_\phi(z|x) \,\Vert\, p(z))$. (The article minimises this over $q$; then a large KL
-# would be the aim.) That is `kg.VAE`, the subject of
-# [tutorial 3](03_classifier_dcgan_vae.ipynb); for the picture, as many steps of it.
+# What runs instead has the encoder in the loss, draws $z$ from its distribution, and penalises the
+# divergence from the prior, all with one sign: $\max_{\theta,\phi} \mathbb{E}_{q_\phi(z|x)}[\log
+# p_\theta(x|z)] - \mathrm{KL}(q_\phi(z|x) \,\Vert\, p(z))$. (The article minimises this over $q$;
+# then a large KL would be optimal.) That is `kg.VAE`, the subject of [tutorial
+# 3](03_classifier_dcgan_vae.ipynb). For comparison, we train it for as many steps.
 
 # %%
 vae = kg.VAE(SHAPE, 32, networks="mlp", network_options={"units": (256, 128)}, seed=SEED)
 vae.compile()
 vae.fit(images, steps_per_epoch=MEAN_STEPS, verbose=0)
 figure, axes = plt.subplots(3, 1, figsize=(6, 3), layout="constrained")
-kg.plotting.show_images(mean_picture[None].repeat(10, 0), "mean picture", columns=10, axes=axes[0])
-kg.plotting.show_images(decoded[:10], "noise against pictures", columns=10, axes=axes[1])
+kg.plotting.show_images(mean_image[None].repeat(10, 0), "mean image", columns=10, axes=axes[0])
+kg.plotting.show_images(decoded[:10], "noise against images", columns=10, axes=axes[1])
 kg.plotting.show_images(vae.generate(10, seed=SEED), "VAE, as many steps", columns=10, axes=axes[2])
 plt.show()
 
@@ -842,34 +844,35 @@ plt.show()
 #
 # | what the article shows | why it fails | what runs instead |
 # |---|---|---|
-# | a generator whose last layer is `Dense(3)` on 7x7 places | the picture is 7x7x3, the discriminator takes 28x28x3 (section 1) | `kg.networks.dcgan_generator`: transposed convolutions up to the picture |
-# | 28x28 grey data for networks in three colours | no channel axis, and one grey value where three colours are asked for | `kg.load`: `(batch, 28, 28, 1)`; `channels=3` if colours are wanted |
-# | a discriminator of dense layers on pictures | 784 answers a picture, each of one pixel; labels of shape `(batch, 1)` are refused | `Flatten` first (`mlp_discriminator`), or convolutions |
-# | data in [0, 1], generator ends in tanh | [-1, 1] against [0, 1]: told apart at a glance | pictures are in [-1, 1] everywhere |
-# | all 60,000 pictures for 128 labels at every step | sizes differ; no batches are drawn | batches from `kg.load(..., batch_size=)` |
+# | a generator whose last layer is `Dense(3)` on 7x7 positions | the image is 7x7x3, the discriminator takes 28x28x3 (section 1) | `kg.networks.dcgan_generator`: transposed convolutions up to the image |
+# | 28x28 grey data for networks in three colours | no channel axis, and one grey value instead of three colours | `kg.load`: `(batch, 28, 28, 1)`; `channels=3` for colour |
+# | a discriminator of dense layers on images | 784 outputs per image, each from one pixel; labels of shape `(batch, 1)` are refused | `Flatten` first (`mlp_discriminator`), or convolutions |
+# | data in [0, 1], generator ends in tanh | [-1, 1] against [0, 1]: trivial to distinguish | images are in [-1, 1] everywhere |
+# | all 60,000 images for 128 labels at every step | sizes differ; no batches are drawn | batches from `kg.load(..., batch_size=)` |
 # | models that are never compiled | "You must call compile()" (section 2) | `gan.compile()`, with the paper's optimizers |
 # | `zero_grad`, `backward`, `step` | methods of PyTorch; AttributeError | `tf.GradientTape` and `apply_gradients`, as in section 3 |
-# | the generator's step is `train_on_batch` of the discriminator | it moves the discriminator, towards taking fakes for real; `predict` cuts the gradient | the second half of `train_step` |
-# | `trainable` set between steps | the step that was traced first goes on training what it trained (section 2) | name the weights that a gradient is taken for |
+# | the generator's step is `train_on_batch` of the discriminator | it trains the discriminator to take fakes for real; `predict` cuts the gradient | the second half of `train_step` |
+# | `trainable` set between steps | the step that was traced first keeps training the same weights (section 2) | name the weights of each gradient |
 # | NumPy and Matplotlib are used, not imported | NameError at the first draw of noise | the imports at the top |
-# | `[i, j]` of the samples is drawn as a picture | that is one row of one picture, seven wide; index 7 is out of bounds | `kg.plotting.show_images` |
-# | a VAE whose encoder works pixel by pixel and ends in tanh | 28x28x32 numbers, no mean, no variance, no draw | `kg.VAE`: mean and log variance, `Sampling` |
-# | a decoder that ends in 28 units | a row, not a picture; subtracting it fails, or broadcasts to nonsense | `mlp_decoder`, `conv_decoder` |
-# | decoded noise compared with pictures | the optimum is the mean picture; the encoder is not in the loss (section 12) | the evidence lower bound |
-# | the bound minimised over q and maximised over theta, with no expectation over q | the KL would grow without end | one maximum over both |
-# | instability when the generator is too strong | the gradient vanishes when the discriminator is too sure (section 4) | a loss that does not saturate |
-# | the Inception Score as likeness to real pictures | it sees no real picture, and no copies (section 6) | a distance, and recall or coverage |
-# | least squares and Wasserstein to be stabler | one short run is no proof, and three seeds at full size do not show it (section 7) | start with the default, measure |
-# | other noise to make samples more varied | no more than seeds differ (section 8) | any of the three; truncation when sampling |
-# | pruning to spare computing | zeros spare room in packed files, and cost quality (section 11) | int8 first |
+# | `[i, j]` of the samples is plotted as an image | that is one row of one image, seven wide; index 7 is out of bounds | `kg.plotting.show_images` |
+# | a VAE whose encoder acts pixel by pixel and ends in tanh | 28x28x32 numbers, no mean, no variance, no draw | `kg.VAE`: mean and log variance, `Sampling` |
+# | a decoder that ends in 28 units | a row, not an image; subtracting it fails, or broadcasts to nonsense | `mlp_decoder`, `conv_decoder` |
+# | decoded noise compared with images | the optimum is the mean image; the encoder is not in the loss (section 12) | the evidence lower bound |
+# | the bound minimised over q and maximised over theta, with no expectation over q | the KL would grow without bound | one maximum over both |
+# | instability when the generator is too strong | the gradient vanishes when the discriminator is too certain (section 4) | a loss that does not saturate |
+# | the Inception Score as similarity to real images | it uses no real images, and does not detect copies (section 6) | a distance, and recall or coverage |
+# | least squares and Wasserstein to be more stable | one short run is no proof, and three seeds at full size do not show it (section 7) | start with the default, measure |
+# | other noise for more diverse samples | no more than the spread over seeds (section 8) | any of the three; truncation when sampling |
+# | pruning to save computation | zeros save space only in compressed files, and cost quality (section 11) | int8 first |
 #
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise 1: the price of not knowing
+# ### Exercise 1: the loss of an undecided discriminator
 #
-# A discriminator that cannot tell real from fake says $D = 1/2$ for all. What is its minimax loss,
-# in closed form? And at which logit does the generator's least-squares loss have no slope?
+# A discriminator that cannot distinguish real from fake outputs $D = 1/2$ for all images. What is
+# its minimax loss, in closed form? And at which logit does the generator's least-squares loss have
+# no slope?
 
 # %% tags=["answer"]
 undecided = tf.zeros((8, 1))  # logits: sigmoid(0) = 1/2
@@ -882,10 +885,10 @@ print("no least-squares slope at a logit of", logits[np.abs(slopes) < 1e-6])
 assert list(logits[np.abs(slopes) < 1e-6]) == [1.0]
 
 # %% [markdown]
-# ### Exercise 2: a count that can be trusted
+# ### Exercise 2: a reliable count
 #
-# Plant a collapse and see whether it is counted: points around 3 of the 8 centres, and points that
-# lie half-way between neighbours on the ring. What must `found` say?
+# Construct a collapse and check the count: points around 3 of the 8 centres, and points halfway
+# between neighbours on the ring. What must `found` return?
 
 # %% tags=["answer"]
 rng = np.random.default_rng(SEED)
@@ -901,9 +904,9 @@ assert found(between) == (0, 0.0)
 # %% [markdown]
 # ### Exercise 3: copies
 #
-# Recall asks which real pictures lie in a ball around a sample that reaches to its 5th neighbour
-# among the samples. Why is it exactly 0 as soon as each sample comes six times or more, however
-# good the samples are? Check it on the features of real pictures, with five copies and with six.
+# Recall asks which real images lie in a ball around a sample that reaches to its 5th neighbour
+# among the samples. Why is it exactly 0 as soon as each sample occurs six times or more, however
+# good the samples are? Check it on the features of real images, with five copies and with six.
 
 # %% tags=["answer"]
 extract = kg.metrics.get_features(DATA)
@@ -911,29 +914,29 @@ real_features = extract(test_images[:60])  # (60, 28, 28, 1) -> (60, 128)
 distinct = extract(train_images[:30])  # (30, 28, 28, 1) -> (30, 128)
 recalls = {}
 for copies in (1, 5, 6):
-    figures = kg.metrics.precision_recall_density_coverage(
+    values = kg.metrics.precision_recall_density_coverage(
         real_features=real_features, fake_features=np.repeat(distinct, copies, axis=0), k=5
     )
-    recalls[copies] = figures["recall"]
+    recalls[copies] = values["recall"]
 print(recalls)
-# With six copies the five nearest neighbours of a sample are its copies: a ball without radius.
+# With six copies the five nearest neighbours of a sample are its copies: a ball of radius 0.
 assert recalls[6] == 0.0 < recalls[5] <= recalls[1]
 
 # %% [markdown]
 # ## Where to go next
 #
-# - [6. Your pictures, your step](06_your_pictures_your_step.ipynb): your own data and a step of
-#   your own.
+# - [6. Custom data, custom train_step](06_your_images_your_step.ipynb): your own data and a custom
+#   training step.
 # - [7. From notebook to server](07_notebook_to_server.ipynb): the same models from the command
 #   line, exported and served.
-# - [What to start with in adversarial training](../docs/adversarial.md),
-#   [what the figures mean](../docs/metrics.md), [smaller files](../docs/compression.md).
+# - [What to start with in adversarial training](../docs/adversarial.md), [what the metrics
+#   mean](../docs/metrics.md), [smaller files](../docs/compression.md).
 #
 # References: Goodfellow et al. (2014), [GAN](https://arxiv.org/abs/1406.2661); Arjovsky et al.
 # (2017), [WGAN](https://arxiv.org/abs/1701.07875); Gulrajani et al. (2017),
-# [WGAN-GP](https://arxiv.org/abs/1704.00028); Mao et al. (2017),
-# [least squares](https://arxiv.org/abs/1611.04076); Heusel et al. (2017),
-# [Fréchet distance](https://arxiv.org/abs/1706.08500); Salimans et al. (2016),
-# [Inception Score](https://arxiv.org/abs/1606.03498); Naeem et al. (2020),
-# [density and coverage](https://arxiv.org/abs/2002.09797); Zhu and Gupta (2017),
+# [WGAN-GP](https://arxiv.org/abs/1704.00028); Mao et al. (2017), [least
+# squares](https://arxiv.org/abs/1611.04076); Heusel et al. (2017), [Fréchet
+# distance](https://arxiv.org/abs/1706.08500); Salimans et al. (2016), [Inception
+# Score](https://arxiv.org/abs/1606.03498); Naeem et al. (2020), [density and
+# coverage](https://arxiv.org/abs/2002.09797); Zhu and Gupta (2017),
 # [pruning](https://arxiv.org/abs/1710.01878).

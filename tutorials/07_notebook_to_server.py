@@ -3,41 +3,40 @@
 #
 # One small conditional GAN goes through its whole life: trained on one device, on two replicas and
 # by two worker processes; killed and resumed; saved and loaded; exported as a SavedModel, as LiteRT
-# and as ONNX files; and served as PNG pictures over HTTP. At each station a number says whether it
-# is still the same model.
+# and as ONNX files; and served as PNG images over HTTP. At each stage a number shows whether it is
+# still the same model.
 #
-# You need no data and no network: the digits are drawn on the spot. You should know what a GAN is
+# You need no data and no network: the digits are drawn at run time. You should know what a GAN is
 # ([1. From GAN to VQ-VAE](01_gan_to_vq_vae.ipynb), [2. Three readings of
-# "CGAN"](02_three_cgans.ipynb)). ONNX takes the extra `keras-genimg[export]`, which `[notebooks]`
-# brings along.
+# "CGAN"](02_three_cgans.ipynb)). ONNX needs the extra `keras-genimg[export]`, which `[notebooks]`
+# includes.
 #
 # Measured: 2.2 minutes on two CPU cores.
 
-# %% tags=["parameters"] reduced={"FILTERS": 4, "EPOCHS": 2, "CUT": 1, "STEPS": 3, "COMPARE_STEPS": 2, "NUDGES": 1, "WORKERS": 0, "ROUNDS": 2}
-DATA = "glyphs"  # or "fashion_mnist": ten classes of 28x28 pictures either way
-BATCH = 64  # pictures an update, over all replicas
+# %% tags=["parameters"] reduced={"FILTERS": 4, "EPOCHS": 2, "CUT": 1, "STEPS": 3, "COMPARE_STEPS": 2, "PERTURBED_RUNS": 1, "WORKERS": 0, "ROUNDS": 2}
+DATA = "glyphs"  # or "fashion_mnist": ten classes of 28x28 images either way
+BATCH = 64  # images per update, over all replicas
 LATENT_DIM = 32
-FILTERS = 16  # width of both networks; 32 is the package's own size
+FILTERS = 16  # width of both networks; 32 is the package's default
 EPOCHS = 8
-STEPS = 120  # updates an epoch
-CUT = 4  # epochs that the run which is killed has finished
+STEPS = 120  # updates per epoch
+CUT = 4  # epochs that the killed run completes
 COMPARE_STEPS = 10  # updates in the comparison of strategies
-NUDGES = 6  # runs on one device that start one rounding away
-WORKERS = 2  # processes of the cluster; 0 leaves that part out
-ROUNDS = 10  # of the measurement of speed
+PERTURBED_RUNS = 6  # runs on one device from weights perturbed by one rounding
+WORKERS = 2  # processes of the cluster; 0 skips that part
+ROUNDS = 10  # of the speed measurement
 
 # %% [markdown]
-# Two things must be said before TensorFlow starts. `TF_DETERMINISTIC_OPS` asks for kernels that add
-# in the same order every time, without which "the same bits" has no meaning. It is an environment
-# variable, so the processes started below inherit it. And one CPU is made to look like two logical
-# devices: enough for a strategy with two replicas. On a machine with two GPUs you leave that line
-# out.
+# Two settings must be made before TensorFlow starts. `TF_DETERMINISTIC_OPS` selects kernels that
+# sum in the same order every time; without it "the same bits" has no meaning. It is an environment
+# variable, so the processes started below inherit it. And one CPU is configured as two logical
+# devices: enough for a strategy with two replicas. On a machine with two GPUs, omit that line.
 
 # %%
 import os
 
 os.environ["TF_DETERMINISTIC_OPS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no words about GPUs that are not there
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages about missing GPUs
 
 import atexit
 import csv
@@ -74,13 +73,13 @@ print([device.name for device in tf.config.list_logical_devices("CPU")])
 # %% [markdown]
 # ## One device
 #
-# Everything that is trained in this notebook comes from two functions. The first makes the model:
-# `kg.ConditionalGAN` with networks of a width of our own. Weights are seeded by `set_random_seed`,
+# Everything that is trained in this notebook comes from two functions. The first creates the model:
+# `kg.ConditionalGAN` with networks of a custom width. Weights are seeded by `set_random_seed`,
 # the noise of training by `seed=`.
 
 # %%
 def make_gan(settings):
-    """A small conditional GAN of 28x28 pictures in ten classes."""
+    """A small conditional GAN of 28x28 images in ten classes."""
     keras.utils.set_random_seed(0)
     shape, latent_dim, filters = (28, 28, 1), settings["latent_dim"], settings["filters"]
     return kg.ConditionalGAN(
@@ -96,14 +95,14 @@ def make_gan(settings):
     )
 
 # %% [markdown]
-# The second is a training script in small. Read it line by line, since it is what runs on one
-# device, on two, and on a cluster:
+# The second is a small training script. Read it line by line, since it runs on one device, on two,
+# and on a cluster:
 #
-# - model and optimizers are made in `strategy.scope()`, and that is all a strategy asks for;
-# - `kg.callbacks.Resume` writes a checkpoint an epoch, and starts from the newest one there is;
-# - a checkpoint holds the model, not the place in the data. Here an epoch is one pass over
-#   `batch_size * steps` pictures, and pass number $e$ has an order that depends on `shuffle_seed`
-#   and $e$ alone. So `first_epoch=` is all it takes to go on at the right picture.
+# - model and optimizers are created in `strategy.scope()`, and that is all a strategy requires;
+# - `kg.callbacks.Resume` writes one checkpoint per epoch, and starts from the newest one;
+# - a checkpoint contains the model, not the position in the data. Here an epoch is one pass over
+#   `batch_size * steps` images, and the order of epoch $e$ depends only on `shuffle_seed` and $e$.
+#   So `first_epoch=` is enough to resume at the right image.
 
 # %%
 def train(settings, strategy, callbacks=()):
@@ -138,12 +137,12 @@ def train(settings, strategy, callbacks=()):
     return gan, history
 
 # %% [markdown]
-# The first run, on the default strategy (one device). A small callback keeps ten pictures after
-# every epoch, one a class, always from the same noise.
+# The first run, on the default strategy (one device). A small callback keeps ten images after
+# every epoch, one per class, always from the same noise.
 
 # %%
 class Keep(keras.callbacks.Callback):
-    """Ten samples an epoch, a picture a class."""
+    """Ten samples per epoch, one image per class."""
 
     def __init__(self):
         super().__init__()
@@ -172,18 +171,18 @@ print({name: round(values[-1], 3) for name, values in history.history.items()})
 
 # %%
 kg.plotting.show_images(
-    np.concatenate(keep.images), "The ten classes, an epoch a row", columns=10, scale=1.6
+    np.concatenate(keep.images), "The ten classes, one epoch per row", columns=10, scale=1.6
 )
 plt.show()
 
 # %% [markdown]
 # ## Two replicas
 #
-# `MirroredStrategy` keeps a copy of the weights on each device, hands each a part of the global
-# batch, and adds the gradients up. Make one strategy a process and keep it
+# `MirroredStrategy` keeps a copy of the weights on each device, gives each a part of the global
+# batch, and sums the gradients. Create one strategy per process and keep it
 # (`kg.distribution.get_strategy("mirrored")` does that for you).
 #
-# First, see how a batch is cut. A strategy takes a dataset apart, and each replica gets its rows.
+# First, see how a batch is split. A strategy distributes a dataset, and each replica gets its rows.
 
 # %%
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -203,29 +202,29 @@ joined = np.concatenate(parts)  # (16, 28, 28, 1)
 print("joined again, they are the batch:", np.array_equal(joined, whole_images))
 
 # %% [markdown]
-# For the weights to be those of one device, three things must hold.
+# For the weights to equal those of one device, three conditions must hold.
 #
-# 1. A mean over the global batch of $N$ pictures is a weighted sum of the replicas' means, $L =
-#    \sum_r \frac{n_r}{N} L_r$, and optimizers *sum* gradients over replicas. So each replica's loss
-#    is multiplied by its share $n_r / N$ before the gradient is taken: `batch.share` in the step
-#    below.
-# 2. Noise must be drawn for the global batch, of which each replica keeps its rows.
-# 3. What is no sum over pictures (the moments of batch normalisation) is added up over replicas
-#    before use.
+# 1. A mean over the global batch of $N$ images is a weighted sum of the replicas' means, $L =
+#    \sum_r \frac{n_r}{N} L_r$, and optimizers *sum* gradients over replicas. So the gradient of
+#    each replica is multiplied by its share $n_r / N$: `batch.share` in the step below.
+# 2. Noise must be drawn for the global batch, and each replica keeps its rows.
+# 3. Statistics that are not sums over images (the moments of batch normalisation) are computed over
+#    all replicas.
 #
-# Find the first two in the step that has just been run: `* batch.share` stands behind both losses,
-# and `sample_latents(batch)` is told where the replica's pictures stand in the global batch.
+# Find the first two in the step that has just been run: `batch.share` is the last argument of both
+# `tape.gradient` calls, and `sample_latents(batch)` knows the position of the replica's images in
+# the global batch.
 
 # %%
 print(inspect.getsource(kg.ConditionalGAN.train_step))
 
 # %% [markdown]
 # Why not simply draw noise on each replica? Because a seed generator is a variable like any other,
-# and mirrored: every replica holds the same state and draws the *same* numbers. Two replicas would
+# and mirrored: every replica has the same state and draws the *same* numbers. Two replicas would
 # train on half of the noise, twice. Here are both ways, for a batch of 8 on two replicas.
 
 # %%
-with mirrored.scope():  # as that of any layer of a model is
+with mirrored.scope():  # like that of any layer of a model
     generator_of_seeds = keras.random.SeedGenerator(0)
 places = mirrored.experimental_distribute_dataset(tf.data.Dataset.range(8).batch(8))
 seed = tf.constant([5, 0], tf.int64)
@@ -235,7 +234,7 @@ seed = tf.constant([5, 0], tf.int64)
 def draw(rows):
     def on_a_replica(x):
         plain = keras.random.normal((4, 16), seed=generator_of_seeds)  # (4, 16)
-        place = kg.distribution.global_batch(x)  # where these rows stand in the global batch
+        place = kg.distribution.global_batch(x)  # the position of these rows in the global batch
         ours = kg.distribution.random_normal(place, (16,), seed)  # (4, 16)
         return plain, ours
 
@@ -262,14 +261,15 @@ print("ours is the noise of one device:", bool((ours == whole.numpy()).all()))
 # %% [markdown]
 # Now the whole claim: the same function, once on one device and once on two replicas, and the
 # weights compared after every update. The comparison uses plain gradient descent. Adam divides each
-# gradient by its own size, so that a gradient which is nothing but rounding error becomes a step of
-# full length: it would show us the rounding and hide the rest. Sums are taken in another order on
-# two replicas, so equal can only mean equal up to the rounding of 32-bit floats.
+# gradient by its magnitude, so a gradient that is pure rounding error becomes a full step: it would
+# show the rounding and hide the rest. Sums are taken in another order on two replicas, so equal can
+# only mean equal up to the rounding of 32-bit floats.
 #
-# How far may rounding go? Networks with ReLU have kinks: an activation that lies within a rounding
-# of zero is on in one run and off in the other, and from then on the two runs part slowly. To know
-# how much of that is due to the strategy, a control is needed: the run on one device again, from
-# weights of which each is moved to the next 32-bit number, up or down at random.
+# How large may rounding effects become? Networks with ReLU have kinks: an activation that lies
+# within a rounding error of zero is on in one run and off in the other, and from then on the two
+# runs diverge slowly. A control shows how much of that is due to the strategy: the run on one
+# device again, from weights that are each perturbed to the next 32-bit number, up or down at
+# random.
 
 # %%
 def trained_weights(model):
@@ -277,7 +277,7 @@ def trained_weights(model):
 
 
 class WeightsEachStep(keras.callbacks.Callback):
-    """All trained weights of both networks, as one vector an update."""
+    """All trained weights of both networks, as one vector per update."""
 
     def __init__(self):
         super().__init__()
@@ -304,17 +304,17 @@ short_gan, short_history = train(short, one_device, [on_one])
 short_mirrored, mirrored_history = train(short, mirrored, [on_two])
 weights_on_one, weights_on_two = short_gan.get_weights(), short_mirrored.get_weights()
 apart = largest_differences(on_one.vectors, on_two.vectors)
-moved = largest_differences(on_one.vectors, [on_one.vectors[0]] * len(on_one.vectors))
+changed = largest_differences(on_one.vectors, [on_one.vectors[0]] * len(on_one.vectors))
 for number in sorted({1, COMPARE_STEPS}):
     print(f"after update {number}: two replicas differ from one device by {apart[number - 1]:.1e}",
-          f"at most; weights have moved by up to {moved[number - 1]:.1e}")
+          f"at most; weights have changed by up to {changed[number - 1]:.1e}")
 for name, values in short_history.history.items():
     print(f"{name:<16}{values[-1]:9.5f} on one, {mirrored_history.history[name][-1]:9.5f} on two")
 
 # %%
-origin = make_gan(short)  # the same seeds: where all of these runs begin
-nudged = []
-for number in range(NUDGES):
+origin = make_gan(short)  # the same seeds: the initial state of all of these runs
+perturbed = []
+for number in range(PERTURBED_RUNS):
     rng = np.random.default_rng(number)
     short_gan.set_weights(origin.get_weights())
     short_gan.seed_generator.state.assign(origin.seed_generator.state)
@@ -326,43 +326,43 @@ for number in range(NUDGES):
     first_pass = kg.load(DATA, batch_size=BATCH, num_images=BATCH * COMPARE_STEPS,
                          with_labels=True, shuffle_seed=0)
     short_gan.fit(first_pass, verbose=0, callbacks=[watch])
-    nudged.append(largest_differences(on_one.vectors, watch.vectors))
-ends = sorted(each[-1] for each in nudged)
-print(f"after update {COMPARE_STEPS}, nudged runs on one device differ from the first by "
+    perturbed.append(largest_differences(on_one.vectors, watch.vectors))
+ends = sorted(each[-1] for each in perturbed)
+print(f"after update {COMPARE_STEPS}, perturbed runs on one device differ from the first by "
       f"{ends[0]:.1e} to {ends[-1]:.1e}, two replicas by {apart[-1]:.1e}")
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
 steps = np.arange(1, COMPARE_STEPS + 1)
-for number, each in enumerate(nudged):
-    axes.semilogy(steps, each, color="0.7", label=None if number else "one device, nudged")
+for number, each in enumerate(perturbed):
+    axes.semilogy(steps, each, color="0.7", label=None if number else "one device, perturbed")
 axes.semilogy(steps, np.maximum(apart, 1e-9), marker="o", markersize=4, label="two replicas")
-axes.semilogy(steps, moved, color="black", linestyle="--", label="way from the start")
+axes.semilogy(steps, changed, color="black", linestyle="--", label="change since the start")
 axes.set_xlabel("update")
 axes.set_title("largest difference of a weight from the run on one device", fontsize=10, loc="left")
 axes.legend(fontsize=8, frameon=False)
 plt.show()
 
 # %% [markdown]
-# After the first update two replicas and one device differ by a rounding. Later the curves jump, as
-# kinks would have it: at once in some of the nudged runs, after several updates or not at all in
-# others. What one rounding does on a single device is the measure, and by that measure the strategy
-# adds rounding and nothing else. The logs say the same; `class_accuracy` counts pictures, and there
-# one picture on the border between two classes shows.
+# After the first update two replicas and one device differ by rounding. Later the curves jump,
+# because of the kinks: at once in some of the perturbed runs, after several updates or not at all
+# in others. The effect of one rounding error on a single device is the reference, and by that
+# reference the strategy adds only rounding. The logs agree; `class_accuracy` counts images, and a
+# single image on the border between two classes is visible there.
 #
-# It also says what not to expect. The promise is about what is computed: a long training on another
-# number of devices need not end with the same numbers.
+# This also shows what not to expect. The guarantee is about the computation: a long training on
+# another number of devices need not end with the same numbers.
 #
 # ## Two workers
 #
-# On several machines there is one process a machine, and all of them run the same script. What
-# differs is the environment variable `TF_CONFIG`: the addresses of all workers, and which one this
-# is. `kg.distribution.get_strategy("multi_worker")` makes the strategy of it, and should do so
-# before anything else touches TensorFlow.
+# On several machines there is one process per machine, and all of them run the same script. Only
+# the environment variable `TF_CONFIG` differs: the addresses of all workers, and the index of this
+# one. `kg.distribution.get_strategy("multi_worker")` creates the strategy from it; call it before
+# any other TensorFlow operation.
 #
-# The script is written here from the two functions above, so that nothing is said twice. It takes
-# its settings as JSON, logs to a CSV file, and saves the weights that it ends with. One extra: with
-# `power_cut` set, the process ends in the middle of an epoch. That is for later.
+# The script is written here from the two functions above, to avoid repetition. It takes its
+# settings as JSON, logs to a CSV file, and saves the final weights. One extra: with `power_cut`
+# set, the process ends in the middle of an epoch. That is for later.
 
 # %%
 HEAD = '''"""Trains with settings that are given as JSON."""
@@ -408,7 +408,7 @@ print(f"train.py: {len(pathlib.Path('train.py').read_text().splitlines())} lines
 
 
 def start_process(script, *arguments, **environment):
-    """A process of this Python, with what it prints kept."""
+    """Starts a process of this Python and captures its output."""
     return subprocess.Popen(
         [sys.executable, script, *arguments],
         env={**os.environ, **environment},
@@ -419,7 +419,7 @@ def start_process(script, *arguments, **environment):
 
 
 def wait_for(processes, code=0, timeout=1200):
-    """Waits for processes to end with a code; none is left running."""
+    """Waits until processes end with a code; kills any that are left."""
     try:
         for process in processes:
             _, errors = process.communicate(timeout=timeout)
@@ -431,14 +431,14 @@ def wait_for(processes, code=0, timeout=1200):
 
 # %% [markdown]
 # Two workers on this machine, each at a free port of `127.0.0.1`. Every worker loads the same
-# dataset and keeps its part of each batch; `batch_size` stays that of all of them together. (On
-# real machines the addresses are their names, each starts its own process, and `keras-genimg train
+# dataset and keeps its part of each batch; `batch_size` is still the global one. (On real
+# machines the addresses are their names, each starts its own process, and `keras-genimg train
 # conditional_gan --strategy multi_worker` does the same from the command line.) At reduced size,
-# with `WORKERS = 0`, this is left out: two more processes cost more than all the rest.
+# with `WORKERS = 0`, this is skipped: two more processes cost more than all the rest.
 
 # %%
 def free_ports(count):
-    """Ports that nobody uses at this moment."""
+    """Ports that are free at this moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -462,50 +462,50 @@ if WORKERS:
             difference = max(np.abs(a - b).max() for a, b in zip(weights, others, strict=True))
             print(f"worker {index} against {name}: {difference:.1e}")
     names = sorted(path.name for path in pathlib.Path("cluster").iterdir())
-    print("written, by the chief alone:", names)
+    print("written by the chief only:", names)
 else:
     print("WORKERS = 0: no cluster")
 
 # %% [markdown]
-# Two workers cut the batch and add up two halves as two replicas do, and end with their weights.
-# Against one device there is the rounding of the plot above. Only the first worker, the chief,
-# writes the log and the model: `kg.distribution.is_chief()` tells which. On a real cluster the
-# folder is one that all workers see, since each of them reads the checkpoints.
+# Two workers split the batch and sum two halves like two replicas, and end with the same weights.
+# Compared with one device there is the rounding of the plot above. Only the first worker, the
+# chief, writes the log and the model: `kg.distribution.is_chief()` identifies it. On a real cluster
+# all workers must see the folder, since each of them reads the checkpoints.
 #
 # ## Killed and resumed
 #
-# Machines are switched off, and cheap ones are taken away at short notice. The run of the first
-# section is now done again by `train.py`, in a process of its own that writes a checkpoint an epoch
-# and ends in the middle of an epoch without warning.
+# Machines are switched off, and cheap ones are reclaimed at short notice. Now `train.py` repeats
+# the run of the first section, in a separate process that writes one checkpoint per epoch and ends
+# in the middle of an epoch without warning.
 
 # %%
-broken = {
+killed = {
     **settings,
     "strategy": "auto",
-    "output": "broken",
-    "checkpoints": "broken/checkpoints",
+    "output": "killed",
+    "checkpoints": "killed/checkpoints",
 }
-wait_for([start_process("train.py", json.dumps({**broken, "power_cut": CUT}))], code=137)
+wait_for([start_process("train.py", json.dumps({**killed, "power_cut": CUT}))], code=137)
 print("exit code 137, and left behind:")
-for path in sorted(pathlib.Path("broken").rglob("*")):
+for path in sorted(pathlib.Path("killed").rglob("*")):
     print("   ", path)
-print("newest whole checkpoint:", kg.callbacks.latest_checkpoint("broken/checkpoints"))
+print("newest complete checkpoint:", kg.callbacks.latest_checkpoint("killed/checkpoints"))
 
 # %% [markdown]
-# No `final.keras`, half an epoch lost, and the newest checkpoint is of the last epoch that was
-# finished. A checkpoint appears under its name only once it is complete, so a kill in the middle of
-# a write leaves the one before.
+# There is no `final.keras`, half an epoch is lost, and the newest checkpoint is of the last
+# completed epoch. A checkpoint gets its name only once it is complete, so a kill in the middle of a
+# write leaves the previous one.
 #
-# Starting again is the same command. `Resume` finds the checkpoint, sets weights, both optimizers,
-# the averaged generator and the state of the noise, and `fit` goes on with the next epoch.
+# To resume, run the same command again. `Resume` finds the checkpoint and sets the weights, both
+# optimizers, the EMA generator and the state of the noise; `fit` resumes with the next epoch.
 
 # %%
-wait_for([start_process("train.py", json.dumps(broken))])
-resumed = keras.models.load_model("broken/final.keras")
+wait_for([start_process("train.py", json.dumps(killed))])
+resumed = keras.models.load_model("killed/final.keras")
 
 
 def state(model):
-    """Everything that training goes on with, as a list of arrays."""
+    """Everything that training resumes from, as a list of arrays."""
     variables = [
         *model.weights,
         *model.generator_optimizer.variables,
@@ -521,21 +521,20 @@ def equal_arrays(first, second):
 
 
 print(f"{equal_arrays(state(gan), state(resumed))} of {len(state(gan))} arrays "
-      "are those of the unbroken run, bit for bit")
+      "equal those of the uninterrupted run, bit for bit")
 
 # %% [markdown]
 # Those arrays are the weights, the moments of both Adams, their step counters and the noise state.
-# The logs tell the same story: the log of the broken run has no row for the epoch that was lost,
-# and then goes on.
+# The logs agree: the log of the killed run has no row for the lost epoch, and then continues.
 
 # %%
-with open("broken/logs.csv", newline="") as file:
+with open("killed/logs.csv", newline="") as file:
     rows = list(csv.DictReader(file))
 epochs = np.array([int(row["epoch"]) + 1 for row in rows])
 figure, axes = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained")
 for panel, name in zip(axes, ("d_loss", "g_loss")):
     panel.plot(range(1, EPOCHS + 1), history.history[name], color="0.7", linewidth=5,
-               label="unbroken")
+               label="uninterrupted")
     halves = (epochs <= CUT, "o", "before the cut"), (epochs > CUT, "s", "resumed")
     for mask, marker, label in halves:
         values = [float(row[name]) for row, kept in zip(rows, mask) if kept]
@@ -548,23 +547,22 @@ axes[0].legend(fontsize=8, frameon=False)
 plt.show()
 same = all(float(row[name]) == history.history[name][int(row["epoch"])]
            for row in rows for name in history.history)
-print("epochs in the log:", epochs.tolist(), "- all figures equal to the unbroken run's:", same)
+print("epochs in the log:", epochs.tolist(), "- all values equal to the uninterrupted run's:", same)
 
 # %% [markdown]
-# Keras has `keras.callbacks.BackupAndRestore` for the same purpose. `Resume` keeps in addition the
-# states of the seed generators, checks every byte before it trusts a file, keeps two checkpoints,
-# refuses to write weights that are not finite, and refuses a checkpoint of another model. On the
-# command line it is `keras-genimg train ... --resume`, which also finds the right place in the
-# data.
+# Keras has `keras.callbacks.BackupAndRestore` for the same purpose. `Resume` also saves the states
+# of the seed generators, verifies every byte of a file before loading it, keeps two checkpoints,
+# rejects weights that are not finite, and rejects a checkpoint of another model. On the command
+# line it is `keras-genimg train ... --resume`, which also finds the right position in the data.
 #
-# What the promise does not cover: another number of threads, another processor or another version
-# of TensorFlow may add in another order, and then the runs agree to rounding, not to the bit.
+# The guarantee has limits: another number of threads, another processor or another version of
+# TensorFlow may sum in another order, and then the runs agree up to rounding, not to the bit.
 #
 # ## Saved and loaded
 #
-# `save` writes one file, a zip archive. It is not only for using the model later: both optimizers
-# and the noise state are in it. So training can go on from a loaded model as if nothing had
-# happened. `load_model` needs no `custom_objects`, only that `keras_genimg` is imported.
+# `save` writes one file, a zip archive. It is not only for inference: both optimizers and the noise
+# state are in it. So training can resume from a loaded model as if it had never stopped.
+# `load_model` needs no `custom_objects`, only that `keras_genimg` is imported.
 
 # %%
 gan.save("gan.keras")
@@ -580,13 +578,13 @@ more = kg.load(DATA, batch_size=BATCH, num_images=BATCH * STEPS, with_labels=Tru
 for model in (gan, loaded):
     model.fit(more, steps_per_epoch=2, epochs=1, verbose=0)
 print(f"{equal_arrays(state(gan), state(loaded))} of {len(state(gan))} arrays equal after two more "
-      f"updates; the generators have had {int(loaded.generator_optimizer.iterations)}")
+      f"updates; generator updates: {int(loaded.generator_optimizer.iterations)}")
 
 # %% [markdown]
 # ## A SavedModel and its endpoints
 #
-# A `.keras` file needs this package to be read. `export` writes a SavedModel, which TensorFlow runs
-# alone: graphs and weights, no Python. It has several endpoints, called signatures.
+# Loading a `.keras` file needs this package. `export` writes a SavedModel, which needs only
+# TensorFlow: graphs and weights, no Python. It has several endpoints, called signatures.
 
 # %%
 def size_kb(path):
@@ -610,12 +608,11 @@ for name, signature in sorted(served.signatures.items()):
     print("    returns", listed(signature.structured_outputs))
 
 # %% [markdown]
-# `serving_default` is for clients who want bytes: a number and a seed in, 8-bit pictures of the
-# classes in turn out. `generate` takes the classes that are asked for and gives floats in $[-1,
-# 1]$; `discriminate` scores given pictures.
+# `serving_default` is for clients that want bytes: a number and a seed in, 8-bit images of the
+# classes in turn out. `generate` takes the target classes and returns floats in $[-1, 1]$;
+# `discriminate` scores images.
 #
-# The proof that nothing of ours is needed is a fresh process in which this package and Keras cannot
-# be imported.
+# A new process in which this package and Keras cannot be imported proves that neither is needed.
 
 # %%
 pathlib.Path("client.py").write_text('''"""Uses every endpoint of a SavedModel."""
@@ -640,8 +637,8 @@ logits = endpoints["discriminate"](images=images, labels=labels)["logits"]
 np.savez("served.npz", serving_default=bytes_, generate=images, discriminate=logits)
 ''')
 client = start_process("client.py")
-said, errors = client.communicate(timeout=600)
-print(said.strip() if client.returncode == 0 else errors[-2000:])
+output, errors = client.communicate(timeout=600)
+print(output.strip() if client.returncode == 0 else errors[-2000:])
 with np.load("served.npz") as file:
     there = {name: file[name] for name in file.files}
 
@@ -657,9 +654,9 @@ print(f"discriminate:    largest difference {np.abs(there['discriminate'] - logi
 # ## Smaller runtimes: LiteRT and ONNX
 #
 # Phones, browsers and servers in other languages run LiteRT (`.tflite`) or ONNX files. They take
-# the deterministic part: noise and labels in, pictures out. The noise is the client's. LiteRT files
-# come in three precisions: `float32`; `float16`, weights of two bytes; `int8`, weights of one byte,
-# integers on a scale of each channel's own.
+# the deterministic part: noise and labels in, images out. The client draws the noise. LiteRT files
+# come in three precisions: `float32`; `float16`, two bytes per weight; `int8`, one byte per weight,
+# integers with one scale per channel.
 
 # %%
 files = {"LiteRT float32": "float32.tflite", "LiteRT float16": "float16.tflite",
@@ -670,7 +667,7 @@ for name, path in files.items():
     else:
         gan.export(path, format="litert", precision=name.split()[1])
 
-import onnxruntime  # after the export, which says what to install where ONNX is missing
+import onnxruntime  # after the export, which says what to install if ONNX is missing
 
 session = onnxruntime.InferenceSession("gan.onnx")
 interpreters = {name: tf.lite.Interpreter(path) for name, path in files.items() if name != "ONNX"}
@@ -678,7 +675,7 @@ runners = {name: each.get_signature_runner() for name, each in interpreters.item
 
 
 def make(name, latents, labels):
-    """Pictures of latents by one of the written files: float32 (n, 28, 28, 1)."""
+    """Images of latents by one of the written files: float32 (n, 28, 28, 1)."""
     if name == "ONNX":
         return session.run(["images"], {"latents": latents, "labels": labels})[0]
     return runners[name](latents=latents, labels=labels)["images"]
@@ -704,14 +701,14 @@ for (left, right), (name, images) in zip(axes, made.items()):
 plt.show()
 
 # %% [markdown]
-# `gan.keras` is the largest because it also holds the discriminator, the averaged copy of the
-# generator and the state of two Adams; the SavedModel holds both networks and the averaged copy.
-# The others hold the averaged generator alone. What fewer bits cost, measured by a distance between
-# sets of pictures and not by pixels, is in [docs/compression.md](../docs/compression.md).
+# `gan.keras` is the largest because it also contains the discriminator, the EMA generator and the
+# state of two Adam optimizers; the SavedModel contains both networks and the EMA generator. The
+# others contain only the EMA generator. [docs/compression.md](../docs/compression.md) has the cost
+# of fewer bits, measured by a distance between sets of images instead of pixels.
 #
 # How fast is each? Batches of 64, each runtime in turn, the best of several rounds. Only the ratios
-# are worth remembering, and those are of this machine, of this small network and of default
-# settings: the order can be another one on yours.
+# are meaningful, for this machine, this small network and default settings: the order may differ on
+# your machine.
 
 # %%
 labels_64 = (np.arange(64) % 10).astype("int32")
@@ -728,38 +725,36 @@ for number in range(ROUNDS + 1):
     for name, way in ways.items():
         start = time.perf_counter()
         way()
-        if number:  # the first round prepares
+        if number:  # the first round warms up
             seconds[name] = min(seconds[name], time.perf_counter() - start)
 speed = {name: 64 / value for name, value in seconds.items()}
 for name, value in speed.items():
     ratio = value / speed["SavedModel"]
-    print(f"{name:<18}{value:8.0f} pictures a second, {ratio:5.2f} times the SavedModel's")
+    print(f"{name:<18}{value:8.0f} images per second, {ratio:5.2f} times the SavedModel's")
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 2.2), layout="constrained")
 axes.barh(list(speed)[::-1], [speed[name] / speed["SavedModel"] for name in list(speed)[::-1]])
 axes.axvline(1, color="black", linewidth=1)
-axes.set_title("pictures a second, as a multiple of the SavedModel's", fontsize=10, loc="left")
+axes.set_title("images per second, as a multiple of the SavedModel's", fontsize=10, loc="left")
 plt.show()
 
 # %% [markdown]
 # A smaller file need not be a faster one. The `int8` file is the slowest by far here, while
-# `float16` is about as fast as `float32`. Measure on the machine that is to do the work before you
-# choose.
+# `float16` is about as fast as `float32`. Measure on the target machine before you choose.
 #
 # ## A server
 #
-# TensorFlow Serving, Triton and the clouds serve SavedModels as they are. To see that there is no
-# secret in it, here is a server in a few lines of the standard library. It answers
-# `/?digits=2026&seed=1` with one PNG: the digits are the classes that `generate` is asked for.
-# TensorFlow writes the PNG.
+# TensorFlow Serving, Triton and cloud services serve SavedModels directly. To show how simple that
+# is, here is a server in a few lines of the standard library. It answers `/?digits=2026&seed=1`
+# with one PNG: the digits are the target classes of `generate`. TensorFlow encodes the PNG.
 #
-# Every picture says where it comes from. A PNG is a signature, a header and further chunks, and a
-# `tEXt` chunk holds a name and a value: we put ours in behind the header. What identifies the model
-# is the checksum that TensorFlow keeps in the SavedModel's fingerprint.
+# Every image names its source. A PNG is a signature, a header and further chunks, and a `tEXt`
+# chunk contains a name and a value: we insert ours after the header. The checksum in the
+# SavedModel's fingerprint identifies the model.
 
 # %%
-pathlib.Path("server.py").write_text('''"""Serves pictures of a SavedModel, and prints its port."""
+pathlib.Path("server.py").write_text('''"""Serves images of a SavedModel, and prints its port."""
 
 import http.server
 import struct
@@ -813,7 +808,7 @@ opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no prox
 
 
 def ask(query):
-    """What the server answers: (status, bytes)."""
+    """The answer of the server: (status, bytes)."""
     try:
         with opener.open(f"http://127.0.0.1:{port}/?{query}", timeout=300) as answer:
             return answer.status, answer.read()
@@ -823,43 +818,42 @@ def ask(query):
 
 status, png = ask("digits=20261234&seed=7")
 print(f"status {status}, {len(png)} bytes, first of them {png[:8]}")
-print("a digit that is none:", ask("digits=12x")[0])
+print("an invalid digit:", ask("digits=12x")[0])
 
 # %%
-picture = np.asarray(Image.open(io.BytesIO(png)))  # (28, 224)
+image = np.asarray(Image.open(io.BytesIO(png)))  # (28, 224)
 figure, axes = plt.subplots(figsize=(6, 1.1), layout="constrained")
-axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+axes.imshow(image, cmap="gray", vmin=0, vmax=255)
 axes.set_axis_off()
 axes.set_title("/?digits=20261234&seed=7", fontsize=10, loc="left")
 plt.show()
-asked = np.array([int(digit) for digit in "20261234"])
-by_keras = kg.plotting.to_uint8(gan.generate(8, labels=asked, seed=7, verbose=0))  # (8, 28, 28, 1)
+labels = np.array([int(digit) for digit in "20261234"])
+by_keras = kg.plotting.to_uint8(gan.generate(8, labels=labels, seed=7, verbose=0))  # (8, 28, 28, 1)
 strip = np.concatenate(by_keras, axis=1)[..., 0]  # (8, 28, 28, 1) -> (28, 224)
-print("largest difference from Keras:", np.abs(picture.astype(int) - strip).max(), "of 255 levels")
+print("largest difference from Keras:", np.abs(image.astype(int) - strip).max(), "of 255 levels")
 
 # %% [markdown]
-# ## Where a picture comes from
+# ## The provenance of an image
 #
-# Pillow gives the notes back as `text`. The PNG files that the package writes carry notes too:
-# those of `kg.callbacks.ImageGrid` and `keras-genimg generate` name the model, the seed and the
-# fact that they are generated, and `kg.plotting.save_png(path, images, metadata)` takes notes of
-# your own.
+# Pillow returns the notes as `text`. The PNG files of this package carry notes too: those of
+# `kg.callbacks.ImageGrid` and `keras-genimg generate` name the model and the seed and say that the
+# image is generated. `kg.plotting.save_png(path, images, metadata)` takes custom notes.
 
 # %%
 notes = Image.open(io.BytesIO(png)).text
 print(notes)
 again = io.BytesIO()
-Image.open(io.BytesIO(png)).save(again, format="PNG")  # opened and saved, as any editor does
+Image.open(io.BytesIO(png)).save(again, format="PNG")  # opened and saved, as in any editor
 print("after opening and saving it:", Image.open(io.BytesIO(again.getvalue())).text)
 print("the file:", hashlib.sha256(png).hexdigest()[:16], "- the file saved again:",
       hashlib.sha256(again.getvalue()).hexdigest()[:16])
 
 # %% [markdown]
-# So such notes are a label, not a seal: one pass through another program removes them. What they do
-# give, as long as they are there, is the means to check: a picture that names its model and its
-# seed can be made again and compared (exercise 3).
+# So such notes are a label, not a seal: opening and saving in another program removes them. But as
+# long as they exist, they allow a check: an image that names its model and its seed can be
+# generated again and compared (exercise 3).
 #
-# From the command line the whole way is four commands:
+# On the command line the whole process takes four commands:
 #
 # ```bash
 # keras-genimg train conditional_gan --data glyphs --output runs/digits
@@ -873,8 +867,8 @@ print("the file:", hashlib.sha256(png).hexdigest()[:16], "- the file saved again
 # %% [markdown]
 # ### Exercise 1: an uneven batch
 #
-# The last batch of a pass may hold 7 pictures, which two replicas cannot share evenly. Ask
-# `kg.distribution.global_batch` for each replica's `share`, and show that the weighted sum of the
+# The last batch of an epoch may have 7 images, which two replicas cannot share evenly. Get each
+# replica's `share` from `kg.distribution.global_batch`, and show that the weighted sum of the
 # replicas' means is the mean over all 7, while the plain average of the means is not.
 
 # %% tags=["answer"]
@@ -902,34 +896,34 @@ assert np.isclose(np.sum(shares * means), values.mean(), rtol=1e-5)
 assert abs(means.mean() - values.mean()) > 0.1
 
 # %% [markdown]
-# ### Exercise 2: a damaged checkpoint
+# ### Exercise 2: a corrupted checkpoint
 #
-# Cut the newest checkpoint of the broken run in half, as a full disk might. Where would the run go
-# on now?
+# Cut the newest checkpoint of the killed run in half, as a full disk might. Where would the run
+# resume now?
 
 # %% tags=["answer"]
-newest, epoch = kg.callbacks.latest_checkpoint("broken/checkpoints")
+newest, epoch = kg.callbacks.latest_checkpoint("killed/checkpoints")
 content = newest.read_bytes()
 newest.write_bytes(content[: len(content) // 2])
-with warnings.catch_warnings(record=True) as told:
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    older, epoch_of_older = kg.callbacks.latest_checkpoint("broken/checkpoints")
+    older, epoch_of_older = kg.callbacks.latest_checkpoint("killed/checkpoints")
 newest.write_bytes(content)
-print(f"{newest.name} is passed over, with {len(told)} warning;",
-      f"the run would go on from {older.name}")
-assert epoch == EPOCHS and epoch_of_older == EPOCHS - 1 and len(told) == 1
-assert kg.callbacks.latest_checkpoint("broken/checkpoints") == (newest, EPOCHS)
+print(f"{newest.name} is skipped, with {len(caught)} warning;",
+      f"the run would resume from {older.name}")
+assert epoch == EPOCHS and epoch_of_older == EPOCHS - 1 and len(caught) == 1
+assert kg.callbacks.latest_checkpoint("killed/checkpoints") == (newest, EPOCHS)
 
 # %% [markdown]
-# ### Exercise 3: checking a picture
+# ### Exercise 3: checking an image
 #
 # Write a function that takes the bytes of a PNG from the server and a SavedModel's folder, and
-# tells whether this model made this picture. Try it on the answer of the server, and on the same
-# file with one pixel changed.
+# returns whether this model generated this image. Try it on the answer of the server, and on the
+# same file with one pixel changed.
 
 # %% tags=["answer"]
-def made_by(png, folder):
-    """Whether the notes of a PNG name this SavedModel, and it makes the same pixels again."""
+def generated_by(png, folder):
+    """Whether the notes of a PNG name this SavedModel, and it generates the same pixels."""
     image = Image.open(io.BytesIO(png))
     fingerprint = tf.saved_model.experimental.read_fingerprint(folder).saved_model_checksum
     if image.text.get("model") != str(fingerprint):
@@ -938,28 +932,28 @@ def made_by(png, folder):
     seed = tf.constant(int(image.text["seed"]), tf.int64)
     images = tf.saved_model.load(folder).signatures["generate"](labels=labels, seed=seed)["images"]
     strip = np.concatenate(kg.plotting.to_uint8(images.numpy()), axis=1)[..., 0]
-    return np.abs(np.asarray(image).astype(int) - strip).max() <= 1  # a rounding on the border
+    return np.abs(np.asarray(image).astype(int) - strip).max() <= 1  # rounding at a boundary
 
 
-changed = picture.copy()
+changed = image.copy()
 changed[0, 0] = 255 - changed[0, 0]
 kg.plotting.save_png("changed.png", changed[..., None], notes)
-print("the answer of the server:", made_by(png, "saved_model"))
-print("with one pixel changed:  ", made_by(pathlib.Path("changed.png").read_bytes(), "saved_model"))
-assert made_by(png, "saved_model")
-assert not made_by(pathlib.Path("changed.png").read_bytes(), "saved_model")
-server.terminate()  # the server has done its work
+print("the answer of the server:", generated_by(png, "saved_model"))
+changed_png = pathlib.Path("changed.png").read_bytes()
+print("with one pixel changed:  ", generated_by(changed_png, "saved_model"))
+assert generated_by(png, "saved_model")
+assert not generated_by(changed_png, "saved_model")
+server.terminate()  # the server is no longer needed
 server.communicate(timeout=60)
 print("server ended")
 
 # %% [markdown]
 # ## Where to go next
 #
-# - [6. Your own pictures, your own `train_step`](06_your_pictures_your_step.ipynb): a model of your
-#   own, which trains, resumes and exports as this one does.
-# - [docs/compression.md](../docs/compression.md): what fewer bits and zeros in the weights cost in
-#   quality.
-# - [docs/metrics.md](../docs/metrics.md): how good the pictures are, before you ship them.
+# - [6. Custom data, custom `train_step`](06_your_images_your_step.ipynb): a custom model, which
+#   trains, resumes and exports like this one.
+# - [docs/compression.md](../docs/compression.md): what fewer bits and sparsity cost in quality.
+# - [docs/metrics.md](../docs/metrics.md): how to evaluate the images before you deploy the model.
 #
 # References: Mirza and Osindero, 2014, [Conditional generative adversarial
 # nets](https://arxiv.org/abs/1411.1784); Miyato and Koyama, 2018, [cGANs with projection

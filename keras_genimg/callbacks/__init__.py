@@ -7,11 +7,6 @@ from keras_genimg.callbacks.prune import Prune, sparsity_of
 from keras_genimg.callbacks.resume import Resume, latest_checkpoint
 
 __all__ = [
-    "BestCheckpoint",
-    "EvaluateSamples",
-    "ImageGrid",
-    "Prune",
-    "Resume",
-    "latest_checkpoint",
+    "BestCheckpoint", "EvaluateSamples", "ImageGrid", "Prune", "Resume", "latest_checkpoint",
     "sparsity_of",
 ]

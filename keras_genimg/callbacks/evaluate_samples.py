@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_genimg.callbacks.best_checkpoint import BestCheckpoint
-from keras_genimg.callbacks.checks import check_generates
+from keras_genimg.callbacks.checks import check_generates, check_one_label_per_image
 from keras_genimg.callbacks.summaries import SummaryWriter
 from keras_genimg.checks import check_count
 from keras_genimg.distribution import from_chief, is_chief
@@ -45,7 +45,7 @@ class EvaluateSamples(keras.callbacks.Callback):
         labels: int array `(num_images,)` for models that generate by label; by default the
             classes in turn.
         seed: int. Seed of the latents.
-        batch_size: int. Images generated at once.
+        batch_size: int. Images per batch.
         log_dir: path. Also writes the results to TensorBoard.
         verbose: "auto" (a progress bar if `fit` shows one), 0 or 1.
 
@@ -76,11 +76,7 @@ class EvaluateSamples(keras.callbacks.Callback):
         self.num_images = check_count("num_images", num_images, 2)
         self.every = check_count("every", every)
         self.batch_size = check_count("batch_size", batch_size)
-        if labels is not None and len(labels) != num_images:
-            raise InputError(
-                "labels must hold one label per image. "
-                f"Received: {len(labels)} labels for num_images={num_images}."
-            )
+        check_one_label_per_image(labels, num_images)
         self.real_images = real_images
         self.metrics = get_metrics(metrics, features)
         self.labels = labels
@@ -146,20 +142,16 @@ class EvaluateSamples(keras.callbacks.Callback):
         """
         for metric in self.metrics:
             metric.reset_fake_state()
-        bar, done = self._progress_bar(), 0
-        labels = self.labels
+        bar, labels = self._progress_bar(), self.labels
         if labels is None and self.model.generates_by_label:
             labels = np.arange(self.num_images) % self.model.num_classes
         for images in self.model.generate_batches(
             self.num_images, labels, self.seed, batch_size=self.batch_size
         ):
             update_metrics(self.metrics, fake_images=as_stored(images))
-            done += len(images)
             if bar:
-                bar.update(done)
-        values = {}
-        for metric in self.metrics:
-            values.update(metric.result())
+                bar.add(len(images))
+        values = {name: value for metric in self.metrics for name, value in metric.result().items()}
         numbers = from_chief(list(values.values()), self.model.distribute_strategy)
         return dict(zip(values, numbers))
 

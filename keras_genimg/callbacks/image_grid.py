@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_genimg.callbacks.checks import check_generates
+from keras_genimg.callbacks.checks import check_generates, check_one_label_per_image
 from keras_genimg.callbacks.resume import remove_partial_files
 from keras_genimg.callbacks.summaries import SummaryWriter
 from keras_genimg.checks import check_count
@@ -61,8 +61,8 @@ class ImageGrid(keras.callbacks.Callback):
         log_dir: str | os.PathLike | None = None, targets: ArrayLike | None = None,
     ):
         super().__init__()
-        check_count("num_images", num_images)
-        check_count("every", every)
+        self.num_images = check_count("num_images", num_images)
+        self.every = check_count("every", every)
         if images is not None:
             images = np.asarray(images)[:num_images]
             if images.ndim != 4:
@@ -77,20 +77,12 @@ class ImageGrid(keras.callbacks.Callback):
                     "targets must hold one target per image of images. Received: "
                     f"{len(targets)} targets for {0 if images is None else len(images)} images."
                 )
-        if labels is not None:
-            labels = np.asarray(labels)
-            if len(labels) != num_images:
-                raise InputError(
-                    "labels must hold one label per image. "
-                    f"Received: {len(labels)} labels for num_images={num_images}."
-                )
+        check_one_label_per_image(labels, num_images)
         self.folder = Path(folder)
-        self.num_images = num_images
         self.seed = seed
-        self.every = every
         self.images = images
         self.targets = targets
-        self.labels = labels
+        self.labels = None if labels is None else np.asarray(labels)
         self.summaries = SummaryWriter(log_dir)
 
     def on_train_begin(self, logs=None):
@@ -144,13 +136,11 @@ class ImageGrid(keras.callbacks.Callback):
         inputs = self.images.repeat(factor, axis=1).repeat(factor, axis=2)
         columns = min(len(inputs), math.isqrt(2 * len(inputs) - 1) + 1)
         rows = -(-len(inputs) // columns)
-        padding = ((0, rows * columns - len(inputs)), (0, 0), (0, 0), (0, 0))
         shown = [part for part in (inputs, outputs, self.targets) if part is not None]
         channels = max(part.shape[-1] for part in shown)  # greyscale beside colour
-        shown = [part.repeat(channels // part.shape[-1], axis=-1) for part in shown]
-        parts = [
-            np.pad(part, padding, constant_values=1.0).reshape(rows, columns, *part.shape[1:])
-            for part in shown
-        ]
-        parts = np.stack(parts, axis=1)  # 2 or 3 (rows, columns, ...) -> (rows, 2 or 3, ...)
-        return image_grid(parts.reshape(-1, *shown[1].shape[1:]), columns=columns)
+        shown = np.stack([part.repeat(channels // part.shape[-1], axis=-1) for part in shown])
+        padding = ((0, 0), (0, rows * columns - len(inputs)), (0, 0), (0, 0), (0, 0))
+        shown = np.pad(shown, padding, constant_values=1.0)  # (k, rows * columns, h, w, c)
+        size = shown.shape[2:]
+        shown = shown.reshape(-1, rows, columns, *size).swapaxes(0, 1)  # (rows, k, columns, ...)
+        return image_grid(shown.reshape(-1, *size), columns=columns)

@@ -73,16 +73,15 @@ class Prune(keras.callbacks.Callback):
                 "target_sparsity must be a number above 0 and below 1. "
                 f"Received: target_sparsity={target_sparsity!r}."
             )
-        check_count("begin_step", begin_step, 0)
-        check_count("end_step", end_step, 0)
-        check_count("every", every)
+        self.begin_step = check_count("begin_step", begin_step, 0)
+        self.end_step = check_count("end_step", end_step, 0)
+        self.every = check_count("every", every)
         if end_step <= begin_step:
             raise InputError(
                 "end_step must come after begin_step. "
                 f"Received: begin_step={begin_step}, end_step={end_step}."
             )
         self.target_sparsity, self.network = target_sparsity, network
-        self.begin_step, self.end_step, self.every = begin_step, end_step, every
 
     def on_train_begin(self, logs=None):
         pruned = getattr(self.model, self.network, None)
@@ -91,13 +90,13 @@ class Prune(keras.callbacks.Callback):
                 f"Prune needs a model with a network named {self.network!r}. "
                 f"Received: {type(self.model).__name__}."
             )
+        self.kernels = _kernels(pruned)
         optimizers = [
             name for name, weights in self.model.optimized_weights().items()
-            if any(weight is kernel for weight in weights for kernel in _kernels(pruned))
+            if any(weight is kernel for weight in weights for kernel in self.kernels)
         ]
         # Its step count is saved with the model, so the schedule of a resumed run continues.
         self.optimizer = getattr(self.model, optimizers[0])
-        self.kernels = _kernels(pruned)
         ema = getattr(self.model, f"ema_{self.network}", None)
         self.ema_kernels = [] if ema is None else _kernels(ema)  # in the same order
         # Zeros of a resumed run stay zero until the next selection.

@@ -98,10 +98,8 @@ class Resume(keras.callbacks.Callback):
                 path.unlink(missing_ok=True)
 
     def _check_finite(self, epoch):
-        variables = list(self.model.weights)
         optimizers = _optimizers(self.model).values()
-        for optimizer in optimizers:
-            variables += optimizer.variables
+        variables = sum((optimizer.variables for optimizer in optimizers), self.model.weights)
         bad = [
             variable.path
             for variable in variables
@@ -140,10 +138,9 @@ def latest_checkpoint(folder: str | os.PathLike) -> tuple[Path, int] | None:
     for epoch, path in reversed(_checkpoints(folder)):
         try:
             read_note(path)
+            return path, epoch
         except InputError as error:
             warnings.warn(f"{error} It is skipped.", stacklevel=2)
-        else:
-            return path, epoch
     return None
 
 

@@ -1,11 +1,12 @@
 """What adversarial models share: two optimizers, noise, and an EMA copy of the generator."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.checks import check_choice, check_count, check_number, is_number
-from keras_genimg.core.custom_networks import resolve_network
 from keras_genimg.core.data_specs import first_two
 from keras_genimg.core.generating import latent_seed
 from keras_genimg.core.image_model import ImageModel
@@ -23,42 +24,38 @@ __all__ = [
     "update_ema",
 ]
 
-UPDATE_BATCH = 32  # images per update, where nothing is said: Keras's own default
-
-
-def _uniform_noise(batch, shape, seed):
-    return distribution.random_uniform(batch, shape, seed, -1.0, 1.0)
+UPDATE_BATCH = 32  # images per update by default, same as in Keras
 
 
 NOISES = {
     "normal": distribution.random_normal,
-    "uniform": _uniform_noise,
+    "uniform": functools.partial(distribution.random_uniform, low=-1.0, high=1.0),
     "truncated_normal": distribution.random_truncated_normal,
 }
 
 
 class AdversarialModel(OptimizerPair, ImageModel):
-    """A generator and a discriminator side, an optimizer for each.
+    """A model with a generator side and a discriminator side, each with its own optimizer.
 
-    Subclasses with more networks than `generator` and `discriminator` say in
-    `optimized_weights` which weights each optimizer updates.
+    Subclasses with other networks than `generator` and `discriminator` list those that each
+    optimizer updates in `optimized_networks`.
 
     Args:
         image_shape: tuple (height, width, channels).
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
     """
 
     def __init__(self, image_shape, seed=None, **kwargs):
         super().__init__(image_shape, seed=seed, **kwargs)
         self.devices = {}  # "generator" and "discriminator" -> device or None
 
-    def make_network(self, role: str, custom, default, takes, makes=None, side=None):
-        """See `ImageModel.make_network`; the network is made on the device of its side.
+    def make_network(self, role: str, custom, default, takes, makes=None, side=None) -> keras.Layer:
+        """See `ImageModel.make_network`; the network is created on the device of its side.
 
         Args:
             role, custom, default, takes, makes: see `ImageModel.make_network`.
-            side: `"generator"` or `"discriminator"`, whose device and optimizer it has; by
-                default `"discriminator"` where the role holds that word.
+            side: `"generator"` or `"discriminator"`, whose device it is placed on; by default
+                `"discriminator"` if the role contains that word.
 
         Returns:
             The network, built.
@@ -66,9 +63,23 @@ class AdversarialModel(OptimizerPair, ImageModel):
         side = side or ("discriminator" if "discriminator" in role else "generator")
         self.devices[side] = device_of(side)  # None outside `placement.on_devices`
         with scope(self.devices[side]):
-            network = default() if custom is None else custom
-            network = resolve_network(role, network, takes, makes)
+            network = super().make_network(role, custom, default, takes, makes)
         run_on(self.devices[side], network)
+        return network
+
+    def make_frozen(self, role: str, network, takes) -> keras.Layer | None:
+        """A custom network that no optimizer updates, with its shapes checked.
+
+        Args:
+            role, takes: see `ImageModel.make_network`.
+            network: `keras.Model` or layer, or None.
+
+        Returns:
+            `network`, built, or None.
+        """
+        if network is not None:
+            network = self.make_network(role, network, None, takes)
+            network.trainable = False
         return network
 
     def optimizer_devices(self) -> dict:
@@ -86,10 +97,12 @@ class LatentGAN(AdversarialModel):
         noise: `"normal"`, `"uniform"` (in [-1, 1)) or `"truncated_normal"` (truncated
             at two standard deviations).
         ema_decay: float in [0, 1), or None. Decay of the EMA generator.
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
     """
 
-    def __init__(self, image_shape, latent_dim, noise="normal", ema_decay=0.999, seed=None, **kwargs):
+    def __init__(
+        self, image_shape, latent_dim, noise="normal", ema_decay=0.999, seed=None, **kwargs
+    ):
         super().__init__(image_shape, seed=seed, **kwargs)
         self.latent_dim = check_count("latent_dim", latent_dim)
         self.noise = check_choice("noise", noise, NOISES)
@@ -100,7 +113,7 @@ class LatentGAN(AdversarialModel):
             )
         self.ema_decay = ema_decay
 
-    def make_ema(self, network):
+    def make_ema(self, network) -> keras.Layer | None:
         """The EMA copy of a network, on the generator's device.
 
         Args:
@@ -123,13 +136,13 @@ class LatentGAN(AdversarialModel):
             `keras.callbacks.History`.
 
         Raises:
-            InputError: see `ImageModel.fit`; batches that do not divide by n_critic. (The last
-                batch of a pass need not: `images_of_update` says how it is shared out.)
+            InputError: see `ImageModel.fit`; a batch size that is not a multiple of n_critic.
+                (The last batch of an epoch need not be one, see `images_of_update`.)
         """
         return super().fit(x, y, self._step_batch(x, batch_size), *args, **kwargs)
 
     def _step_batch(self, x, batch_size):
-        """The `batch_size` for Keras, once it is known to divide by n_critic."""
+        """The `batch_size` for Keras, checked to be a multiple of n_critic."""
         size, number = None, self.n_critic
         if isinstance(x, tf.data.Dataset):
             shape = tf.TensorShape(getattr(first_two(x.element_spec)[0], "shape", None))
@@ -141,13 +154,13 @@ class LatentGAN(AdversarialModel):
             below = size // number * number
             fitting = f"{below} or {below + number}" if below else f"{number}"
             raise InputError(
-                f"{type(self).__name__} takes batches of n_critic={number} times the images of one "
-                f"update of the critic, such as {fitting}. Received: batches of {size}."
+                f"{type(self).__name__} takes batch sizes that are multiples of n_critic={number}, "
+                f"such as {fitting}. Received: batches of {size}."
             )
         return batch_size
 
     def current_ema_decay(self) -> tf.Tensor:
-        """`ema_decay`, approached over the first updates of the generator; 0 without one.
+        """`ema_decay`, reached gradually over the first generator updates; 0 if it is None.
 
         Returns:
             float scalar, min(ema_decay, (1 + step) / (10 + step)).
@@ -156,7 +169,7 @@ class LatentGAN(AdversarialModel):
         return tf.minimum((1.0 + step) / (10.0 + step), self.ema_decay or 0.0)
 
     def sample_latents(self, batch: distribution.GlobalBatch) -> tf.Tensor:
-        """Noise of training for this replica's rows of the global batch.
+        """Training noise for this replica's rows of the global batch.
 
         Args:
             batch: `GlobalBatch` of the n images of this replica.
@@ -166,22 +179,22 @@ class LatentGAN(AdversarialModel):
         """
         return NOISES[self.noise](batch, (self.latent_dim,), self.seed_generator.next())
 
-    def draw_latents(self, num_images, seed, truncation=None):
+    def draw_latents(self, num_images, seed, truncation=None) -> tf.Tensor:
         """The latents that images are generated from.
 
         Args:
             num_images: int or int32 scalar.
             seed: int or int64 scalar.
-            truncation: float above 0, optional, for normal noise: truncated at so many
+            truncation: float above 0, optional, for normal noise, which is truncated at this many
                 standard deviations. Lower values give images nearer to the mean of the model's
-                distribution: of higher quality and less diverse (Brock et al., 2019,
+                distribution, with higher quality and less diversity (Brock et al., 2019,
                 section 3.1, https://arxiv.org/abs/1809.11096).
 
         Returns:
             float32 tensor `(num_images, latent_dim)`.
 
         Raises:
-            InputError: truncation that is no positive number, or of other noise.
+            InputError: truncation that is not a positive number, or a model with uniform noise.
         """
         batch, shape = distribution.whole_batch(num_images), (self.latent_dim,)
         if truncation is None:
@@ -189,20 +202,20 @@ class LatentGAN(AdversarialModel):
         check_number("truncation", truncation)
         if truncation == 0 or self.noise == "uniform":
             raise InputError(
-                "truncation must be above 0, of a model with normal noise. "
+                "truncation must be above 0, and applies to normal noise only. "
                 f"Received: truncation={truncation}, noise={self.noise!r}."
             )
         return distribution.random_truncated_normal(batch, shape, latent_seed(seed), truncation)
 
-    def images_from_latents(self, latents):
+    def images_from_latents(self, latents) -> tf.Tensor:
         return (self.ema_generator or self.generator)(latents, training=False)
 
     def call(self, latents, training=False):
-        """Images of latents, by the EMA generator where there is one.
+        """Images from latents, by the EMA generator if there is one.
 
         Args:
             latents: float tensor `(n, latent_dim)`.
-            training: bool. Changes nothing; `train_step` calls `generator` itself.
+            training: bool. Has no effect; `train_step` calls `generator` itself.
 
         Returns:
             float32 tensor `(n, height, width, channels)` in [-1, 1].
@@ -215,13 +228,13 @@ class LatentGAN(AdversarialModel):
 
         return {**super().signatures(), "discriminate": (discriminate, [self.images_spec()])}
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         spec = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
         return (lambda latents: {"images": self.images_from_latents(latents)}), [spec]
 
 
-def ema_copy(network):
-    """A copy of a network whose weights will be exponential moving averages.
+def ema_copy(network) -> keras.Layer:
+    """A copy of a network, to hold exponential moving averages of its weights.
 
     Args:
         network: functional or sequential `keras.Model`, or a layer with `get_config`.
@@ -240,7 +253,7 @@ def ema_copy(network):
 
 
 def update_ema(ema, network, decay) -> None:
-    """w_ema = decay w_ema + (1 - decay) w for every weight; nothing without an EMA copy.
+    """w_ema = decay w_ema + (1 - decay) w for every weight; no effect without a copy.
 
     Args:
         ema: the copy from `ema_copy`, or None.
@@ -249,20 +262,20 @@ def update_ema(ema, network, decay) -> None:
     """
     for average, weight in zip(ema.weights, network.weights) if ema is not None else ():
         with scope(average.value.device):  # `on_devices` may have placed the copy elsewhere
-            # In place: three passes over the weights where an assignment takes four.
+            # In place: three memory passes over the weights, against four for an assignment.
             average.value.assign_sub((1.0 - decay) * (average.value - weight.value))
 
 
-def images_of_update(images, batch: distribution.GlobalBatch, update: int, n_critic: int):
+def images_of_update(images, batch: distribution.GlobalBatch, update: int, n_critic: int) -> tuple:
     """The images of one critic update: every n_critic-th of the global batch from `update` on.
 
-    Strided over the global batch, so that the parts of the replicas add up to the
-    same images whatever the number of replicas. Where the batch does not divide
-    (the last of a pass), updates differ by one image; where it leaves a replica
-    fewer images than updates, that replica uses them again, as an update needs at least one.
+    The stride runs over the global batch, so that the replicas' parts add up to the same images
+    for any number of replicas. If the batch size is not a multiple of n_critic (the last batch
+    of an epoch), updates differ by one image. A replica with fewer images than updates reuses
+    its images, because an update needs at least one.
 
     Args:
-        images: tensor `(n, ...)`, this replica's part of the batch of the step.
+        images: tensor `(n, ...)`, this replica's part of the step's batch.
         batch: its `keras_genimg.distribution.GlobalBatch`.
         update: int from 0 to n_critic - 1.
         n_critic: int.
@@ -277,9 +290,9 @@ def images_of_update(images, batch: distribution.GlobalBatch, update: int, n_cri
     return images, distribution.global_batch(images)
 
 
-def mean_scores(real_logits, fake_logits) -> dict:
-    """The logs `real_score` and `fake_score`: means of sigmoid(logit), in [0, 1]."""
+def mean_scores(real_logits, fake_logits, activation=tf.sigmoid) -> dict:
+    """The logs `real_score` and `fake_score`: means of activation(logit)."""
     return {
-        "real_score": tf.reduce_mean(tf.sigmoid(real_logits)),
-        "fake_score": tf.reduce_mean(tf.sigmoid(fake_logits)),
+        "real_score": tf.reduce_mean(activation(real_logits)),
+        "fake_score": tf.reduce_mean(activation(fake_logits)),
     }

@@ -1,8 +1,9 @@
-"""The arguments of a model, recorded when it is made and serialised by one `get_config`."""
+"""The arguments of a model, recorded at construction and serialised by one `get_config`."""
 
 import collections
 import contextlib
 import inspect
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -11,12 +12,12 @@ __all__ = ["RecordsArguments", "argument_names", "dtype_policy"]
 
 
 @contextlib.contextmanager
-def dtype_policy(name):
-    """Scope in which layers are made with a dtype policy.
+def dtype_policy(name) -> Iterator[None]:
+    """Scope in which layers are created with a dtype policy.
 
     Args:
         name: string such as `"mixed_bfloat16"`, a policy or its configuration, or None
-            for the policy of the process.
+            for the current policy.
     """
     before = keras.config.dtype_policy()
     if name is not None:
@@ -28,7 +29,7 @@ def dtype_policy(name):
 
 
 def _constructors(cls):
-    """The constructors that share out a call's arguments: up to the first without `*args`."""
+    """The constructors that take a call's arguments: up to the first without `*args`."""
     for base in cls.__mro__:
         if "__init__" in vars(base):
             signature = inspect.signature(vars(base)["__init__"])
@@ -38,7 +39,7 @@ def _constructors(cls):
 
 
 def argument_names(cls) -> set:
-    """Names of the arguments that a class is made with, those of Keras left out."""
+    """Names of the constructor arguments of a class, without those of Keras."""
     return {
         parameter.name
         for signature in _constructors(cls)
@@ -52,7 +53,7 @@ def _recorded(cls, args, kwargs):
     *subclasses, signature = _constructors(cls)
     try:
         bound = signature.bind(None, *args, **kwargs)
-    except TypeError:  # the constructor itself says what is wrong
+    except TypeError:  # the constructor itself reports what is wrong
         return {}
     bound.apply_defaults()
     recorded = dict(list(bound.arguments.items())[1:])  # without self
@@ -67,7 +68,7 @@ def _recorded(cls, args, kwargs):
 
 
 def _serialized(value):
-    """An argument as JSON holds it; networks, losses and priors by Keras."""
+    """An argument in JSON-compatible form; Keras serialises networks, losses and priors."""
     if isinstance(value, (tuple, list, range)):
         return [_serialized(each) for each in value]
     if isinstance(value, dict):
@@ -78,18 +79,18 @@ def _serialized(value):
 
 
 class RecordsArguments:
-    """Mixin of a `keras.Model` that keeps what it was made with, by name, in `arguments`.
+    """Mixin of a `keras.Model` that records its constructor arguments, by name, in `arguments`.
 
-    Subclasses write no `get_config`. Arguments that their constructor hands on as `*args` and
-    `**kwargs` are recorded under the names of the constructor that takes them. What is set later
-    and belongs to the configuration, such as a prior, is recorded again by whoever sets it:
+    Subclasses write no `get_config`. Arguments that their constructor passes on as `*args` and
+    `**kwargs` are recorded under the names of the constructor that takes them. Code that sets
+    part of the configuration later, such as a prior, records it too:
     `self.arguments["prior"] = prior`.
     """
 
     def __new__(cls, *args, **kwargs):
         model = super().__new__(cls, *args, **kwargs)
-        # Past `__setattr__`: Keras would track the networks in it a second time. And no dict:
-        # Keras would save these, and look for them, under "arguments" instead of their own names.
+        # Bypasses `__setattr__`, or Keras would track the networks in it a second time. Not a
+        # dict, or Keras would save and load them under "arguments" instead of their own names.
         vars(model)["arguments"] = collections.UserDict(_recorded(cls, args, kwargs))
         return model
 
@@ -105,15 +106,15 @@ class RecordsArguments:
         return any(self.arguments[name] is not None for name in names)
 
     def get_config(self) -> dict:
-        """The arguments, serialised: a dict of what JSON holds."""
+        """The arguments, serialised to a JSON-compatible dict."""
         return {**super().get_config(), **_serialized(dict(self.arguments))}
 
     @classmethod
     def upgraded(cls, config: dict) -> dict:
-        """The configuration of an earlier version in the terms of this one.
+        """Translates a configuration of an earlier version to the arguments of this one.
 
         Args:
-            config: dict, as `get_config` of that version gave it.
+            config: dict, as `get_config` of that version returned it.
 
         Returns:
             dict of constructor arguments, serialised.
@@ -122,9 +123,9 @@ class RecordsArguments:
 
     @classmethod
     def from_config(cls, config: dict, custom_objects=None):
-        """The model of a configuration, of this version or an earlier one."""
-        # The default networks take the policy that is set while they are made: that of the
-        # saved model, not that of the process that loads it.
+        """The model that a configuration describes, of this version or an earlier one."""
+        # Default networks take the policy that is current when they are created. It must be the
+        # policy of the saved model, not that of the process that loads it.
         with dtype_policy(config.get("dtype")):
             config = cls.upgraded(dict(config))
             return cls(**keras.saving.deserialize_keras_object(config, custom_objects))

@@ -1,14 +1,15 @@
-"""Models that read an image, or a grid of codes, one value after the other."""
+"""Autoregressive models of images or of grids of codes."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.checks import check_code_shape, check_count, check_number, check_seed
+from keras_genimg.checks import check_code_shape, check_condition, check_count, check_number
 from keras_genimg.core.data_specs import Codes, Images, Labels
-from keras_genimg.core.generating import progress_bar
+from keras_genimg.core.generating import joined
 from keras_genimg.core.image_model import ImageModel
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
@@ -18,26 +19,21 @@ __all__ = ["AutoregressiveModel"]
 CONDITION = Codes("condition", "condition_shape", "condition_embeddings")
 
 
-def _rows(arrays, start, count):
-    return {name: tf.constant(array[start : start + count]) for name, array in arrays.items()}
-
-
 class AutoregressiveModel(ImageModel):
     """log p(x) = sum_i log p(x_i | x_<i) over the values of a grid, in raster order.
 
-    Subclasses set `network` and `self.built = True`, and write `train_step`. A network has
-    `shape`, (height, width, channels); its call gives the logits of all positions, and its
-    `sample` draws them one after the other (see `networks.GatedPixelCNN`).
+    Subclasses set `network` and `self.built = True`, and write `train_step`. The network has a
+    `shape`, (height, width, channels). Its call returns the logits of all positions, and its
+    `sample` draws values one by one (see `networks.GatedPixelCNN`).
 
     Args:
         image_shape: tuple (height, width, channels), or None for codes.
-        levels: int. Values that a channel or a code can take.
+        levels: int. Number of values of a channel or a code.
         code_shape: tuple (height, width), or None for images.
         num_classes: int, or None without classes.
-        condition_shape: tuple (height, width), or None. Of a grid of codes, no larger than
-            `code_shape`, on which all codes are conditioned.
-        condition_embeddings: int, or None. The condition's codes are integers from 0 to
-            condition_embeddings - 1.
+        condition_shape: tuple (height, width), or None. Shape of a grid of codes, no larger than
+            `code_shape`, that all codes are conditioned on.
+        condition_embeddings: int, or None. Number of codes of the condition.
         seed: int, optional.
     """
 
@@ -49,7 +45,7 @@ class AutoregressiveModel(ImageModel):
         self.levels = levels
         self.code_shape = code_shape
         self.num_embeddings = levels if code_shape else None
-        # On the class `data` says what the model takes by default, here what this one takes.
+        # The class attribute `data` is the default; this model may take other data.
         self.data, self.makes = (Codes(), "codes") if code_shape else (Images(), "images")
         if num_classes is not None:
             self.num_classes = check_count("num_classes", num_classes, minimum=2)
@@ -74,17 +70,17 @@ class AutoregressiveModel(ImageModel):
         self.condition_embeddings = check_count("condition_embeddings", embeddings)
 
     def test_step(self, data):
-        """The cross-entropy of images or codes that were not trained on."""
+        """The cross-entropy of held-out images or codes."""
         values, given, batch = self.unpack(data)
         nats = self.nats(values, self.network(values, **given))
         return self.log_terms(batch, tf.reduce_mean(nats))
 
     def log_terms(self, batch: distribution.GlobalBatch, loss) -> dict:
-        """Logs a loss in the units of a model of images, or of codes.
+        """Logs a loss, in bits per dimension for images or in nats per code for codes.
 
         Args:
             batch: the step's `GlobalBatch`.
-            loss: float scalar, -log p(x) in nats: a sum over the grid, a mean over the batch.
+            loss: float scalar, -log p(x) in nats, summed over the grid.
 
         Returns:
             dict of float32 scalars: `loss`, `nll`, and `bits_per_dim` or `nats_per_code`.
@@ -94,16 +90,16 @@ class AutoregressiveModel(ImageModel):
             return self.log(batch, loss=loss, nll=loss, nats_per_code=nats_per_value)
         return self.log(batch, loss=loss, nll=loss, bits_per_dim=nats_per_value / math.log(2.0))
 
-    def unpack(self, data):
+    def unpack(self, data) -> tuple:
         """See `ImageModel.unpack`.
 
         Args:
-            data: images or codes, with labels, a condition or both of them where the model has any.
+            data: images or codes, with labels, a condition or both if the model takes them.
 
         Returns:
             values: int32 `(n, h, w, c)`, as the network takes them.
-            given: dict of what they are conditioned on, by the network's argument: `labels`
-                `(n,)` and `condition` `(n, *condition_shape)`, where there are any.
+            given: dict of the network's conditioning arguments: none, or `labels` `(n,)`, or
+                `condition` `(n, *condition_shape)`, or both.
             batch: `keras_genimg.distribution.GlobalBatch`.
         """
         x, y, batch = super().unpack(data)
@@ -116,37 +112,21 @@ class AutoregressiveModel(ImageModel):
         given = {"labels": labels, "condition": condition}
         return {name: value for name, value in given.items() if value is not None}
 
-    def _checked(self, labels, condition, count):
-        """Arguments of the network for `count` images or grids, checked."""
-        given = dict(zip(["labels"], self.checked_labels(labels, count)))
-        if self.condition_shape is None:
-            if condition is not None:
-                raise InputError(f"This {type(self).__name__} has no condition. Received: a condition.")
-            return given
-        return {**given, "condition": self._checked_condition(condition, count)}
-
     def _checked_condition(self, condition, count):
-        try:
-            array = np.asarray(condition)
-        except ValueError:  # rows of unequal length
-            array = np.zeros((), object)
-        wanted, highest = (count, *self.condition_shape), self.condition_embeddings - 1
-        fits = np.issubdtype(array.dtype, np.integer) and array.shape == wanted
-        if not fits or array.min() < 0 or array.max() > highest:
-            values = f" from {array.min()} to {array.max()}" if fits else ""
-            found = "None" if condition is None else f"{array.dtype} of shape {array.shape}{values}"
-            raise InputError(
-                f"condition must be codes, integers from 0 to {highest} of shape {wanted}. "
-                f"Received: {found}."
-            )
-        return array.astype("int32")
+        if self.condition_shape is not None:
+            wanted = (count, *self.condition_shape)
+            return check_condition(condition, wanted, self.condition_embeddings)
+        if condition is not None:
+            name = type(self).__name__
+            raise InputError(f"This {name} has no condition. Received: a condition.")
+        return None
 
     def values_of(self, data) -> tf.Tensor:
-        """What the network takes: every value as the number of its level.
+        """The network's inputs: every value as the index of its level.
 
         Args:
-            data: float images `(n, h, w, c)` in [-1, 1], rounded to the nearest level (of two
-                levels the upper one from 0 on); or int codes `(n, h, w)`.
+            data: float images `(n, h, w, c)` in [-1, 1], rounded to the nearest level (halfway
+                values round up); or int codes `(n, h, w)`.
 
         Returns:
             int32 tensor `(n, h, w, c)` in [0, levels).
@@ -154,7 +134,7 @@ class AutoregressiveModel(ImageModel):
         if self.code_shape:
             return tf.cast(data, tf.int32)[..., None]
         steps = (tf.cast(data, tf.float32) + 1.0) * (0.5 * (self.levels - 1))
-        nearest = tf.floor(steps + 0.5)  # of two levels the upper one from 0 on
+        nearest = tf.floor(steps + 0.5)  # halfway values round up
         return tf.cast(tf.clip_by_value(nearest, 0.0, self.levels - 1.0), tf.int32)
 
     @staticmethod
@@ -172,31 +152,31 @@ class AutoregressiveModel(ImageModel):
         return tf.reduce_sum(losses, axis=(1, 2, 3))
 
     def call(self, inputs, labels=None, condition=None, training=False):
-        """Logits of what may stand at each position.
+        """Logits of the value at each position, given those before it.
 
         Args:
             inputs: int codes `(n, h, w)`, or float images `(n, h, w, c)` in [-1, 1].
             labels: int `(n,)`, of a conditional model.
             condition: int `(n, *condition_shape)`, of a model that has one.
-            training: bool. Whether there is dropout.
+            training: bool. Whether dropout is applied.
 
         Returns:
-            float32 `(n, h, w, num_embeddings)`, or `(n, h, w, c, levels)`. What stands at a
-            position depends on the positions before it alone.
+            float32 `(n, h, w, num_embeddings)`, or `(n, h, w, c, levels)`.
         """
         given = self._named(labels, condition)
         logits = self.network(self.values_of(inputs), **given, training=training)
         return logits[..., 0, :] if self.code_shape else logits
 
-    def log_likelihood(self, data, labels=None, *, condition=None, batch_size: int = 256) -> np.ndarray:
-        """log p(x) of each image or grid of codes, exact.
+    def log_likelihood(
+        self, data, labels=None, *, condition=None, batch_size: int = 256
+    ) -> np.ndarray:
+        """Exact log p(x) of each image or grid of codes.
 
         Args:
-            data: float images `(n, h, w, c)` in [-1, 1], of which the likelihood is that of the
-                nearest levels, or int codes `(n, h, w)`.
-            labels: int `(n,)`, of a conditional model: log p(x | label).
-            condition: int `(n, *condition_shape)`, of a model that has one: log p(x | condition).
-            batch_size: int. Images or grids at once.
+            data: float images `(n, h, w, c)` in [-1, 1], rounded to the nearest levels, or int
+                codes `(n, h, w)`.
+            labels, condition: see `call`; the likelihood is conditioned on them.
+            batch_size: int. Images or grids per batch.
 
         Returns:
             NumPy float32 array `(n,)`, nats.
@@ -207,10 +187,9 @@ class AutoregressiveModel(ImageModel):
         data = np.asarray(data)
         self.data.parts[0].check_values(self, data)
         check_count("batch_size", batch_size)
-        given = {"data": data, **self._checked(labels, condition, len(data))}
-        run = self._compiled("_log_likelihood")
-        starts = range(0, len(data), batch_size)
-        return np.concatenate([run(**_rows(given, i, batch_size)) for i in starts])
+        labels = next(iter(self.checked_labels(labels, len(data))), None)
+        condition = self._checked_condition(condition, len(data))
+        return self._run_in_batches("_log_likelihood", data, batch_size, labels, condition)
 
     def _log_likelihood(self, data, labels=None, condition=None):
         values = self.values_of(data)
@@ -219,23 +198,23 @@ class AutoregressiveModel(ImageModel):
     def generate_batches(
         self, num_images: int, labels=None, seed=None, *, batch_size: int = 256,
         temperature: float = 1.0,
-    ):
-        """The images of `generate` in batches, for more of them than memory holds.
+    ) -> Iterator[np.ndarray]:
+        """Yields the images of `generate` in batches, for more images than fit in memory.
 
         Args:
             num_images, labels, seed, batch_size: see `generate`.
-            temperature: float. Logits are divided by it: below 1 for likelier images, 0 for
-                the likeliest value at each position.
+            temperature: float. Divides the logits: below 1 for likelier images, 0 for the
+                likeliest value at each position.
 
         Returns:
             iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1].
 
         Raises:
-            InputError: see `generate`; raised before the first batch. A model of codes.
+            InputError: see `generate`, raised before the first batch; a model of codes.
         """
         self._refuse_codes()
-        batches = self._values_in_batches(num_images, labels, seed, batch_size, temperature)
-        return (self._images_of(values).numpy() for values in batches)
+        first = (tf.constant(check_number("temperature", temperature), tf.float32),)
+        return self._in_batches("_images_at", first, num_images, labels, seed, batch_size)
 
     def generate_codes(
         self, num_images: int, labels=None, seed=None, *, condition=None, temperature: float = 1.0,
@@ -246,8 +225,7 @@ class AutoregressiveModel(ImageModel):
         Args:
             num_images, labels, seed, batch_size, verbose: see `generate`.
             condition: integers `(num_images, *condition_shape)`, for models that have one.
-            temperature: float. Logits are divided by it: below 1 for likelier codes, 0 for the
-                likeliest at each position.
+            temperature: float, see `generate_batches`.
 
         Returns:
             NumPy int32 array `(num_images, h, w)`.
@@ -257,61 +235,39 @@ class AutoregressiveModel(ImageModel):
         """
         if not self.code_shape:
             raise InputError(
-                "generate_codes is for a model made with code_shape. "
-                f"Received: one of images, {self.image_shape}, which has generate(...)."
+                "generate_codes needs a model of codes; a model of images has generate(...). "
+                f"Received: image_shape={self.image_shape}."
             )
-        batches = self._values_in_batches(
-            num_images, labels, seed, batch_size, temperature, condition
-        )
-        bar = progress_bar(-(-num_images // batch_size), verbose)
-        parts = []
-        for values in batches:
-            parts.append(values[..., 0])
-            if bar:
-                bar.update(len(parts))
-        return np.concatenate(parts)
-
-    def _values_in_batches(
-        self, num_images, labels, seed, batch_size, temperature, condition=None
-    ):
-        """An iterator over int32 arrays `(n, h, w, c)`; the arguments are checked at once."""
-        check_count("num_images", num_images)
-        check_count("batch_size", batch_size)
-        check_number("temperature", temperature)
-        latents = self.draw_latents(num_images, check_seed(seed))
-        if labels is not None and not self.generates_by_label:
-            raise InputError(
-                f"{type(self).__name__} generates without labels. Received: {len(labels)} labels."
-            )
-        given = {"latents": latents, **self._checked(labels, condition, num_images)}
-        run, temperature = self._compiled("_sample"), tf.constant(temperature, tf.float32)
-        starts = range(0, num_images, batch_size)
-        return (run(temperature, **_rows(given, i, batch_size)).numpy() for i in starts)
+        first = (tf.constant(check_number("temperature", temperature), tf.float32),)
+        condition = self._checked_condition(condition, check_count("num_images", num_images))
+        grids = self._in_batches("_sample", first, num_images, labels, seed, batch_size, condition)
+        return joined((grid[..., 0] for grid in grids), num_images, batch_size, verbose, "int32")
 
     def draw_latents(self, num_images, seed) -> tf.Tensor:
-        """What names the noise of each image or grid.
+        """Identifies the noise of each image or grid.
 
         Args:
             num_images: int or int32 scalar.
             seed: int or int64 scalar.
 
         Returns:
-            int64 tensor `(num_images, 2)`: the seed, and a number from 0.
+            int64 tensor `(num_images, 2)`: the seed, and an index from 0.
         """
         numbers = tf.range(tf.cast(num_images, tf.int64))
         return tf.stack([tf.fill(tf.shape(numbers), tf.cast(seed, tf.int64)), numbers], axis=1)
 
-    def images_from_latents(self, latents, labels=None):
+    def images_from_latents(self, latents, labels=None) -> tf.Tensor:
         self._refuse_codes()
-        return self._images_of(self._sample(1.0, latents, labels))
+        return self._images_at(1.0, latents, labels)
 
-    def codes_from_latents(self, latents, labels=None, condition=None, temperature=1.0) -> tf.Tensor:
+    def codes_from_latents(
+        self, latents, labels=None, condition=None, temperature=1.0
+    ) -> tf.Tensor:
         """Grids of codes, drawn position by position.
 
         Args:
             latents: int64 tensor `(n, 2)`, from `draw_latents`.
-            labels: int tensor `(n,)`, of a conditional model.
-            condition: int tensor `(n, *condition_shape)`, of a model that has one.
+            labels, condition: see `call`.
             temperature: float or float32 scalar, by which logits are divided.
 
         Returns:
@@ -348,17 +304,19 @@ class AutoregressiveModel(ImageModel):
 
         spec = tf.TensorSpec((width, channels, self.levels), tf.float32)
         uniform = tf.map_fn(draw, seeds, fn_output_signature=spec)
-        # Draws have 24 bits: half of the smallest in place of zero keeps the noise finite.
+        # Draws have 24 bits. Zero becomes half the smallest draw, to keep the noise finite.
         return -tf.math.log(-tf.math.log(tf.maximum(uniform, 2.0**-25)))
 
-    def _images_of(self, values):
+    def _images_at(self, temperature, latents, labels=None):
+        values = self._sample(temperature, latents, labels)
         return tf.cast(values, tf.float32) * (2.0 / (self.levels - 1)) - 1.0
 
     def _refuse_codes(self):
         if self.code_shape:
             raise InputError(
-                f"{type(self).__name__} of codes does not generate images; generate_codes(num_images, "
-                "...) generates codes, and the decode of the model of these codes turns them into images."
+                f"{type(self).__name__} of codes does not generate images; generate_codes(...) "
+                "generates codes, and decode(codes) of the model that encodes images turns them "
+                "into images."
             )
 
     def signatures(self) -> dict:
@@ -384,20 +342,20 @@ class AutoregressiveModel(ImageModel):
         by_number = (generate, [count, seed])
         by_given = (generate_given, [*self._specs()[1:], seed])
         return {
-            # There is no default condition: every grid has to be given its own.
+            # There is no default condition: every grid needs one.
             "serving_default": by_given if self.condition_shape else by_number,
             "generate_codes": by_given if len(by_given[1]) > 1 else by_number,
             **likelihood,
         }
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         def logits(data, *given):
             return {"logits": self.call(data, **self._by_name(given))}
 
         return logits, self._specs()
 
     def _by_name(self, given):
-        """The arguments of a signature after the first, by the specs' names."""
+        """The arguments of a signature after the first, keyed by the names of their specs."""
         return dict(zip([spec.name for spec in self._specs()[1:]], given))
 
     def _specs(self):

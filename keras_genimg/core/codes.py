@@ -1,8 +1,11 @@
-"""What models of codes share: quantizers, reconstructions, and generating by a prior."""
+"""What models of codes share: quantizers, reconstructions, and generation with a prior."""
+
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_genimg import distribution
 from keras_genimg.checks import check_number, is_number
@@ -15,11 +18,11 @@ __all__ = ["CodeModel"]
 
 
 class CodeModel(HoldsPriors):
-    """Images as one or more grids of codes, and priors over these.
+    """A model of images as one or more grids of codes, with priors over the codes.
 
     Subclasses set `encoder`, `decoder`, their quantizers, an attribute for each prior and
-    `self.built = True`. They write `train_step` and, beside the methods below that raise
-    `NotImplementedError`, the property `metrics`: the means and, for each grid, a `CodesUsed`.
+    `self.built = True`. They write `train_step`, the methods below that raise
+    `NotImplementedError`, and the property `metrics`: the means, and a `CodesUsed` per grid.
 
     Args:
         image_shape: tuple (height, width, channels).
@@ -33,7 +36,7 @@ class CodeModel(HoldsPriors):
 
     def make_quantizer(
         self, num_embeddings, embedding_dim, ema_decay, levels=None, seed=None, **options
-    ):
+    ) -> keras.Layer:
         """The quantizer that a model's arguments describe.
 
         Args:
@@ -60,19 +63,19 @@ class CodeModel(HoldsPriors):
                 f"Received: ema_decay={ema_decay!r}."
             )
         quantizer = VectorQuantizerEMA(num_embeddings, embedding_dim, decay=ema_decay, **options)
-        # Keras stores a layer under the name of its class, or of an attribute. Under this one,
-        # that of `VectorQuantizer`, files of version 0.1 have what is now this class.
+        # Keras stores a layer under the name of its class or of an attribute. Files of version
+        # 0.1 store this layer under the name of `VectorQuantizer`.
         vars(self).setdefault("layers/vector_quantizer", quantizer)
         return quantizer
 
     # ------------------------------------------------------------- what subclasses write
 
     def quantized(self, images, training: bool = False) -> tuple:
-        """Images to codes, without an update of a codebook.
+        """Encodes and quantizes images, without updating the codebooks.
 
         Args:
             images: float tensor `(n, height, width, channels)` in [-1, 1].
-            training: bool. How the networks are called.
+            training: bool. Passed to the networks.
 
         Returns:
             The decoder's input; the codes, int32 `(n, h, w)`, one tensor per grid; the loss of
@@ -81,7 +84,7 @@ class CodeModel(HoldsPriors):
         raise NotImplementedError
 
     def draw_codes(self, latents, labels, temperature) -> tuple:
-        """Draws codes by the priors.
+        """Draws codes from the priors.
 
         Args:
             latents: int64 tensor `(n, 2)`, see `draw_latents`.
@@ -97,16 +100,25 @@ class CodeModel(HoldsPriors):
         """The quantizers, and where their inputs come from.
 
         Returns:
-            dict from the name of a method, images to the vectors to quantize, to the quantizer.
+            dict of quantizers, by the name of the method that maps images to their inputs.
         """
         raise NotImplementedError
 
     # ------------------------------------------------------------------------------ steps
 
+    def test_step(self, data):
+        """The terms of the loss on held-out images."""
+        images, _, batch = self.unpack(data)
+        quantized, codes, vq_loss = self.quantized(images)
+        outputs = self.decoder(quantized, training=False)
+        reconstruction_loss = tf.reduce_mean((images - outputs) ** 2) / self.data_variance
+        loss = reconstruction_loss + vq_loss
+        return self.log_terms(batch, loss, reconstruction_loss, vq_loss, codes)
+
     def log_terms(
         self, batch: distribution.GlobalBatch, loss, reconstruction_loss, vq_loss, codes, **others
     ) -> dict:
-        """Logs a step's losses, and how the codes of the batch and of the epoch are used.
+        """Logs a step's losses, and the codebook usage of the batch and of the epoch.
 
         Args:
             batch: the step's `GlobalBatch`.
@@ -134,11 +146,11 @@ class CodeModel(HoldsPriors):
         return {**logs, **counted}
 
     def call(self, images, training: bool = False) -> tf.Tensor:
-        """Images to their codes and back.
+        """Reconstructs images from their codes.
 
         Args:
             images: float tensor `(n, height, width, channels)` in [-1, 1].
-            training: bool. How the networks are called; codebooks are not updated.
+            training: bool. Passed to the networks; codebooks are not updated.
 
         Returns:
             float32 tensor of the shape of `images`, in [-1, 1].
@@ -154,29 +166,46 @@ class CodeModel(HoldsPriors):
         outputs = self.decoder(vectors if len(vectors) > 1 else vectors[0], training=False)
         return tf.clip_by_value(outputs, -1.0, 1.0)
 
-    def reconstruct(self, images, *, batch_size: int = 256) -> np.ndarray:
-        """Images to their codes and back, in batches.
+    def encode(self, images: ArrayLike, *, batch_size: int = 256) -> np.ndarray | tuple:
+        """Encodes images to codes, in batches.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1].
-            batch_size: int. Images at once.
+            batch_size: int. Images per batch.
+
+        Returns:
+            NumPy int32 array `(n, h, w)`, from 0 to num_embeddings - 1. A model with two grids
+            returns a pair, the top's codes `(n, h, w)` and the bottom's `(n, h', w')`; the top's
+            sides are half of the bottom's, rounded up.
+
+        Raises:
+            InputError: images of the wrong shape, type or range.
+        """
+        return self._run_in_batches("_encode", self.checked_images(images), batch_size)
+
+    def reconstruct(self, images, *, batch_size: int = 256) -> np.ndarray:
+        """Reconstructs images from their codes, in batches.
+
+        Args:
+            images: float array `(n, height, width, channels)` in [-1, 1].
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy float32 array of the shape of `images`, in [-1, 1].
 
         Raises:
-            InputError: images of another shape, type or range.
+            InputError: images of the wrong shape, type or range.
         """
         return self._run_in_batches("call", self.checked_images(images), batch_size)
 
     def adapt(self, images) -> None:
-        """Sets `data_variance`, unless it was given, before `fit`.
+        """Sets `data_variance` from images, before `fit`, unless it was given.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; a thousand are enough.
 
         Raises:
-            InputError: invalid images, or all of one value.
+            InputError: invalid images, or images that all have one value.
         """
         if self.arguments.get("data_variance", 1.0) is None:
             variance = round(float(np.var(self.checked_images(images))), 4)
@@ -184,14 +213,14 @@ class CodeModel(HoldsPriors):
             self.arguments["data_variance"] = self.data_variance
 
     def start_codebook(self, images, *, iterations: int = 10, batch_size: int = 256) -> None:
-        """Sets each codebook by k-means on the encoder's outputs, before `fit`.
+        """Initialises each codebook by k-means on the encoder's outputs, before `fit`.
 
-        Under several workers all call it with the same images.
+        With several workers, each must call it with the same images.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; a few hundred are enough.
             iterations: int. Iterations of k-means.
-            batch_size: int. Images at once.
+            batch_size: int. Images per batch.
 
         Raises:
             InputError: invalid images, or too few; a model with `levels`, which has no codebook.
@@ -200,7 +229,7 @@ class CodeModel(HoldsPriors):
         for method, quantizer in self.codebooks().items():
             if isinstance(quantizer, FiniteScalarQuantizer):
                 raise InputError(
-                    f"A model with levels={quantizer.levels} has no codebook to start."
+                    f"A model with levels={quantizer.levels} has no codebook to initialise."
                 )
             vectors = self._run_in_batches(method, images, batch_size)
             quantizer.start_from(vectors.reshape(-1, vectors.shape[-1]), iterations)
@@ -210,13 +239,13 @@ class CodeModel(HoldsPriors):
     def generate_batches(
         self, num_images: int, labels=None, seed=None, *, batch_size: int = 256,
         temperature: float = 1.0,
-    ):
-        """The images of `generate` in batches, for more of them than memory holds.
+    ) -> Iterator[np.ndarray]:
+        """Yields the images of `generate` in batches, for more images than fit in memory.
 
         Args:
             num_images, labels, seed, batch_size: see `generate`.
-            temperature: float by which the prior's logits are divided: below 1 for likelier codes,
-                0 for the likeliest at each position.
+            temperature: float. Divides the prior's logits: below 1 for likelier codes, 0 for the
+                likeliest code at each position.
 
         Returns:
             iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1].
@@ -230,7 +259,7 @@ class CodeModel(HoldsPriors):
     def _images_at(self, temperature, latents, labels=None):
         return self._decode(*self.draw_codes(latents, labels, temperature))
 
-    def images_from_latents(self, latents, labels=None):
+    def images_from_latents(self, latents, labels=None) -> tf.Tensor:
         return self._images_at(1.0, latents, labels)
 
     def signatures(self) -> dict:
@@ -259,6 +288,6 @@ class CodeModel(HoldsPriors):
             **(super().signatures() if self.held_priors() else {}),
         }
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         # ONNX does not allow an output with the name of an input.
         return (lambda images: {"reconstructions": self.call(images)}), [self.images_spec()]

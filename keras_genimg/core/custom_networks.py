@@ -1,4 +1,4 @@
-"""Networks that a model is given, and options of those that it makes by default."""
+"""Custom networks, and options of the default ones."""
 
 import inspect
 
@@ -10,11 +10,11 @@ from keras_genimg.errors import InputError
 __all__ = ["build_network", "check_network_options", "resolve_network"]
 
 
-def resolve_network(role: str, network, takes, makes=None):
+def resolve_network(role: str, network, takes, makes=None) -> keras.Layer:
     """Checks a network's shapes, and builds it if it is not built.
 
     Args:
-        role: string. What messages call it.
+        role: string. The network's name in messages.
         network: `keras.Model` or layer.
         takes: tuple, the shape of its input without the batch axis; a list of such
             tuples for several inputs, `()` being integer labels.
@@ -25,7 +25,7 @@ def resolve_network(role: str, network, takes, makes=None):
         The network, built.
 
     Raises:
-        InputError: not a Keras layer, or one that takes or returns other shapes.
+        InputError: not a Keras layer, or one with other input or output shapes.
 
     Example:
     >>> resolve_network("decoder", keras.layers.Dense(4), (8,), (4,)).name
@@ -42,7 +42,7 @@ def resolve_network(role: str, network, takes, makes=None):
         outputs = network(inputs if isinstance(takes, list) else inputs[0])
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{role} must take inputs of shape {described}. It answered: {first_reason(error)}"
+            f"{role} must take inputs of shape {described}. Keras reports: {first_reason(error)}"
         ) from error
     if makes is None:
         return network
@@ -68,15 +68,15 @@ def check_network_options(options, functions, default_networks: bool = True) -> 
 
     Args:
         options: dict or None.
-        functions: functions that make the default networks. What they have no default
-            for, and `name`, is no option.
-        default_networks: bool. Whether there is a default network at all.
+        functions: functions that make the default networks. Their parameters without a
+            default, and `name`, are not options.
+        default_networks: bool. Whether the model has a default network.
 
     Returns:
         dict, `{}` for None.
 
     Raises:
-        InputError: not a dict, names that not every one of the functions takes, or options
+        InputError: not a dict, a name that one of the functions does not take, or options
             without a default network.
 
     Example:
@@ -89,7 +89,7 @@ def check_network_options(options, functions, default_networks: bool = True) -> 
     if not default_networks:
         raise InputError(
             "network_options are for the default networks, not for custom ones. "
-            f"Received: network_options={options!r} beside custom networks."
+            f"Received: network_options={options!r} with custom networks."
         )
     names = sorted(set.intersection(*map(_with_default, functions)) - {"name"})
     if not isinstance(options, dict) or set(options) - set(names):
@@ -105,7 +105,7 @@ def _with_default(function):
     return {name for name, parameter in parameters if parameter.default is not parameter.empty}
 
 
-def build_network(make, *arguments, **options):
+def build_network(make, *arguments, **options) -> keras.Layer:
     """The network `make(*arguments, **options)`; raises `InputError` for invalid options."""
     try:
         return make(*arguments, **options)
@@ -113,6 +113,6 @@ def build_network(make, *arguments, **options):
         if isinstance(error, InputError) or not options:
             raise
         raise InputError(
-            "network_options must be what the layers of the default networks take. "
-            f"Received: {options!r}, of which Keras says: {first_reason(error)}"
+            "network_options must be valid for the layers of the default networks. "
+            f"Received: {options!r}, for which Keras reports: {first_reason(error)}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a model takes: a model class says it once, and checks, runs and tests ask it.
+"""The data that a model takes: declared on its class, and used by checks, runs and tests.
 
     data = Images()
     data = Images() + Labels()
@@ -15,7 +15,7 @@ from keras_genimg.precision import at_least_float32
 __all__ = ["Clips", "Codes", "DataSpec", "Images", "Labels", "Pairs", "first_two"]
 
 
-def first_two(element):
+def first_two(element) -> tuple:
     """(x, None or y) of what a dataset yields: `fit` takes `x`, `(x, y)` or `(x, y, weights)`."""
     if isinstance(element, (tuple, list)):
         return element[0], element[1] if len(element) > 1 else None
@@ -23,7 +23,7 @@ def first_two(element):
 
 
 class DataSpec:
-    """Parts in their order, the first being `x` of `fit` and the others `y`.
+    """Parts in order: the first is `x` of `fit`, and the others are `y`.
 
     Args:
         *parts: `Part`s.
@@ -41,15 +41,15 @@ class DataSpec:
             return first
         return f"({first}, {others[0] if len(others) == 1 else '(' + ', '.join(others) + ')'})"
 
-    def part(self, kind):
+    def part(self, kind) -> "DataSpec | None":
         """The first part that is a `kind`, such as `Labels`, or None."""
         return next((part for part in self.parts if isinstance(part, kind)), None)
 
     def split(self, model, y) -> list:
-        """The parts in `y`, in their order.
+        """The parts in `y`, in order.
 
         Raises:
-            InputError: fewer parts, or more.
+            InputError: too few parts, or too many.
         """
         wanted = self.parts[1:]
         if not wanted:
@@ -66,21 +66,21 @@ class DataSpec:
         )
 
     def check_structure(self, model, x, y=None) -> None:
-        """Checks types and shapes, which are known without looking at values.
+        """Checks types and shapes, without looking at values.
 
         Args:
             model: the model whose data these are.
             x, y: arrays, tensors or `tf.TensorSpec`s, `y` None or, for several parts, a tuple.
 
         Raises:
-            InputError: a part missing, or of another type or shape.
+            InputError: a part that is missing, or of the wrong type or shape.
         """
         self.parts[0].check_structure(model, x)
         for part, value in zip(self.parts[1:], self.split(model, y)):
             part.check_structure(model, value)
 
     def check_values(self, model, x, y=None) -> None:
-        """Checks arrays whole: their structure, the range of their values and their lengths.
+        """Checks whole arrays: their structure, the range of their values, and their lengths.
 
         Raises:
             InputError: data that the model cannot be trained on.
@@ -98,11 +98,11 @@ class DataSpec:
                     f"Received: {len(arrays[0])} {first} and {len(array)} {part.name}."
                 )
 
-    def cast(self, model, x, y=None):
-        """`x` and `y` as a step computes with them: images in the model's precision, ints int32.
+    def cast(self, model, x, y=None) -> tuple:
+        """Casts `x` and `y` for a step: images to the model's precision, integers to int32.
 
         Returns:
-            x, and y: a tensor, or a list of tensors for several parts; as it came where the model
+            x and y. y is a tensor, or a list of tensors for several parts; unchanged if the model
             takes `x` alone.
         """
         x = self.parts[0].converted(model, x)
@@ -115,7 +115,7 @@ class Part(DataSpec):
     """One of the arrays that a model takes.
 
     Args:
-        name: string. What messages call it.
+        name: string. Its name in messages.
         shape: string. Attribute of the model that holds the shape of one element.
     """
 
@@ -130,10 +130,10 @@ class Part(DataSpec):
         return tuple(getattr(model, self._shape))
 
     def explanation(self, model) -> str:
-        """What is added to the sentence about a missing part."""
+        """An addition to the message about a missing part."""
         return ""
 
-    def converted(self, model, x):
+    def converted(self, model, x) -> tf.Tensor:
         return tf.cast(x, self.dtype)
 
     def _raise(self, model, rule, found):
@@ -156,16 +156,16 @@ class Images(Part):
     def __init__(self, name="images", shape="image_shape"):
         super().__init__(name, shape)
 
-    def check_structure(self, model, x, y=None):
+    def check_structure(self, model, x, y=None) -> None:
         if not hasattr(x, "dtype"):
             self._raise(model, "takes images, or (images, labels)", type(x).__name__)
         if not tf.as_dtype(x.dtype).is_floating:
-            rule = "takes floating-point images in [-1, 1]; images / 127.5 - 1 converts 8-bit images"
+            rule = "takes floating-point images in [-1, 1]; images / 127.5 - 1 converts 8-bit ones"
             self._raise(model, rule, tf.as_dtype(x.dtype).name)
         rule = "was made for images of shape {}; load(..., image_size=, channels=) converts"
         self._check_shape(model, x, rule)
 
-    def check_values(self, model, x, count=None):
+    def check_values(self, model, x, count=None) -> None:
         self.check_structure(model, x)
         x = np.asarray(x)
         if x.size == 0:
@@ -177,14 +177,14 @@ class Images(Part):
         if not (low >= -1.001 and high <= 1.001):  # bfloat16 and resizing round a little
             self._raise(model, "takes images in [-1, 1]", f"values from {low:g} to {high:g}")
 
-    def converted(self, model, x):
+    def converted(self, model, x) -> tf.Tensor:
         return tf.cast(x, at_least_float32(model.dtype_policy))
 
 
 class Clips(Images):
     """Image sequences `(batch, num_frames, height, width, channels)` in [-1, 1]."""
 
-    def shape(self, model):
+    def shape(self, model) -> tuple:
         return (model.num_frames, *super().shape(model))
 
 
@@ -205,20 +205,20 @@ class Codes(Part):
         """Codes are integers from 0 to num_embeddings - 1."""
         return getattr(model, self._num_embeddings)
 
-    def explanation(self, model):
+    def explanation(self, model) -> str:
         return f", {self.name} being codes of shape {('batch', *self.shape(model))}"
 
     def _rule(self, model):
         return f"takes {self.name}, integers from 0 to {self.num_embeddings(model) - 1}"
 
-    def check_structure(self, model, x, y=None):
+    def check_structure(self, model, x, y=None) -> None:
         if not hasattr(x, "dtype"):
             self._raise(model, f"takes {model.data}", type(x).__name__)
         if not tf.as_dtype(x.dtype).is_integer:
             self._raise(model, self._rule(model), tf.as_dtype(x.dtype).name)
         self._check_shape(model, x, f"was made for {self.name} of shape {{}}")
 
-    def check_values(self, model, x, count=None):
+    def check_values(self, model, x, count=None) -> None:
         self.check_structure(model, x)
         x = np.asarray(x)
         if x.size == 0:
@@ -234,18 +234,18 @@ class Labels(Part):
     def __init__(self):
         super().__init__("labels", None)
 
-    def shape(self, model):
+    def shape(self, model) -> tuple:
         return ()
 
-    def explanation(self, model):
+    def explanation(self, model) -> str:
         return ", labels being integers of shape (batch,)"
 
-    def check_structure(self, model, x, y=None):
+    def check_structure(self, model, x, y=None) -> None:
         shape = _known_shape(x) if hasattr(x, "shape") else None
         if shape is not None and len(shape) != 1:
             self._raise(model, "takes labels of shape (batch,), one integer per image", shape)
 
-    def check_values(self, model, x, count=None):
+    def check_values(self, model, x, count=None) -> None:
         check_labels(x, model.num_classes, len(x) if count is None else count)
 
 
@@ -253,7 +253,7 @@ class Pairs(DataSpec):
     """Two batches of images.
 
     Args:
-        first, second: strings. What messages call them.
+        first, second: strings. Their names in messages.
         first_shape, second_shape: strings. Attributes of the model that hold their shapes.
         aligned: bool. Whether image i of the first belongs to image i of the second.
     """

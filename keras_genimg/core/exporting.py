@@ -13,13 +13,13 @@ __all__ = ["Exports"]
 
 
 class Exports:
-    """Mixin of a `keras.Model`: one `.keras` file with all state, SavedModel, LiteRT and ONNX."""
+    """Mixin of a `keras.Model`: saving all state, and export to SavedModel, LiteRT and ONNX."""
 
     def save(self, filepath, overwrite: bool = True, **kwargs) -> None:
-        """Saves the whole state of training as one `.keras` file, or nothing.
+        """Saves the whole training state as one `.keras` file, or nothing.
 
-        The file is written beside its place and moved there when it is complete:
-        a full disk or a kill leaves an earlier file as it was.
+        The file is written to a temporary path and moved into place once complete:
+        a full disk or a killed process leaves an earlier file unchanged.
 
         Args:
             filepath: path ending in `.keras`.
@@ -27,11 +27,11 @@ class Exports:
             **kwargs: see `keras.Model.save`.
 
         Raises:
-            InputError: another ending, a file that exists, a disk that is full.
+            InputError: another extension, a file that exists, a full disk.
         """
         filepath = os.fspath(filepath)
         if not filepath.endswith(".keras"):
-            raise InputError(f"A model is saved to a path ending in .keras. Received: {filepath!r}.")
+            raise InputError(f"A model is saved to a path ending in .keras. Received: {filepath}.")
         if os.path.exists(filepath) and not overwrite:
             raise InputError(f"{filepath} exists; save(..., overwrite=True) replaces it.")
         with replace_when_complete(filepath) as temporary:
@@ -39,14 +39,14 @@ class Exports:
 
     def save_own_variables(self, store):
         """Saves the model's own variables, and the states of all its seed generators."""
-        # Keras keeps no state of seed generators; without it training could not resume
-        # as if it had never stopped.
+        # Keras does not save the state of seed generators; without it a resumed run would
+        # differ from an uninterrupted one.
         super().save_own_variables(store)
         for index, generator in enumerate(self._all_seed_generators()):
             store[f"seed_generator_{index}"] = generator.state
 
     def load_own_variables(self, store):
-        """Loads what `save_own_variables` has saved."""
+        """Loads what `save_own_variables` saved."""
         names = [name for name in store.keys() if name.startswith("seed_generator_")]
         own = {name: store[name] for name in store.keys() if name not in names}
         super().load_own_variables(own)
@@ -56,28 +56,25 @@ class Exports:
                 generator.state.assign(np.asarray(store[name]))
 
     def _all_seed_generators(self):
-        found = {}
-        for layer in self._flatten_layers():
-            for generator in layer._seed_generators:
-                found.setdefault(id(generator), generator)
-        return list(found.values())
+        layers = self._flatten_layers()
+        return list(dict.fromkeys(each for layer in layers for each in layer._seed_generators))
 
-    def export(self, folder, format="saved_model", precision=None, **kwargs):
+    def export(self, folder, format="saved_model", precision=None, **kwargs) -> str:
         """Writes the trained model for use without this package.
 
         Args:
             folder: path. A folder for `"saved_model"`, a file for the others.
             format: `"saved_model"` (all signatures), `"litert"` or `"onnx"` (the
                 deterministic part: latents to images, or images to images).
-            precision: of LiteRT's weights: `"float32"` (the default), `"float16"` or
-                `"int8"`, a half and a quarter of the file.
+            precision: of the weights in a LiteRT file: `"float32"` (the default),
+                `"float16"` (half the file size) or `"int8"` (a quarter).
 
         Returns:
             The path.
 
         Raises:
-            InputError: an unknown format or precision, a place that holds something
-                else, a disk that is full, an extra that is not installed.
+            InputError: an unknown format or precision, a path that holds something
+                else, a full disk, an extra that is not installed.
         """
         writers = {"litert": export.write_litert, "onnx": export.write_onnx}
         if kwargs:  # what Keras's own export takes
@@ -90,13 +87,11 @@ class Exports:
             )
         if precision is not None and format != "litert":
             raise InputError(
-                f"precision goes with format='litert'. Received: precision={precision!r} with "
+                f"precision needs format='litert'. Received: precision={precision!r} with "
                 f"format={format!r}."
             )
         if format == "saved_model":
-            return export.write_saved_model(
-                os.fspath(folder), self.signatures(), networks=[self]
-            )
+            return export.write_saved_model(os.fspath(folder), self.signatures(), networks=[self])
         options = {} if precision is None else {"precision": precision}
         return writers[format](os.fspath(folder), *self.deterministic_signature(), **options)
 
@@ -105,9 +100,9 @@ class Exports:
 
         Returns:
             dict from a name to (function of tensors, list of `tf.TensorSpec`); functions return
-            dicts of tensors. `serving_default` makes uint8 images `(num_images, height, width,
-            channels)` of `num_images` (int32) and `seed` (int64), `generate` float32 ones in
-            [-1, 1]; a model that does not generate has another `serving_default`.
+            dicts of tensors. `serving_default` maps `num_images` (int32) and `seed` (int64) to
+            uint8 images `(num_images, height, width, channels)`, and `generate` to float32 images
+            in [-1, 1]. A model that does not generate has another `serving_default`.
         """
         count = tf.TensorSpec((), tf.int32, name="num_images")
         seed = tf.TensorSpec((), tf.int64, name="seed")
@@ -134,7 +129,7 @@ class Exports:
         }
 
     def images_spec(self) -> tf.TensorSpec:
-        """What a signature takes as this model's images.
+        """The spec of images in signatures.
 
         Returns:
             `tf.TensorSpec` `(None, height, width, channels)`, float32, named `images`.
@@ -142,14 +137,14 @@ class Exports:
         return tf.TensorSpec((None, *self.image_shape), tf.float32, name="images")
 
     def labels_spec(self) -> tf.TensorSpec:
-        """What a signature takes as labels.
+        """The spec of labels in signatures.
 
         Returns:
             `tf.TensorSpec` `(None,)`, int32, named `labels`.
         """
         return tf.TensorSpec((None,), tf.int32, name="labels")
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         """The part without random numbers, which LiteRT and ONNX files hold.
 
         Returns:

@@ -1,6 +1,7 @@
-"""Generating, and running a model's methods over arrays in batches."""
+"""Generation, and running a model's methods over arrays in batches."""
 
 import functools
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -10,18 +11,40 @@ from keras_genimg.checks import check_count, check_labels, check_seed
 from keras_genimg.core.data_specs import Images, Labels
 from keras_genimg.errors import InputError
 
-__all__ = ["Generates", "latent_seed", "progress_bar"]
+__all__ = ["Generates", "joined", "latent_seed"]
 
 
 def latent_seed(seed) -> tf.Tensor:
-    """The pair of numbers that TensorFlow's stateless draws take: `(2,)` int64."""
+    """A seed for TensorFlow's stateless random functions: `(2,)` int64."""
     return tf.stack([tf.cast(seed, tf.int64), tf.zeros((), tf.int64)])
 
 
-def progress_bar(steps: int, verbose):
-    """A progress bar for 1, and for "auto" where there are more than 20 steps; else None."""
-    shown = verbose == 1 or (verbose == "auto" and steps > 20)
-    return keras.utils.Progbar(steps) if shown else None
+def joined(batches, count: int, batch_size: int, verbose, dtype: str = "float32") -> np.ndarray:
+    """An array of `count` rows from its batches.
+
+    Args:
+        batches: iterator over arrays `(batch_size, ...)`, the last with fewer rows.
+        count, batch_size: ints.
+        verbose: 1 for a progress bar, "auto" for one if there are more than 20 batches.
+        dtype: string.
+
+    Returns:
+        NumPy array `(count, ...)`.
+    """
+    steps = -(-count // batch_size)
+    bar = keras.utils.Progbar(steps) if verbose == 1 or (verbose == "auto" and steps > 20) else None
+    array = None
+    for step, batch in enumerate(batches):
+        if array is None:  # the outputs may be sequences, of any length
+            array = np.empty((count, *batch.shape[1:]), dtype)
+        array[step * batch_size : step * batch_size + len(batch)] = batch
+        if bar:
+            bar.update(step + 1)
+    return array
+
+
+def _rows(arrays, start, count):
+    return [None if array is None else array[start : start + count] for array in arrays]
 
 
 class Generates:
@@ -44,44 +67,34 @@ class Generates:
         Args:
             num_images: int of at least 1. Number of images.
             labels: integers `(num_images,)`, for conditional models.
-            seed: int, optional. The same seed gives the same images, whatever
-                the batch size; None gives new ones each time.
-            batch_size: int. Images generated at once.
+            seed: int, optional. The same seed gives the same images, for any
+                batch size; None gives new ones each time.
+            batch_size: int. Images per batch.
             verbose: "auto" (a progress bar when there are many batches), 0 or 1.
-            **latents: further arguments of the model's `draw_latents`, such as `truncation` of
-                the adversarial ones.
+            **latents: further arguments of the model's `draw_latents`, such as `truncation` for
+                GANs.
 
         Returns:
             NumPy float32 array `(num_images, height, width, channels)` in [-1, 1].
 
         Raises:
-            InputError: a number that is not positive, a seed that is no integer,
+            InputError: a number that is not positive, a seed that is not an integer,
                 invalid labels.
         """
-        batches = self.generate_batches(
-            num_images, labels, seed, batch_size=batch_size, **latents
-        )
-        bar = progress_bar(-(-num_images // batch_size), verbose)
-        images = None
-        for step, batch in enumerate(batches):
-            if images is None:  # the outputs may be sequences, of any length
-                images = np.empty((num_images, *batch.shape[1:]), "float32")
-            images[step * batch_size : step * batch_size + len(batch)] = batch
-            if bar:
-                bar.update(step + 1)
-        return images
+        batches = self.generate_batches(num_images, labels, seed, batch_size=batch_size, **latents)
+        return joined(batches, num_images, batch_size, verbose)
 
     def generate_batches(
         self, num_images: int, labels=None, seed=None, *, batch_size: int = 256, **latents
-    ):
-        """The images of `generate` in batches, for more of them than memory holds.
+    ) -> Iterator[np.ndarray]:
+        """Yields the images of `generate` in batches, for more images than fit in memory.
 
         Args:
             num_images, labels, seed, batch_size, **latents: see `generate`.
 
         Returns:
-            iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1], n
-            being `batch_size` but for the last.
+            iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1]; n is
+            `batch_size`, except in the last one.
 
         Raises:
             InputError: see `generate`; raised before the first batch.
@@ -90,11 +103,11 @@ class Generates:
             "images_from_latents", (), num_images, labels, seed, batch_size, **latents
         )
 
-    def _in_batches(self, method, first, num_images, labels, seed, batch_size, **latents):
-        """An iterator over the outputs of a method of `first`, latents and labels."""
+    def _in_batches(self, method, first, num_images, labels, seed, batch_size, *others, **latents):
+        """An iterator over a method's outputs for `first`, latents, labels and others."""
         check_count("num_images", num_images)
         check_count("batch_size", batch_size)
-        # All at once: no batch size in the numbers.
+        # All at once, so that the latents do not depend on the batch size.
         latents = self.draw_latents(num_images, check_seed(seed), **latents)
         if labels is not None and not self.generates_by_label:
             raise InputError(
@@ -102,17 +115,13 @@ class Generates:
             )
         if self.generates_by_label:
             labels = check_labels(labels, self.num_classes, num_images)
+        arrays = [latents] if labels is None and not others else [latents, labels, *others]
         decode = self._compiled(method)
+        starts = range(0, num_images, batch_size)
+        return (decode(*first, *_rows(arrays, i, batch_size)).numpy() for i in starts)
 
-        def decode_rows(start):
-            rows = slice(start, start + batch_size)
-            given = (latents[rows],) if labels is None else (latents[rows], labels[rows])
-            return decode(*first, *given).numpy()
-
-        return map(decode_rows, range(0, num_images, batch_size))
-
-    def draw_latents(self, num_images, seed):
-        """The latents that `num_images` images are generated from, by a seed.
+    def draw_latents(self, num_images, seed) -> tf.Tensor:
+        """Draws the latents that images are generated from.
 
         Args:
             num_images: int or int32 scalar.
@@ -120,15 +129,15 @@ class Generates:
 
         Returns:
             tensor `(num_images, ...)`: float32 `(num_images, latent_dim)` where z is one vector;
-            int64 `(num_images, 2)` where a prior or an autoregressive model draws by numbers.
+            int64 `(num_images, 2)` where they seed the noise of an autoregressive model.
 
         Raises:
             InputError: a model that does not generate, or has no prior over its codes yet.
         """
         raise InputError(f"{type(self).__name__} does not generate images.")
 
-    def images_from_latents(self, latents, *labels):
-        """Images of latents, independent of the rest of the batch.
+    def images_from_latents(self, latents, *labels) -> tf.Tensor:
+        """Images from latents, each independent of the rest of the batch.
 
         Args:
             latents: tensor `(n, ...)`, see `draw_latents`.
@@ -146,14 +155,14 @@ class Generates:
         """The method `name` as a TensorFlow function, traced once per model."""
         functions = self.__dict__.setdefault("_compiled_methods", {})
         if name not in functions:
-            # As a partial each model is counted by itself: TensorFlow warns of frequent
-            # tracing by the code of a function, which all models of a class share.
+            # A partial counts each model separately: TensorFlow warns about frequent tracing
+            # per function, and all models of a class share its methods.
             method = functools.partial(getattr(self, name))
             functions[name] = tf.function(method, reduce_retracing=True, autograph=False)
         return functions[name]
 
     def checked_images(self, images, shape: str = "image_shape") -> np.ndarray:
-        """Images as a NumPy array, if this model can take them.
+        """Checks images, and returns them as a NumPy array.
 
         Args:
             images: array-like `(n, *shape)`, floats in [-1, 1].
@@ -163,37 +172,36 @@ class Generates:
             float32 array `(n, *shape)`.
 
         Raises:
-            InputError: images of another shape, type or range, or none.
+            InputError: images of the wrong shape, type or range, or no images.
         """
         images = np.asarray(images)
         Images(shape=shape).check_values(self, images)
         return images.astype("float32", copy=False)
 
     def checked_labels(self, labels, count: int) -> list:
-        """Labels as a list of arguments, if this model can take them.
+        """Checks labels, and returns them as a list of arguments.
 
         Args:
             labels: integers `(count,)` from 0 to num_classes - 1; None for a model without classes.
             count: int. Number of images.
 
         Returns:
-            `[int32 (count,)]` of a conditional model, `[]` of another.
+            `[int32 (count,)]` for a conditional model, `[]` for any other.
 
         Raises:
-            InputError: labels of another number or range, missing, or of a model without classes.
+            InputError: labels that are missing, invalid, or for a model without classes.
         """
         if self.data.part(Labels):
             return [check_labels(labels, self.num_classes, count)]
         if labels is not None:
-            raise InputError(f"{type(self).__name__} has no classes. Received: {len(labels)} labels.")
+            name = type(self).__name__
+            raise InputError(f"{name} has no classes. Received: {len(labels)} labels.")
         return []
 
     def _run_in_batches(self, method, array, batch_size, *others):
-        """A method's outputs for all of an array, and of others of its length, joined."""
+        """A method's outputs for arrays of equal length, computed in batches and joined."""
         function = self._compiled(method)
-        arrays = [np.asarray(each) for each in (array, *others)]
-        outputs = [
-            function(*(tf.constant(each[start : start + batch_size]) for each in arrays))
-            for start in range(0, len(arrays[0]), batch_size)
-        ]
+        arrays = [each if each is None else np.asarray(each) for each in (array, *others)]
+        starts = range(0, len(arrays[0]), batch_size)
+        outputs = [function(*_rows(arrays, start, batch_size)) for start in starts]
         return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)

@@ -1,4 +1,4 @@
-"""The base of all models: what `keras.Model` does, on checked data, over replicas."""
+"""The base of all models: `keras.Model` with checked data, over replicas."""
 
 import keras
 import tensorflow as tf
@@ -12,7 +12,7 @@ from keras_genimg.core.exporting import Exports
 from keras_genimg.core.generating import Generates
 from keras_genimg.core.logs import LogMeans, StopOnNonFiniteLogs
 from keras_genimg.core.optimizers import OneOptimizer
-from keras_genimg.data.tuning import without_autotuning
+from keras_genimg.data.passes import without_autotuning
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
 
@@ -22,24 +22,24 @@ __all__ = ["ImageModel"]
 class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model):
     """Base of all models. Subclasses write `train_step` and `test_step`.
 
-    Nothing here is a learning rule: this class feeds data to the steps and averages what they
-    log; its mixins record arguments, hold optimizers, generate, save and export.
+    It holds no learning rule. It feeds data to the steps and averages their logs; its mixins
+    record arguments, hold optimizers, generate, save and export.
 
     Args:
         image_shape: tuple (height, width, channels).
-        seed: int, optional. Makes the noise of training repeatable (weights are
+        seed: int, optional. Makes the training noise reproducible (weights are
             seeded by `keras.utils.set_random_seed`).
     """
 
-    # What `fit` takes, and what the model makes: images, reconstructions (where `generate` has to
-    # wait for a prior), translations, labels or codes.
+    # What `fit` takes, and what the model outputs: images, reconstructions (if `generate` needs a
+    # prior first), translations, labels or codes.
     data = Images()
     makes = "images"
     # What the model is and where it is described, for `keras-genimg list`.
     summary = ""
     paper = ""
     num_classes = None
-    # Batches of one update that a batch of `fit` holds.
+    # Number of update batches in one batch of `fit`.
     n_critic = 1
 
     def __init__(self, image_shape, seed=None, **kwargs):
@@ -57,11 +57,11 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.log_means = LogMeans()
 
-    def make_network(self, role: str, custom, default, takes, makes=None):
+    def make_network(self, role: str, custom, default, takes, makes=None) -> keras.Layer:
         """The custom network, or the default one, with its shapes checked.
 
         Args:
-            role: string. What messages call it.
+            role: string. Its name in messages.
             custom: `keras.Model` or layer, or None for the default one.
             default: function without arguments that makes the default one.
             takes, makes: its shapes, see `core.custom_networks.resolve_network`.
@@ -70,12 +70,12 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
             The network, built.
 
         Raises:
-            InputError: a network that takes or returns other shapes.
+            InputError: a network with other input or output shapes.
         """
         return resolve_network(role, default() if custom is None else custom, takes, makes)
 
     def adapt(self, images) -> None:
-        """Sets what the data decide, before `fit`; here nothing.
+        """Sets what depends on the data, before `fit`. The base class sets nothing.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; a thousand are enough.
@@ -85,8 +85,8 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
         """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Models here are built when they are made. Keras would first average a batch over
-        # workers, which fails on a batch of several tensors (keras-team/keras#20585).
+        # Models are built in their constructors. Keras would average a batch over workers here,
+        # which fails on a batch of several tensors (keras-team/keras#20585).
         pass
 
     @property
@@ -95,19 +95,19 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
         return [self.log_means]
 
     @tf.autograph.experimental.do_not_convert
-    def unpack(self, data):
-        """Takes apart what `fit` hands to a step, and finds the batch's place.
+    def unpack(self, data) -> tuple:
+        """Unpacks, checks and casts the data of a step, and locates its batch.
 
         Args:
             data: `x`, or `(x, y)`, as the attribute `data` describes them.
 
         Returns:
-            x: images `(n, height, width, channels)` in [-1, 1], or what else comes first.
+            x: images `(n, height, width, channels)` in [-1, 1], or the model's other first part.
             y: int32 labels `(n,)`, the second images of a pair, ..., or None.
             batch: `keras_genimg.distribution.GlobalBatch`.
 
         Raises:
-            InputError: data of another shape or type; labels missing.
+            InputError: data of the wrong shape or type; missing labels.
         """
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.data.check_structure(self, x, y)
@@ -115,7 +115,7 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
         return x, y, distribution.global_batch(x, at_least_float32(self.dtype_policy))
 
     def log(self, batch: distribution.GlobalBatch, **values) -> dict:
-        """Adds a step's scalars to the running means of the epoch and returns those.
+        """Adds a step's scalars to the running means of the epoch, and returns the means.
 
         Args:
             batch: the step's `GlobalBatch`.
@@ -136,20 +136,19 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
                 of floats in [-1, 1], or a `tf.data.Dataset` of batches: of
                 images, or of `(images, labels)`. The attribute `data` describes what other
                 models take.
-            y: integer labels `(N,)`, with an array of images.
+            y: integer labels `(N,)`, if `x` is an array.
             *args, callbacks, validation_data, **kwargs: see `keras.Model.fit`.
 
         Returns:
             `keras.callbacks.History`.
 
         Raises:
-            InputError: data that cannot be used; a loss that is not finite
-                (training stops at that step, and the message names it).
+            InputError: invalid data; a loss that is not finite (training stops at that
+                step, and the message names it).
         """
         self.check_data(x, y)
         if validation_data is not None:
-            pair = validation_data if isinstance(validation_data, (tuple, list)) else (validation_data,)
-            self.check_data(*pair[:2])
+            self.check_data(*first_two(validation_data))
             if isinstance(validation_data, tf.data.Dataset):
                 validation_data = without_autotuning(validation_data)
         if isinstance(x, tf.data.Dataset):
@@ -159,24 +158,24 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(guard)
         else:
-            # First: what is not finite must stop training before anything is saved.
+            # First, so that values that are not finite stop training before anything is saved.
             callbacks = [guard, *keras.tree.flatten(callbacks or [])]
         return super().fit(
             x, y, *args, callbacks=callbacks, validation_data=validation_data, **kwargs
         )
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Evaluates like `keras.Model.evaluate`, on data checked as `fit` checks them.
+        """Evaluates like `keras.Model.evaluate`, on data that are checked as in `fit`.
 
         Args:
             x, y: see `fit`.
             *args, **kwargs: see `keras.Model.evaluate`, such as `return_dict`.
 
         Returns:
-            floats, the logs of `test_step`: with `return_dict` a dict by name, else their values.
+            floats, the logs of `test_step`: with `return_dict` a dict by name, otherwise a list.
 
         Raises:
-            InputError: data that cannot be used.
+            InputError: invalid data.
         """
         if not kwargs.get("_use_cached_eval_dataset"):
             self.check_data(x, y)
@@ -188,13 +187,14 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
         """Checks all of an array, or the first batch of a dataset or `PyDataset`.
 
         Args:
-            x, y: see `fit`. What is none of these (a generator) is not looked at.
+            x, y: see `fit`. Other types, such as generators, are not checked.
 
         Raises:
-            InputError: data that cannot be used.
+            InputError: invalid data.
         """
         if x is None:
-            raise InputError(f"{type(self).__name__} needs {self.data.parts[0].name}. Received: None.")
+            wanted = self.data.parts[0].name
+            raise InputError(f"{type(self).__name__} needs {wanted}. Received: None.")
         if isinstance(x, tf.data.Dataset):
             self.data.check_structure(self, *first_two(x.element_spec))
             for element in x.take(1):

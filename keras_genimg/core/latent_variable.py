@@ -1,4 +1,4 @@
-"""What models of one latent vector z share: q(z|x) and p(x|z) of arrays, and log p(x)."""
+"""What models with one latent vector z share: encoding, decoding and estimates of log p(x)."""
 
 import numpy as np
 import tensorflow as tf
@@ -33,19 +33,19 @@ class LatentVariableModel(ImageModel):
     `means_of` and the steps.
     """
 
-    def conditioned(self, inputs, labels):
-        """What a network is called with; a conditional model adds the labels.
+    def conditioned(self, inputs, labels) -> tf.Tensor | tuple | list:
+        """The inputs of a network; a conditional model adds the labels.
 
         Args:
             inputs: images or latents, or the shape of one.
-            labels: int32 tensor `(n,)` or `()`, its shape; None in a model without classes.
+            labels: int32 tensor `(n,)`, or `()`, the shape of one; None without classes.
 
         Returns:
             `inputs`.
         """
         return inputs
 
-    def log_likelihood_of(self, images, outputs):
+    def log_likelihood_of(self, images, outputs) -> tf.Tensor:
         """log p(x|z) of images, given the decoder's outputs.
 
         Args:
@@ -57,7 +57,7 @@ class LatentVariableModel(ImageModel):
         """
         raise NotImplementedError
 
-    def means_of(self, outputs):
+    def means_of(self, outputs) -> tf.Tensor:
         """E[x|z], given the decoder's outputs.
 
         Args:
@@ -87,7 +87,7 @@ class LatentVariableModel(ImageModel):
             images: float tensor `(batch, h, w, c)`.
             z: float tensor `(k, batch, latent_dim)`; k must be known.
             labels: int32 tensor `(batch,)`, of a conditional model: log p(x|z, label).
-            training: bool. How the decoder is called.
+            training: bool. Passed to the decoder.
 
         Returns:
             float tensor `(k, batch)`, nats.
@@ -113,48 +113,45 @@ class LatentVariableModel(ImageModel):
         """Estimates log p(x) by importance sampling from q(z|x).
 
         It is the bound L_k with k = num_samples, which lies below log p(x) and approaches it as
-        k grows. For binarised images its negative mean is the NLL that papers quote.
+        k grows. For binarised images its negative mean is the NLL that papers report.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; with the Bernoulli
-                likelihood values must be -1 or 1, or the result is not a likelihood.
+                likelihood values must be -1 or 1, otherwise the result is not a likelihood.
             num_samples: int. Draws of z per image.
             labels: integers `(n,)`, of a conditional model, for log p(x|label).
             seed: int. Seed of the draws.
-            batch_size: int. Images at once.
-            block_size: int. Draws at once: memory holds batch_size x block_size images.
-                Another block size gives other draws.
+            batch_size: int. Images per batch.
+            block_size: int. Draws per block: memory holds batch_size x block_size images.
+                The draws depend on it.
 
         Returns:
             NumPy float64 array `(n,)`, nats.
 
         Raises:
-            InputError: images of another shape, type or range, numbers that are not positive,
+            InputError: images of the wrong shape, type or range, numbers that are not positive,
                 invalid labels.
 
         Reference: Burda et al. (2016), section 5, https://arxiv.org/abs/1509.00519
         """
         arrays = [self.checked_images(images), *self.checked_labels(labels, len(images))]
-        for name, value in (
-            ("num_samples", num_samples), ("batch_size", batch_size), ("block_size", block_size)
-        ):
-            check_count(name, value)
+        check_count("num_samples", num_samples)
+        check_count("batch_size", batch_size)
+        check_count("block_size", block_size)
         seed, block_size = check_seed(seed), min(block_size, num_samples)
         blocks = -(-num_samples // block_size)
         weights_of = self._compiled("_log_weights")
         estimates = []
         for start in range(0, len(arrays[0]), batch_size):
             part = [tf.constant(each[start : start + batch_size]) for each in arrays]
-            best, total = -np.inf, 0.0  # the sum of the weights is total * exp(best)
+            total = -np.inf  # logarithm of the sum of the weights
             for block in range(blocks):
                 place = tf.constant([seed, start * blocks + block], tf.int64)
                 wanted = num_samples - block * block_size  # fewer than a block in the last one
                 log_weights = weights_of(place, block_size, *part)[:wanted]
                 log_weights = log_weights.numpy().astype("float64")
-                highest = np.maximum(best, log_weights.max(axis=0))
-                total = total * np.exp(best - highest) + np.exp(log_weights - highest).sum(axis=0)
-                best = highest
-            estimates.append(best + np.log(total) - np.log(num_samples))
+                total = np.logaddexp(total, np.logaddexp.reduce(log_weights, axis=0))
+            estimates.append(total - np.log(num_samples))
         return np.concatenate(estimates)
 
     def _log_weights(self, seed, number, images, labels=None):
@@ -168,12 +165,12 @@ class LatentVariableModel(ImageModel):
         return self.log_likelihoods(images, z, labels) + log_ratio(z, z_mean, z_log_var)
 
     def call(self, images, labels=None, training: bool = False):
-        """Images to the mean of q(z|x) and back, without noise.
+        """Reconstructs images from the mean of q(z|x), without noise.
 
         Args:
             images: float tensor `(n, h, w, c)` in [-1, 1].
             labels: int32 tensor `(n,)`, of a conditional model.
-            training: bool. How the encoder is called.
+            training: bool. Passed to the encoder.
 
         Returns:
             float32 tensor of the shape of `images`, in [-1, 1].
@@ -187,7 +184,7 @@ class LatentVariableModel(ImageModel):
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1].
             labels: integers `(n,)`, of a conditional model.
-            batch_size: int. Images at once.
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy float32 array `(n, latent_dim)`.
@@ -214,7 +211,7 @@ class LatentVariableModel(ImageModel):
         return self._in_parts("images_from_latents", latents, labels, batch_size)
 
     def reconstruct(self, images, *, labels=None, batch_size: int = 256) -> np.ndarray:
-        """Images to the means of their latents and back, in batches.
+        """Reconstructs images from the means of q(z|x), in batches.
 
         Args:
             images, labels, batch_size: see `encode`.
@@ -232,13 +229,13 @@ class LatentVariableModel(ImageModel):
             method, array, batch_size, *self.checked_labels(labels, len(array))
         )
 
-    def draw_latents(self, num_images, seed):
+    def draw_latents(self, num_images, seed) -> tf.Tensor:
         if self.prior is not None:
             return self.prior.sample(num_images, latent_seed(seed))
         batch = distribution.whole_batch(num_images)
         return distribution.random_normal(batch, (self.latent_dim,), latent_seed(seed))
 
-    def images_from_latents(self, latents, labels=None):
+    def images_from_latents(self, latents, labels=None) -> tf.Tensor:
         return self.means_of(self.decoder(self.conditioned(latents, labels), training=False))
 
     def signatures(self) -> dict:
@@ -262,5 +259,5 @@ class LatentVariableModel(ImageModel):
             "reconstruct": (reconstruct, [self.images_spec(), *labels]),
         }
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         return self.signatures()["decode"]

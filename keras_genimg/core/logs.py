@@ -1,4 +1,4 @@
-"""Averaged logs, and the guard that stops a training gone wrong."""
+"""Averaged logs, and a callback that stops diverged training."""
 
 import math
 
@@ -15,8 +15,8 @@ class LogMeans(keras.metrics.Metric):
     """Running means of everything a step logs, over replicas and over an epoch.
 
     One vector holds all of them, so that a step costs one sum over replicas and
-    two additions however many names it logs. Names take their places as they
-    first appear: a `train_step` of one's own may log what it likes.
+    two additions for any number of names. A name takes its place when it first
+    appears, so a custom `train_step` may log any name.
     """
 
     PLACES = 32
@@ -32,7 +32,7 @@ class LogMeans(keras.metrics.Metric):
         """Adds a step.
 
         Args:
-            values: dict name -> scalar, means over this replica's pictures.
+            values: dict name -> scalar, means over this replica's images.
             batch: `keras_genimg.distribution.GlobalBatch` of the step.
         """
         places = [[self._place(name)] for name in values]
@@ -40,9 +40,7 @@ class LogMeans(keras.metrics.Metric):
         means = sum_over_replicas(local * tf.cast(batch.share, tf.float32))  # (names,)
         weight = tf.cast(batch.global_size, tf.float32)
         self.sums.assign_add(tf.scatter_nd(places, means * weight, (self.PLACES,)))
-        self.weights.assign_add(
-            tf.scatter_nd(places, tf.ones_like(means) * weight, (self.PLACES,))
-        )
+        self.weights.assign_add(tf.scatter_nd(places, tf.ones_like(means) * weight, (self.PLACES,)))
 
     def result(self, names=None):
         """dict name -> float32 scalar, for `names` or for all names so far."""
@@ -54,11 +52,11 @@ class LogMeans(keras.metrics.Metric):
         }
 
     @staticmethod
-    def shaped(value):
+    def shaped(value) -> tf.Tensor:
         """A log in the shape that Keras can average over replicas.
 
         Keras 3.15 reduces logs with `axis=0` under MultiWorkerMirroredStrategy
-        (keras-team/keras#20585), which a scalar has not: there it is `(1,)`.
+        (keras-team/keras#20585), which fails for a scalar: there the shape is `(1,)`.
         """
         strategy = tf.distribute.get_strategy()
         several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
@@ -86,6 +84,6 @@ class StopOnNonFiniteLogs(keras.callbacks.Callback):
             if not math.isfinite(value):
                 raise InputError(
                     f"{name} became {float(value)} at step {batch + 1} of epoch {self.epoch + 1}; "
-                    "training stopped, and what was saved before stays as it is. A lower learning "
+                    "training stopped, and files saved earlier are unchanged. A lower learning "
                     "rate is the usual remedy."
                 )

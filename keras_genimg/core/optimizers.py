@@ -1,4 +1,4 @@
-"""Optimizers of a model: one, or two as a pair."""
+"""Optimizers of a model: one, or a pair."""
 
 import math
 
@@ -15,7 +15,7 @@ EXECUTION = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": Fals
 
 
 class OneOptimizer:
-    """Mixin of a `keras.Model`: `compile` without arguments takes the paper's optimizer."""
+    """Mixin of a `keras.Model`: `compile` without arguments uses the paper's optimizer."""
 
     def compile(self, optimizer=None, *, learning_rate=None, **execution):
         """Sets the optimizer and how steps are executed.
@@ -25,13 +25,13 @@ class OneOptimizer:
             learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or its
                 serialised dict, optional. Rate of the paper's optimizer.
             run_eagerly: bool. Runs steps line by line, for debugging.
-            steps_per_execution: int. Steps in one call of TensorFlow; more than
-                one saves small models the overhead of Python.
-            jit_compile: bool. XLA. It changes no result; on a CPU it is slower.
+            steps_per_execution: int. Steps per call of TensorFlow; more than one
+                reduces the overhead of Python for small models.
+            jit_compile: bool. Whether to use XLA. It changes no result; on a CPU it is slower.
 
         Raises:
-            InputError: an unknown optimizer, a rate that is not finite or goes with a custom
-                optimizer, steps_per_execution that is not positive.
+            InputError: an unknown optimizer, a rate that is not finite, a rate together with a
+                custom optimizer, steps_per_execution that is not positive.
         """
         self._compile({"optimizer": optimizer}, learning_rate, execution)
 
@@ -45,25 +45,50 @@ class OneOptimizer:
         self._execution = {**EXECUTION, **execution}
         check_count("steps_per_execution", self._execution["steps_per_execution"])
         super().compile(optimizer=None, **self._execution)
+        custom = [name for name, optimizer in optimizers.items() if optimizer is not None]
         if learning_rate is not None:
             learning_rate = check_learning_rate(learning_rate)
+            if custom:
+                raise InputError(
+                    "learning_rate sets the rate of the default optimizers only. "
+                    f"Received: learning_rate={learning_rate} and {' and '.join(custom)}."
+                )
         with self.distribute_strategy.scope():
-            prepared = prepare_optimizers(
-                optimizers,
-                self.default_optimizers(learning_rate),
-                self.optimized_weights(),
-                learning_rate,
-                self.optimizer_devices(),
-            )
+            defaults, weights = self.default_optimizers(learning_rate), self.optimized_weights()
+            prepared = {}
+            for name, optimizer in optimizers.items():
+                optimizer = defaults[name] if optimizer is None else _get(name, optimizer)
+                if any(optimizer is other for other in prepared.values()):
+                    raise InputError(
+                        "Each network needs a separate optimizer, because an optimizer keeps a "
+                        f"state for each weight. Received: one {type(optimizer).__name__} as "
+                        f"{' and '.join(custom)}."
+                    )
+                self._prepare(name, optimizer, weights[name])
+                prepared[name] = optimizer
         for name, optimizer in prepared.items():
             setattr(self, name, optimizer)
         self._optimizer_names = list(prepared)
 
+    def _prepare(self, name, optimizer, weights):
+        """Checks an optimizer's rate and creates its slots, on the device that is set for it.
+
+        The slots are created now, because a step traced under a strategy may not create them.
+        """
+        rate = optimizer._learning_rate
+        if not callable(rate):
+            check_number(f"learning rate of {name}", float(keras.ops.convert_to_numpy(rate)))
+        device = self.optimizer_devices().get(name)
+        with scope(device):
+            optimizer.build(weights)
+        if device is not None:
+            optimizer.apply = in_scope(device, optimizer.apply)
+
     def default_optimizers(self, learning_rate=None) -> dict:
-        """The paper's optimizers, which `compile` takes where it is given none.
+        """The paper's optimizers, the defaults of `compile`.
 
         Args:
-            learning_rate: float or `LearningRateSchedule` in place of the paper's; None for that.
+            learning_rate: float or `LearningRateSchedule` instead of the paper's, or None.
 
         Returns:
             dict of Keras optimizers by attribute name: `optimizer`, or `generator_optimizer` and
@@ -80,7 +105,7 @@ class OneOptimizer:
         return {"optimizer": self.trainable_variables}
 
     def optimizer_devices(self) -> dict:
-        """Where each optimizer that `placement.on_devices` placed keeps its state and works.
+        """The device on which each optimizer keeps its state, see `placement.on_devices`.
 
         Returns:
             dict from an optimizer's attribute name to a device's name or None.
@@ -88,7 +113,7 @@ class OneOptimizer:
         return {}
 
     def get_compile_config(self) -> dict | None:
-        """The arguments of `compile`, serialised; None before it."""
+        """The arguments of `compile`, serialised; None if it was not called."""
         if not self.compiled:
             return None
         optimizers = {
@@ -98,12 +123,18 @@ class OneOptimizer:
         return {**self._execution, **optimizers}
 
     def compile_from_config(self, config: dict) -> None:
-        """Compiles as the model was when `get_compile_config` was called."""
+        """Compiles with the arguments that `get_compile_config` returned."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
 
 class OptimizerPair:
-    """Mixin that goes before `OneOptimizer`: an optimizer for each side of an adversarial model."""
+    """Mixin that precedes `OneOptimizer`: an optimizer for each side of an adversarial model."""
+
+    # The networks that each optimizer updates, by their attributes.
+    optimized_networks = {
+        "generator_optimizer": ("generator",),
+        "discriminator_optimizer": ("discriminator",),
+    }
 
     def compile(
         self, generator_optimizer=None, discriminator_optimizer=None, *, learning_rate=None,
@@ -132,8 +163,8 @@ class OptimizerPair:
         if isinstance(learning_rate, (tuple, list)):
             if len(learning_rate) != 2 or any(optimizers.values()):
                 raise InputError(
-                    "learning_rate may be a pair, the generator's and the discriminator's, of the "
-                    f"default optimizers. Received: learning_rate={learning_rate!r}."
+                    "learning_rate may be a pair, (generator's, discriminator's), with the default "
+                    f"optimizers only. Received: learning_rate={learning_rate!r}."
                 )
             for name, rate in zip(optimizers, learning_rate):
                 optimizers[name] = self.default_optimizers(check_learning_rate(rate))[name]
@@ -147,8 +178,8 @@ class OptimizerPair:
             dict of the trainable variables of `generator` and `discriminator`.
         """
         return {
-            "generator_optimizer": self.generator.trainable_variables,
-            "discriminator_optimizer": self.discriminator.trainable_variables,
+            optimizer: [w for name in names for w in getattr(self, name).trainable_variables]
+            for optimizer, names in self.optimized_networks.items()
         }
 
 
@@ -158,53 +189,6 @@ def adam_pair(learning_rate, beta_1: float, beta_2: float = 0.999) -> dict:
         name: Adam(learning_rate, beta_1=beta_1, beta_2=beta_2)
         for name in ("generator_optimizer", "discriminator_optimizer")
     }
-
-
-def prepare_optimizers(given, defaults, weights, learning_rate=None, devices=None):
-    """Fills in the defaults, checks the rates and makes the slots.
-
-    Call it in the scope of the model's strategy. The slots are made now, because a
-    step that is traced under a strategy may not make them.
-
-    Args:
-        given: dict attribute name -> Keras optimizer, its name, or None.
-        defaults: dict attribute name -> the paper's optimizer.
-        weights: dict attribute name -> the variables it trains.
-        learning_rate: float or None, as `compile` was given it.
-        devices: dict attribute name -> device or None, of `placement.on_devices`.
-
-    Returns:
-        dict attribute name -> built optimizer.
-
-    Raises:
-        InputError: an unknown name, a rate that is not finite, one optimizer for
-            two networks, or a `learning_rate` beside a custom optimizer.
-    """
-    own = [name for name, optimizer in given.items() if optimizer is not None]
-    if learning_rate is not None:
-        if own:
-            raise InputError(
-                "learning_rate sets the rate of the default optimizers and goes with no other. "
-                f"Received: learning_rate={learning_rate} and {' and '.join(own)}."
-            )
-    prepared = {}
-    for name, optimizer in given.items():
-        optimizer = defaults[name] if optimizer is None else _get(name, optimizer)
-        if any(optimizer is other for other in prepared.values()):
-            raise InputError(
-                "Each network needs an optimizer of its own, since an optimizer keeps a state for "
-                f"each weight. Received: the same {type(optimizer).__name__} as {' and '.join(own)}."
-            )
-        rate = optimizer._learning_rate
-        if not callable(rate):
-            check_number(f"learning rate of {name}", float(keras.ops.convert_to_numpy(rate)))
-        device = (devices or {}).get(name)
-        with scope(device):
-            optimizer.build(weights[name])
-        if device is not None:
-            optimizer.apply = in_scope(device, optimizer.apply)
-        prepared[name] = optimizer
-    return prepared
 
 
 def _get(name, optimizer):
@@ -217,16 +201,16 @@ def _get(name, optimizer):
         ) from error
 
 
-def check_learning_rate(rate):
-    """Returns a learning rate as optimizers take it: a finite number, or a schedule.
+def check_learning_rate(rate) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Checks a learning rate, and returns it as a finite number or a schedule.
 
     Args:
-        rate: float, `keras.optimizers.schedules.LearningRateSchedule`, or the dict that
-            `keras.optimizers.schedules.serialize` makes of one, of which `class_name` and
-            `config` are enough.
+        rate: float, `keras.optimizers.schedules.LearningRateSchedule`, or the dict from
+            `keras.optimizers.schedules.serialize`, of which `class_name` and `config` are
+            enough.
 
     Raises:
-        InputError: anything else, or a schedule that does not start with such a number.
+        InputError: any other value, or a schedule that does not start with a finite number.
 
     Example:
     >>> config = {"initial_learning_rate": 1e-3, "decay_steps": 1000}
@@ -262,5 +246,5 @@ def _schedule_of(config):
     except (ValueError, TypeError) as error:
         raise InputError(
             f"The config of learning_rate must be the arguments of {name}. "
-            f"Received: {arguments!r}, of which Keras says: {first_reason(error)}"
+            f"Received: {arguments!r}, for which Keras reports: {first_reason(error)}"
         ) from error

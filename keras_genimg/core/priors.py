@@ -1,4 +1,4 @@
-"""Priors over the codes of a model: held beside it, fitted to its codes, never trained with it."""
+"""Priors over the codes of a model: held by it, fitted to its codes, never trained with it."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ FOR_ARRAYS = {"validation_split", "shuffle", "sample_weight", "steps_per_epoch"}
 
 
 class HoldsPriors(ImageModel):
-    """A model of codes and the priors over them, an attribute for each.
+    """A model of codes that holds priors over them, one attribute each.
 
     Subclasses set these attributes to None, and write `prior_grids`.
 
@@ -33,14 +33,14 @@ class HoldsPriors(ImageModel):
     """
 
     def prior_grids(self) -> dict:
-        """What each prior, by its attribute's name, must be a model of.
+        """The grid that each prior must model, by the prior's attribute name.
 
         Returns:
             dict of `(code_shape, num_embeddings, condition_shape, condition_embeddings)`.
         """
         raise NotImplementedError
 
-    def check_prior(self, name: str, prior):
+    def check_prior(self, name: str, prior) -> ImageModel:
         """Checks that a model is a prior over the codes of this one.
 
         Args:
@@ -51,7 +51,7 @@ class HoldsPriors(ImageModel):
             `prior`.
 
         Raises:
-            InputError: a model of other codes, or of none.
+            InputError: a model of different codes, or not a model of codes.
         """
         if not isinstance(prior, ImageModel) or not isinstance(prior.data.parts[0], Codes):
             raise InputError(
@@ -62,8 +62,8 @@ class HoldsPriors(ImageModel):
         found = [tuple(prior.code_shape), prior.num_embeddings]
         if found != wanted:
             raise InputError(
-                f"{name} must be of codes of shape {wanted[0]}, {wanted[1]} of them. Received: one "
-                f"of {found[0]}, {found[1]} of them."
+                f"{name} must have code_shape={wanted[0]} and num_embeddings={wanted[1]}. "
+                f"Received: code_shape={found[0]}, num_embeddings={found[1]}."
             )
         found = prior.condition_shape, prior.condition_embeddings
         if found != (shape, number):
@@ -80,14 +80,14 @@ class HoldsPriors(ImageModel):
             **priors: attribute=model, all of `prior_grids`.
 
         Raises:
-            InputError: priors of other codes, or of unequal numbers of classes.
+            InputError: priors over different codes, or with different numbers of classes.
         """
         for name, prior in priors.items():
             self.check_prior(name, prior)
         classes = {p.num_classes for p in priors.values() if p.data.part(Labels)}
         if len(classes) > 1:
             raise InputError(
-                f"{' and '.join(priors)} must have as many classes, where both have any. Received: "
+                f"{' and '.join(priors)} must have equal numbers of classes, if any. Received: "
                 f"num_classes={' and '.join(str(p.num_classes) for p in priors.values())}."
             )
         for name, prior in priors.items():
@@ -108,8 +108,8 @@ class HoldsPriors(ImageModel):
 
     @classmethod
     def upgraded(cls, config: dict) -> dict:
-        # Priors are saved frozen. Made frozen, one would have an optimizer without slots, and
-        # what counts as frozen does not freeze its layers when `hold_priors` freezes it.
+        # Priors are saved frozen. A prior created frozen would have an optimizer without slots,
+        # and `hold_priors` would not freeze its layers, since it already counts as frozen.
         for name in PRIORS:
             if isinstance(config.get(name), dict):
                 inner = {**config[name]["config"], "trainable": True}
@@ -120,7 +120,7 @@ class HoldsPriors(ImageModel):
     def generates_by_label(self) -> bool:
         return any(prior.data.part(Labels) for prior in self.held_priors())
 
-    def draw_latents(self, num_images, seed):
+    def draw_latents(self, num_images, seed) -> tf.Tensor:
         priors = self.held_priors()
         if not priors:
             raise InputError(
@@ -131,13 +131,13 @@ class HoldsPriors(ImageModel):
         return priors[0].draw_latents(num_images, seed)
 
 
-def fit_frozen(prior, codes, given=None, *, batch_size: int, **fit):
+def fit_frozen(prior, codes, given=None, *, batch_size: int, **fit) -> keras.callbacks.History:
     """Fits a held prior, which is frozen before and after.
 
     Args:
         prior: model of codes.
         codes: int array `(n, h, w)`.
-        given: what they are conditioned on: None, labels, a condition, or a pair of both.
+        given: what the codes are conditioned on: None, labels, a condition, or a pair of both.
         batch_size: int. Grids per step.
         **fit: arguments of the prior's `fit`.
 
@@ -151,7 +151,7 @@ def fit_frozen(prior, codes, given=None, *, batch_size: int, **fit):
     if FOR_ARRAYS & set(fit):
         data = {"x": codes, "y": given, "batch_size": batch_size}
     else:
-        prior.check_data(codes, given)  # all of it; of a dataset `fit` looks at the first batch
+        prior.check_data(codes, given)  # all of it; `fit` checks only the first batch of a dataset
         arrays = codes if given is None else (codes, given)
         data = {"x": shuffled_batches(arrays, batch_size, prior.seed)}
     prior.trainable = True
@@ -164,26 +164,21 @@ def fit_frozen(prior, codes, given=None, *, batch_size: int, **fit):
 
 
 def shuffled_batches(arrays, batch_size: int, seed: int | None = None) -> tf.data.Dataset:
-    """Batches of arrays, in another order each pass.
+    """Batches of arrays, in a new order each epoch.
 
-    `fit` reads a dataset without the thread of TensorFlow that tunes it. A pass over the arrays
-    themselves may wait for that thread as long as it computes.
+    `fit` turns off the autotuning thread of a dataset, but not of plain arrays, for which an
+    epoch may wait for that thread as long as it computes.
 
     Args:
-        arrays: array, or tuple of arrays with as many rows, or of such tuples.
+        arrays: array, or tuple of arrays of equal length, or of such tuples.
         batch_size: int. Rows per batch; the last one may have fewer.
         seed: int, optional. Seed of the orders.
 
     Returns:
         `tf.data.Dataset`, each element of the structure of `arrays`.
     """
-    arrays = keras.tree.map_structure(tf.constant, arrays)
-    count = len(keras.tree.flatten(arrays)[0])
-
-    def rows_of(places):
-        return keras.tree.map_structure(lambda array: tf.gather(array, places), arrays)
-
-    return tf.data.Dataset.range(count).shuffle(count, seed).batch(batch_size).map(rows_of)
+    rows = tf.data.Dataset.from_tensor_slices(arrays)
+    return rows.shuffle(len(rows), seed).batch(batch_size)
 
 
 def codes_and_labels(encode: Callable, images, labels, wants_labels: bool) -> tuple:
@@ -193,13 +188,13 @@ def codes_and_labels(encode: Callable, images, labels, wants_labels: bool) -> tu
         encode: function from images to codes, an array or several.
         images: array, or a `tf.data.Dataset` of batches of images or of `(images, labels)`.
         labels: integers `(n,)` or None, with an array.
-        wants_labels: bool. Whether labels must be there.
+        wants_labels: bool. Whether labels are required.
 
     Returns:
         The codes, in the structure that `encode` returns, and the labels or None: NumPy arrays.
 
     Raises:
-        InputError: labels missing.
+        InputError: missing labels.
     """
     is_dataset = isinstance(images, tf.data.Dataset)
     codes, found = [], []

@@ -1,4 +1,4 @@
-"""What models share that translate images into images."""
+"""What models of image-to-image translation share."""
 
 import numpy as np
 import tensorflow as tf
@@ -14,19 +14,17 @@ __all__ = ["TranslationModel"]
 class TranslationModel(AdversarialModel):
     """An adversarial model whose generator maps images to images.
 
-    Subclasses set their networks, among them `generator` unless they write `call`, and
-    `self.built = True`.
+    Subclasses set `self.built = True` and their networks, including `generator` unless they
+    override `call`.
 
     Args:
         image_shape: tuple (height, width, channels) of the generator's outputs.
         source_shape: tuple (height, width, channels) of its inputs, `image_shape` by default.
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
 
     Raises:
         InputError: invalid arguments.
     """
-
-    makes = "translations"
 
     makes = "translations"
 
@@ -53,19 +51,19 @@ class TranslationModel(AdversarialModel):
 
         Args:
             images: float array `(n, *source_shape)` in [-1, 1].
-            batch_size: int. Images translated at once.
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy float32 array `(n, *image_shape)` in [-1, 1].
 
         Raises:
-            InputError: images of another shape, type or range.
+            InputError: images of the wrong shape, type or range.
         """
         checked = self.checked_images(images, "source_shape")
         return self._run_in_batches("call", checked, batch_size)
 
     def sources_of(self, images: ArrayLike) -> np.ndarray | None:
-        """The inputs whose translations should be `images`, if the model derives its own.
+        """The inputs whose translations should be `images`, if the model computes them.
 
         Args:
             images: float array `(n, *image_shape)` in [-1, 1].
@@ -76,7 +74,7 @@ class TranslationModel(AdversarialModel):
         """
         return None
 
-    def draw_latents(self, num_images, seed):
+    def draw_latents(self, num_images, seed) -> tf.Tensor:
         """Not available: a translation has no latents.
 
         Args:
@@ -87,11 +85,11 @@ class TranslationModel(AdversarialModel):
         """
         raise InputError(
             f"{type(self).__name__} translates images; "
-            "translate(images) takes the place of generate."
+            "use translate(images) instead of generate."
         )
 
     def source_spec(self) -> tf.TensorSpec:
-        """What a signature takes as images to translate.
+        """The spec of images to translate in signatures.
 
         Returns:
             `tf.TensorSpec` `(None, *source_shape)`, float32, named `images`.
@@ -102,6 +100,6 @@ class TranslationModel(AdversarialModel):
         translate = (lambda images: {"images": self.call(images)}), [self.source_spec()]
         return {"serving_default": translate, "translate": translate}
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         # ONNX does not allow an output with the name of an input.
         return (lambda images: {"translations": self.call(images)}), [self.source_spec()]

@@ -12,19 +12,9 @@ from keras_genimg.data.transforms.corruption import (
 )
 
 __all__ = [
-    "DataInfo",
-    "binarize",
-    "binarized",
-    "check_binarize",
-    "check_corruption",
-    "corrupt",
-    "corrupted_pairs",
-    "corrupted_shape",
-    "data_info",
-    "load",
-    "pack_codes",
-    "unpack_codes",
-]
+    "DataInfo", "binarize", "binarized", "check_binarize", "check_corruption", "corrupt",
+    "corrupted_pairs", "corrupted_shape", "data_info", "load", "pack_codes", "unpack_codes",
+]  # fmt: skip
 
 # The names of version 0.1.
 damage = corrupt

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
@@ -22,7 +22,7 @@ __all__ = [
     "read_from_memory",
 ]
 
-# Decoded sets up to this many bytes are kept in memory; larger ones are decoded in every pass.
+# Decoded sets up to this many bytes are kept in memory; larger ones are decoded in every epoch.
 MEMORY_LIMIT = 2**30
 
 
@@ -41,11 +41,11 @@ class DataInfo(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """Reads the images of a set, pass by pass and batch by batch.
+    """Reads the images of a set, epoch by epoch and batch by batch.
 
     Attributes:
-        num_images: int. Number of images in each pass.
-        order: function from the seed of a pass, an int64 tensor `(2,)`, or from None
+        num_images: int. Number of images in each epoch.
+        order: function from the seed of an epoch, an int64 tensor `(2,)`, or from None
             for the stored order, to a `tf.data.Dataset` with one element per image.
         read: function from a batch of these elements to uint8 images `(batch, h, w, c)`
             and int32 labels `(batch,)`.
@@ -109,12 +109,7 @@ def fit_image(image: Image.Image, image_size: tuple | None, channels: int) -> np
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("L" if channels == 1 else "RGB")
     if image_size is not None and image.size != image_size[::-1]:
-        height, width = image_size
-        scale = min(image.width / width, image.height / height)
-        left = (image.width - width * scale) / 2
-        top = (image.height - height * scale) / 2
-        box = (left, top, left + width * scale, top + height * scale)
-        image = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+        image = ImageOps.fit(image, image_size[::-1], Image.Resampling.BICUBIC)
     pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], channels)  # (h, w) or (h, w, 3) -> (h, w, c)
 

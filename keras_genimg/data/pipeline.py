@@ -1,5 +1,6 @@
 """From the name of an image set to batches for `fit`."""
 
+import difflib
 import os
 
 import numpy as np
@@ -8,10 +9,15 @@ import tensorflow as tf
 from keras_genimg.checks import check_count, is_integer
 from keras_genimg.data.images import DataInfo
 from keras_genimg.data.passes import Passes, map_batches
-from keras_genimg.data.sets.open_set import open_set
+from keras_genimg.data.sets.folders import open_folder
+from keras_genimg.data.sets.glyphs import open_glyphs
+from keras_genimg.data.sets.moving import open_moving
+from keras_genimg.data.sets.tfds import is_tfds_name, open_tfds, tfds_names
 from keras_genimg.errors import InputError
 
-__all__ = ["data_info", "load"]
+__all__ = ["data_info", "load", "open_set"]
+
+MOVING = ("moving_glyphs", "moving_mnist")  # the sets of clips
 
 
 def load(
@@ -36,24 +42,24 @@ def load(
               of the split; it is not the set of that name in tensorflow-datasets, which has
               two digits per clip and only a test split.
         split: str. For a set of tensorflow-datasets also a slice: "train[:80%]".
-        batch_size: int. The last batch of a pass may be smaller.
+        batch_size: int. The last batch of an epoch may be smaller.
         image_size: int or tuple `(height, width)`. Images are centre-cropped to this
             aspect ratio and resized. Default: as stored; 28 for "glyphs" and for the
             canvas of clips.
         with_labels: bool. Whether to return `(images, labels)` instead of images.
-        shuffle_seed: int, optional. The order of pass number e depends only on this seed
-            and on e. Default: the stored order in each pass.
+        shuffle_seed: int, optional. The order of epoch number e depends only on this seed
+            and on e. Default: the stored order in each epoch.
         data_dir: str, optional. Folder in which tensorflow-datasets keeps its sets.
             Default: the environment variable `TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
         channels: 1 or 3, optional. Converts between greyscale and RGB.
-        drop_remainder: bool. Whether to drop a smaller last batch of a pass.
+        drop_remainder: bool. Whether to drop a smaller last batch of an epoch.
         num_images: int, optional. Uses only this many images: the first ones, or evenly
             spaced ones of a folder. "glyphs" and "moving_glyphs" render any number.
         num_frames: int, optional. Frames per clip, 16 by default; only for sets of clips.
-        epochs: int, or None for endless. Passes in one iteration of the dataset; no batch
-            spans two of them. Once an iteration has ended, the next one continues with
-            the passes that follow; an endless one always starts over.
-        first_epoch: int. Number of the first pass, to resume training.
+        epochs: int, or None for endless. Epochs in one iteration of the dataset; no batch
+            spans two epochs. Once an iteration has ended, the next one continues with
+            the following epochs; an endless one always starts over.
+        first_epoch: int. Number of the first epoch, to resume training.
 
     Returns:
         `tf.data.Dataset` of float32 images `(batch, height, width, channels)`, of clips
@@ -75,9 +81,8 @@ def load(
         raise InputError(
             f"shuffle_seed must be an integer or None. Received: shuffle_seed={shuffle_seed!r}."
         )
-    info, open_reader = _open_checked(
-        name, split, image_size, data_dir, channels, num_images, num_frames
-    )
+    arguments = (image_size, data_dir, channels, num_images, num_frames)
+    info, open_reader = open_set(name, split, *arguments)
     if with_labels and info.num_classes is None:
         raise InputError(
             f"with_labels needs a set with labels. Received: with_labels={with_labels} for "
@@ -132,10 +137,28 @@ def data_info(
     >>> data_info("glyphs", "test", image_size=32, channels=3)
     DataInfo(image_shape=(32, 32, 3), num_images=5000, num_classes=10)
     """
-    return _open_checked(name, split, image_size, data_dir, channels, num_images, num_frames)[0]
+    return open_set(name, split, image_size, data_dir, channels, num_images, num_frames)[0]
 
 
-def _open_checked(name, split, image_size, data_dir, channels, num_images, num_frames):
+def open_set(
+    name: str | os.PathLike, split: str, image_size: int | tuple | None,
+    data_dir: str | os.PathLike | None, channels: int | None, num_images: int | None,
+    num_frames: int | None,
+) -> tuple:  # fmt: skip
+    """Describes the set with a given name and how to read it.
+
+    Args:
+        name, split, image_size, data_dir, channels, num_images, num_frames: see `load`. The
+            functions of the sets take the same arguments, already checked, `image_size` as
+            a tuple or None.
+
+    Returns:
+        A `DataInfo`, and a function without arguments that opens a `Reader`, which
+        may take long.
+
+    Raises:
+        InputError: an unknown name or split, or an argument that is invalid for the set.
+    """
     if image_size is not None:
         image_size = image_size if isinstance(image_size, (tuple, list)) else (image_size,) * 2
         if len(image_size) != 2:
@@ -149,4 +172,31 @@ def _open_checked(name, split, image_size, data_dir, channels, num_images, num_f
     num_images = None if num_images is None else check_count("num_images", num_images)
     num_frames = None if num_frames is None else check_count("num_frames", num_frames)
     options = {"image_size": image_size, "channels": channels, "num_images": num_images}
-    return open_set(name, split, data_dir, num_frames, **options)
+    if not isinstance(name, (str, os.PathLike)):
+        raise InputError(f"name must be a string or a path. Received: name={name!r}.")
+    if num_frames is not None and name not in MOVING:
+        raise InputError(
+            f"num_frames is only for sets of clips, {' and '.join(MOVING)}. "
+            f"Received: num_frames={num_frames} for {os.fspath(name)!r}."
+        )
+    folder = os.path.expanduser(os.fspath(name))
+    is_path = isinstance(name, os.PathLike) or os.path.basename(folder) != folder
+    if is_path and os.path.isdir(folder):
+        return open_folder(folder, split, **options)
+    if name == "glyphs":
+        return open_glyphs(split, **options)
+    if name in MOVING:
+        return open_moving(name, split, data_dir, num_frames, **options)
+    # Names take precedence over folders of the same name in the working directory, so that a
+    # run saved in the folder "mnist" does not become the data of the next one. "lsun/church"
+    # is a name too.
+    if isinstance(name, str) and is_tfds_name(name, data_dir):
+        return open_tfds(name, split, data_dir, **options)
+    if is_path or os.path.isdir(folder):
+        return open_folder(folder, split, **options)
+    near = difflib.get_close_matches(name, ["glyphs", *MOVING, *tfds_names()], n=3)
+    hint = f"; the closest names are {', '.join(near)}" if near else ""
+    raise InputError(
+        'name must be "glyphs", "moving_glyphs", "moving_mnist", an image set of '
+        f"tensorflow-datasets or a folder of images. Received: name={name!r}{hint}."
+    )

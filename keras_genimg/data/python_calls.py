@@ -12,7 +12,7 @@ __all__ = ["call_python"]
 WAIT_SECONDS = 20  # at most, for an image that is being decoded when the program exits
 
 
-def call_python(function: Callable, inputs: list, dtypes, stateful: bool = False):
+def call_python(function: Callable, inputs: list, dtypes, stateful: bool = False) -> list:
     """`tf.numpy_function` that lets the program exit while a dataset is still being read.
 
     An endless dataset prefetches until the very end. A call that reaches Python after

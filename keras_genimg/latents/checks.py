@@ -20,7 +20,7 @@ def latent_dim_of(model: ImageModel) -> int:
         int.
 
     Raises:
-        InputError: another model.
+        InputError: any other model.
     """
     size = getattr(model, "latent_dim", None)
     if not isinstance(model, ImageModel) or not is_integer(size):
@@ -36,7 +36,7 @@ def checked_floats(values: ArrayLike, name: str) -> np.ndarray:
 
     Args:
         values: numbers.
-        name: string. What messages call them.
+        name: string. Their name in messages.
 
     Returns:
         float32 array.
@@ -58,13 +58,13 @@ def checked_latents(model: ImageModel, latents: ArrayLike, name: str) -> np.ndar
     Args:
         model: a model with a `latent_dim`.
         latents: floats `(..., latent_dim)`.
-        name: string. What messages call them.
+        name: string. Their name in messages.
 
     Returns:
         float32 array of the same shape.
 
     Raises:
-        InputError: another model, another shape, or values that are not finite numbers.
+        InputError: any other model, the wrong shape, or values that are not finite numbers.
     """
     size = latent_dim_of(model)
     array = checked_floats(latents, name)
@@ -86,10 +86,10 @@ def checked_labels(model: ImageModel, labels: ArrayLike | None, shape: tuple) ->
         shape: tuple. The shape of the latents without their last axis.
 
     Returns:
-        `[int32 (n,)]` of a conditional model, one label per latent; `[]` of another.
+        `[int32 (n,)]` for a conditional model, one label per latent; `[]` for any other.
 
     Raises:
-        InputError: labels of another shape or range, missing, or of a model without classes.
+        InputError: labels that are missing, invalid, or for a model without classes.
     """
     if labels is not None:
         labels = np.asarray(labels)

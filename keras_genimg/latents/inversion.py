@@ -57,9 +57,9 @@ def invert(
         prior_weight: float. Larger values give more probable images that match less well. A
             small value also helps the search, which otherwise leaves the latents that the
             model was trained on.
-        num_starts: int. Searches per image, each from another latent.
-        batch_size: int. Images inverted at once, each with `num_starts` searches.
-        seed: int, optional. Makes the starts repeatable.
+        num_starts: int. Searches per image, each from a different latent.
+        batch_size: int. Images per batch, each with `num_starts` searches.
+        seed: int, optional. Makes the starting points reproducible.
 
     Returns:
         `Inversion(latents, images, errors)`.

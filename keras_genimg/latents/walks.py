@@ -10,8 +10,6 @@ from keras_genimg.latents.checks import checked_floats, checked_labels, checked_
 
 __all__ = ["attribute_direction", "decode", "interpolate", "traverse"]
 
-METHODS = ("linear", "spherical")
-
 
 def decode(
     model: ImageModel, latents: ArrayLike, labels: ArrayLike | None = None, *, batch_size: int = 256
@@ -24,7 +22,7 @@ def decode(
             interpolations.
         labels: integers, for conditional models: one, or an array whose shape begins that of
             the latents: `(n,)` is one class per interpolation.
-        batch_size: int. Images generated at once.
+        batch_size: int. Images per batch.
 
     Returns:
         NumPy float32 array `(..., height, width, channels)` in [-1, 1].
@@ -85,8 +83,7 @@ def interpolate(
     check_choice("method", method, METHODS)
     start, end = (array[..., None, :].astype("float64") for array in (start, end))  # (..., 1, d)
     t = np.linspace(0.0, 1.0, num_steps)[:, None]  # (k, 1)
-    function = _spherical if method == "spherical" else _linear
-    return function(start, end, t).astype("float32")  # (..., k, d)
+    return METHODS[method](start, end, t).astype("float32")  # (..., k, d)
 
 
 def _linear(start, end, t):
@@ -112,6 +109,9 @@ def _spherical(start, end, t):
     first = np.where(straight, 1.0 - t, np.sin((1.0 - t) * angle) / sine)
     second = np.where(straight, t, np.sin(t * angle) / sine)
     return (first * start + second * end) * _linear(*norms, t)
+
+
+METHODS = {"linear": _linear, "spherical": _spherical}
 
 
 def traverse(
@@ -142,8 +142,7 @@ def traverse(
             "traverse takes latents (latent_dim,) or (n, latent_dim), and values (k,). "
             f"Received: shapes {latents.shape} and {values.shape}."
         )
-    size = latents.shape[-1]
-    check_count("dimension", dimension, 0, size - 1)
+    check_count("dimension", dimension, 0, latents.shape[-1] - 1)
     walks = np.repeat(latents[..., None, :], len(values), axis=-2)  # (..., d) -> (..., k, d)
     walks[..., dimension] = values
     return walks

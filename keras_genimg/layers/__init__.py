@@ -1,4 +1,4 @@
-"""Layers that the networks and models are built of."""
+"""Layers of the networks and models."""
 
 from keras_genimg.layers.attention import CausalSelfAttention
 from keras_genimg.layers.batch_normalization import BatchNormalization
@@ -20,26 +20,11 @@ from keras_genimg.layers.vector_quantizer import VectorQuantizer
 from keras_genimg.layers.vector_quantizer_ema import VectorQuantizerEMA
 
 __all__ = [
-    "BatchNormalization",
-    "BicubicResize",
-    "CausalSelfAttention",
-    "Centering",
-    "ConditionalBatchNormalization",
-    "DiffAugment",
-    "Dropout",
-    "FiniteScalarQuantizer",
-    "GaussianMixture",
-    "ImagePool",
-    "InstanceNormalization",
-    "MaskedConv2D",
-    "MinibatchStandardDeviation",
-    "MotionWalk",
-    "Sampling",
-    "SpectralNormalization",
-    "VectorQuantizer",
-    "VectorQuantizerEMA",
-    "check_policy",
-    "diff_augment",
-]
+    "BatchNormalization", "BicubicResize", "CausalSelfAttention", "Centering",
+    "ConditionalBatchNormalization", "DiffAugment", "Dropout", "FiniteScalarQuantizer",
+    "GaussianMixture", "ImagePool", "InstanceNormalization", "MaskedConv2D",
+    "MinibatchStandardDeviation", "MotionWalk", "Sampling", "SpectralNormalization",
+    "VectorQuantizer", "VectorQuantizerEMA", "check_policy", "diff_augment",
+]  # fmt: skip
 
 PicturePool = ImagePool  # its name up to version 0.1

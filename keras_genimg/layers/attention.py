@@ -41,7 +41,6 @@ class CausalSelfAttention(keras.layers.Layer):
     def __init__(self, num_heads: int, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
-        self.project = self.mix = None
 
     def build(self, input_shape: tuple) -> None:
         width = input_shape[-1]

@@ -75,11 +75,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fused(self, inputs):
         scale, offset = self._scale_and_offset(tf.float32)
         shape = tf.shape(inputs)
-        images = inputs
         if inputs.shape.rank != 4:
-            images = tf.reshape(inputs, (-1, 1, 1, inputs.shape[-1]))  # (..., C) -> (N, 1, 1, C)
+            inputs = tf.reshape(inputs, (-1, 1, 1, inputs.shape[-1]))  # (..., C) -> (N, 1, 1, C)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            images, scale, offset, epsilon=self.epsilon, is_training=True
+            inputs, scale, offset, epsilon=self.epsilon, is_training=True
         )
         # The kernel reports the unbiased variance; Keras tracks the biased one.
         count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)

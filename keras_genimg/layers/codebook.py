@@ -8,10 +8,9 @@ from numpy.typing import ArrayLike
 from keras_genimg.checks import check_choice, check_count, check_number
 from keras_genimg.distribution import global_batch, sum_over_replicas
 from keras_genimg.errors import InputError
-from keras_genimg.layers.quantizer import Quantizer
 from keras_genimg.precision import at_least_float32
 
-__all__ = ["Codebook", "rotated"]
+__all__ = ["Codebook", "Quantizer", "rotated"]
 
 GRADIENTS = ("straight_through", "rotation")
 
@@ -45,6 +44,24 @@ def rotated(vectors: tf.Tensor, onto: tf.Tensor) -> tf.Tensor:
     return turned + tf.stop_gradient(onto - turned)
 
 
+class Quantizer(keras.layers.Layer):
+    """A layer from vectors `(B, h, w, D)` to `(quantized, indices, loss)`.
+
+    Subclasses have `num_embeddings` and `embedding_dim`, and `decode` from indices to vectors.
+    """
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return tuple(input_shape), tuple(input_shape[:-1]), ()
+
+    def compute_output_spec(self, inputs: tf.Tensor, training: bool = False) -> tuple:
+        quantized, indices, loss = self.compute_output_shape(inputs.shape)
+        return (
+            keras.KerasTensor(quantized, dtype=self.compute_dtype),
+            keras.KerasTensor(indices, dtype="int32"),
+            keras.KerasTensor(loss, dtype=at_least_float32(self.dtype_policy)),
+        )
+
+
 class Codebook(Quantizer):
     """What `VectorQuantizer` and `VectorQuantizerEMA` share, which differ in how they learn.
 
@@ -62,15 +79,9 @@ class Codebook(Quantizer):
     """
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        commitment_cost: float,
-        dead_code_threshold: float | None,
-        gradient: str,
-        seed: int | None,
-        trainable_embeddings: bool,
-        **kwargs,
+        self, num_embeddings: int, embedding_dim: int, commitment_cost: float,
+        dead_code_threshold: float | None, gradient: str, seed: int | None,
+        trainable_embeddings: bool, **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_embeddings = check_count("num_embeddings", num_embeddings)
@@ -150,7 +161,7 @@ class Codebook(Quantizer):
         return tf.cast(outputs, self.compute_dtype)
 
     def decode(self, indices: tf.Tensor) -> tf.Tensor:
-        """Vectors of codes.
+        """Decodes codes to vectors.
 
         Args:
             indices: int tensor `(B, h, w)`, from 0 to num_embeddings - 1.
@@ -171,7 +182,7 @@ class Codebook(Quantizer):
             iterations: int. Iterations of Lloyd's algorithm, from vectors drawn at random.
 
         Raises:
-            InputError: vectors of another length, or fewer of them than codes.
+            InputError: vectors of the wrong length, or fewer vectors than codes.
         """
         dtype, count = self.embeddings.dtype, self.num_embeddings
         vectors = np.asarray(vectors, dtype)

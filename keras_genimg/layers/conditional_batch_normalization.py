@@ -42,9 +42,8 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         self.num_classes = num_classes
         self.momentum = momentum
         self.epsilon = epsilon
-        policy = self.dtype_policy
         self.normalization = BatchNormalization(
-            momentum=momentum, epsilon=epsilon, center=False, scale=False, dtype=policy
+            momentum=momentum, epsilon=epsilon, center=False, scale=False, dtype=self.dtype_policy
         )
 
     def build(self, input_shape: tuple) -> None:

@@ -18,7 +18,7 @@ class DiffAugment(keras.layers.Layer):
     """Augments all inputs of a discriminator, real and generated images alike.
 
     The discriminator is trained on T(x) and T(G(z)) for a random differentiable T, and the
-    generator learns through T. A discriminator then does not soon memorise a small data set,
+    generator learns through T. A discriminator then takes longer to memorise a small data set,
     and the augmentations do not leak into the generated images.
 
     - `color`: adds a brightness of up to half of the unit, then multiplies the saturation by a
@@ -30,8 +30,8 @@ class DiffAugment(keras.layers.Layer):
     Pixels that move in or are cut out are 0, the middle grey of [-1, 1], as in the paper's code.
 
     Args:
-        policy: string. The augmentations in their order, separated by commas.
-        seed: int, optional. Makes the draws repeatable.
+        policy: string. The augmentations in order, separated by commas.
+        seed: int, optional. Makes the draws reproducible.
 
     Call arguments:
         images: float tensor `(batch, h, w, c)` in [-1, 1].
@@ -42,7 +42,7 @@ class DiffAugment(keras.layers.Layer):
         do not depend on the number of replicas.
 
     Raises:
-        InputError: a policy with other words, or with one of them twice.
+        InputError: a policy with unknown or repeated augmentations.
 
     Example:
     >>> DiffAugment("color,translation")(keras.ops.ones((8, 32, 32, 3)), training=True).shape
@@ -72,10 +72,7 @@ class DiffAugment(keras.layers.Layer):
 
 
 def diff_augment(
-    images: tf.Tensor,
-    batch: GlobalBatch,
-    seed: tf.Tensor,
-    policy: str = "color,translation,cutout",
+    images: tf.Tensor, batch: GlobalBatch, seed: tf.Tensor, policy: str = "color,translation,cutout"
 ) -> tf.Tensor:
     """The augmentations of `DiffAugment`, with a given seed.
 
@@ -84,13 +81,13 @@ def diff_augment(
         batch: `GlobalBatch` of these n images. The draws of an image do not
             depend on the number of replicas.
         seed: int tensor of shape `(2,)`, the same on every replica.
-        policy: string. The augmentations in their order, separated by commas.
+        policy: string. The augmentations in order, separated by commas.
 
     Returns:
         float tensor of the shape and type of `images`.
 
     Raises:
-        InputError: a policy with other words, or with one of them twice.
+        InputError: a policy with unknown or repeated augmentations.
 
     Example:
     >>> batch = keras_genimg.distribution.whole_batch(8)
@@ -118,7 +115,7 @@ def check_policy(policy: str) -> str:
         `policy`, unchanged.
 
     Raises:
-        InputError: other words, or one of them twice.
+        InputError: unknown or repeated augmentations.
     """
     names = policy.split(",") if isinstance(policy, str) else []
     if not names or not set(names) <= set(AUGMENTATIONS) or len(set(names)) < len(names):

@@ -21,7 +21,7 @@ class Dropout(keras.layers.Layer):
     Args:
         rate: float in [0, 1). Fraction of the units set to zero; the others are
             divided by `1 - rate`.
-        seed: int, optional. Makes the masks repeatable.
+        seed: int, optional. Makes the masks reproducible.
 
     Call arguments:
         inputs: float tensor `(batch, ...)`.
@@ -55,8 +55,7 @@ class Dropout(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or self.rate == 0:
             return inputs
-        seed = self.seed_generator.next()
-        uniform = random_uniform(global_batch(inputs), inputs.shape[1:], seed)
+        uniform = random_uniform(global_batch(inputs), inputs.shape[1:], self.seed_generator.next())
         keep = tf.cast(uniform >= self.rate, inputs.dtype)
         return inputs * keep / (1.0 - self.rate)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_genimg.checks import is_integer
 from keras_genimg.errors import InputError
-from keras_genimg.layers.quantizer import Quantizer
+from keras_genimg.layers.codebook import Quantizer
 from keras_genimg.precision import at_least_float32
 
 __all__ = ["FiniteScalarQuantizer"]
@@ -90,7 +90,7 @@ class FiniteScalarQuantizer(Quantizer):
         return tf.cast(quantized, self.compute_dtype), indices, tf.zeros((), self._precision)
 
     def decode(self, indices: tf.Tensor) -> tf.Tensor:
-        """Vectors of codes.
+        """Decodes codes to vectors.
 
         Args:
             indices: int tensor `(B, h, w)`, from 0 to num_embeddings - 1.

@@ -47,14 +47,11 @@ class GaussianMixture(keras.layers.Layer):
         self.dtype_policy = at_least_float32(self.dtype_policy)
         self.num_components = check_count("num_components", num_components)
         self.dim = check_count("dim", dim)
-        shapes = {
-            "shares": ((num_components,), keras.initializers.Constant(1.0 / num_components)),
-            "means": ((num_components, dim), "zeros"),
-            "factors": ((num_components, dim, dim), _identity),  # C_k = L_k L_k^T, L_k triangular
-        }
-        for name, (shape, start) in shapes.items():
-            weight = self.add_weight(name=name, shape=shape, initializer=start, trainable=False)
-            setattr(self, name, weight)
+        equal = keras.initializers.Constant(1.0 / num_components)
+        self.shares = self.add_weight((num_components,), equal, trainable=False, name="shares")
+        self.means = self.add_weight((num_components, dim), "zeros", trainable=False, name="means")
+        shape = (num_components, dim, dim)  # C_k = L_k L_k^T, L_k triangular
+        self.factors = self.add_weight(shape, _identity, trainable=False, name="factors")
         self.built = True
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
@@ -104,7 +101,7 @@ class GaussianMixture(keras.layers.Layer):
             list of floats: the mean log p(z) before each iteration.
 
         Raises:
-            InputError: vectors of another length, too few, or not finite.
+            InputError: vectors that are of the wrong length, too few, or not finite.
         """
         z = np.asarray(z, "float64")
         if z.ndim != 2 or z.shape[1] != self.dim or len(z) <= self.num_components:

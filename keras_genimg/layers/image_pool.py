@@ -1,4 +1,4 @@
-"""A history of generated images, mixed into what a discriminator sees."""
+"""A history of generated images, mixed into the inputs of a discriminator."""
 
 import keras
 import tensorflow as tf
@@ -12,7 +12,7 @@ __all__ = ["ImagePool"]
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class ImagePool(keras.layers.Layer):
-    """Stores generated images and returns some of them in place of new ones.
+    """Stores generated images and returns some of them instead of new ones.
 
     A discriminator that sees only the newest images forgets the artefacts of earlier
     ones, to which the generator may then return. Until the pool is full, every image is
@@ -50,14 +50,10 @@ class ImagePool(keras.layers.Layer):
         self.pool_size = check_count("pool_size", pool_size)
 
     def build(self, input_shape):
-        self.images = self.add_weight(
-            name="images", shape=(self.pool_size, *input_shape[1:]), initializer="zeros",
-            dtype=at_least_float32(self.dtype_policy), autocast=False, trainable=False,
-        )  # fmt: skip
-        self.filled = self.add_weight(
-            name="filled", shape=(), initializer="zeros", dtype="int32", autocast=False,
-            trainable=False,
-        )  # fmt: skip
+        shape, dtype = (self.pool_size, *input_shape[1:]), at_least_float32(self.dtype_policy)
+        state = {"initializer": "zeros", "autocast": False, "trainable": False}
+        self.images = self.add_weight(name="images", shape=shape, dtype=dtype, **state)
+        self.filled = self.add_weight(name="filled", shape=(), dtype="int32", **state)
 
     def call(self, images, seed):
         pool, filled = tf.convert_to_tensor(self.images), tf.convert_to_tensor(self.filled)
@@ -73,8 +69,8 @@ class ImagePool(keras.layers.Layer):
         # 2. The pool with the images of all replicas in their slots.
         taken = tf.math.unsorted_segment_max(tf.ones_like(slots), slots, self.pool_size) > 0
         fresh = tf.math.unsorted_segment_sum(images, slot, self.pool_size)  # (P, h, w, c)
-        fresh = sum_over_replicas(fresh)
-        self.images.assign(tf.where(taken[:, None, None, None], fresh, pool))
+        fresh = tf.where(taken[:, None, None, None], sum_over_replicas(fresh), pool)
+        self.images.assign(fresh)
         self.filled.assign(tf.minimum(filled + batch.global_size, self.pool_size))
         return shown
 

@@ -19,7 +19,7 @@ def _normalize(values, gamma, beta, epsilon):
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class InstanceNormalization(keras.layers.Layer):
-    """Normalises each channel of each image by itself, then scales and shifts it.
+    """Normalises each channel of each image separately, then scales and shifts it.
 
     Same as `keras.layers.GroupNormalization(groups=-1)`, with the gradient in closed form.
     TensorFlow would derive one from many small operations: with the closed form a step of
@@ -64,13 +64,10 @@ class InstanceNormalization(keras.layers.Layer):
         # Moments of 16-bit activations need 32 bits.
         values = tf.cast(inputs, at_least_float32(inputs.dtype))
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        if training:
-            outputs = self._with_gradient(values, gamma, beta)
-        else:
+        if not training:
             *_, outputs = _normalize(values, gamma, beta, self.epsilon)
-        return tf.cast(outputs, inputs.dtype)
+            return tf.cast(outputs, inputs.dtype)
 
-    def _with_gradient(self, values, gamma, beta):
         @tf.custom_gradient
         def normalize(values, gamma, beta):
             normalized, inverse, outputs = _normalize(values, gamma, beta, self.epsilon)
@@ -89,7 +86,7 @@ class InstanceNormalization(keras.layers.Layer):
 
             return outputs, gradient
 
-        return normalize(values, gamma, beta)
+        return tf.cast(normalize(values, gamma, beta), inputs.dtype)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape

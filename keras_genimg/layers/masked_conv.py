@@ -38,7 +38,7 @@ class MaskedConv2D(keras.layers.Layer):
         float tensor `(batch, height, width, filters)`.
 
     Raises:
-        InputError: sizes that are even or not positive, another mask.
+        InputError: sizes that are even or not positive, an unknown mask type.
 
     Example:
     >>> MaskedConv2D(64, 7, mask_type="A")(keras.ops.zeros((8, 28, 28, 1))).shape
@@ -110,9 +110,8 @@ class MaskedConv2D(keras.layers.Layer):
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.compute_dtype)
         if not self.visible.all():
             kernel *= tf.constant(self.visible, self.compute_dtype)
-        if self.bias is None:
-            return kernel, None
-        return kernel, tf.cast(tf.convert_to_tensor(self.bias), self.compute_dtype)
+        bias = None if self.bias is None else tf.cast(self.bias, self.compute_dtype)
+        return kernel, bias
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.filters)

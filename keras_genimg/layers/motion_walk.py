@@ -38,10 +38,9 @@ class MotionWalk(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.dtype_policy = at_least_float32(self.dtype_policy)
-        self.cell = None
 
     def build(self, input_shape: tuple) -> None:
-        units = input_shape[-1]  # eps and h have one size
+        units = input_shape[-1]  # eps and h have the same size
         self.cell = keras.layers.GRUCell(units, dtype=self.dtype_policy)
         self.cell.build((None, units))
 

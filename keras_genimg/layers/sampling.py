@@ -16,7 +16,7 @@ class Sampling(keras.layers.Layer):
     the global batch: the same numbers on any number of replicas.
 
     Args:
-        seed: int, optional. Makes the draws repeatable.
+        seed: int, optional. Makes the draws reproducible.
 
     Call arguments:
         z_mean: float tensor `(batch, latent_dim)`, or the pair

@@ -34,7 +34,7 @@ class VectorQuantizerEMA(Codebook):
             per batch falls below it, the code is set to a vector of the current batch, with its
             count and sum, the same on every replica.
         gradient: `"straight_through"` or `"rotation"`.
-        seed: int, optional. Makes the initial codebook and the replacement draws repeatable.
+        seed: int, optional. Makes the initial codebook and the replacement draws reproducible.
 
     Call arguments:
         inputs: float tensor `(B, h, w, D)` (any number of axes before the last).

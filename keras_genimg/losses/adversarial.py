@@ -199,7 +199,7 @@ def wasserstein_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 def relativistic_average_discriminator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor
 ) -> tf.Tensor:
-    """Is a real image more realistic than the average generated one, and the reverse?
+    """Relativistic average loss: real images against the average generated one, and the reverse.
 
     -E[log sigmoid(C(x) - E C(G(z)))] - E[log(1 - sigmoid(C(G(z)) - E C(x)))] as printed,
     without a factor 1/2. The inner means are those of the global batch: under a strategy they

@@ -33,7 +33,7 @@ def gradient_penalty(
         Scalar tensor: the mean over the examples, without a weight (lambda).
 
     Raises:
-        InputError: alpha of another shape.
+        InputError: alpha of the wrong shape.
 
     Example:
     >>> images, alpha = tf.zeros((4, 28, 28, 1)), tf.random.uniform((4,))

@@ -1,4 +1,4 @@
-"""Log-likelihoods of images, in nats, summed over all but the batch axis.
+"""Log-likelihoods of images and a divergence, in nats, summed over all but the batch axis.
 
 Images are in [-1, 1] as everywhere in the package; each function says how it
 interprets them. Divide by `height * width * channels * log(2)` for bits per dimension.
@@ -12,6 +12,7 @@ from keras import ops
 __all__ = [
     "bernoulli_log_likelihood",
     "discretized_logistic_log_likelihood",
+    "gaussian_kl",
     "gaussian_log_likelihood",
     "importance_weighted_bound",
 ]
@@ -25,7 +26,7 @@ def bernoulli_log_likelihood(images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """x log p + (1 - x) log(1 - p) with x = (images + 1) / 2 and p = sigmoid(logits).
 
     For binarised images (-1 or 1) this is a likelihood. For grey values it is
-    the customary cross-entropy, which is not: say so wherever a value is quoted.
+    the customary cross-entropy, which is not: say so wherever a value is reported.
 
     Args:
         images: float tensor `(batch, ...)` in [-1, 1].
@@ -110,6 +111,26 @@ def discretized_logistic_log_likelihood(
         ops.where(images > 1.0 - 1.0 / 255.0, last_bin, inside),
     )
     return _sum_but_batch(terms)
+
+
+def gaussian_kl(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
+    """KL(N(z_mean, exp(z_log_var)) || N(0, I)), summed over the latent axes.
+
+    Args:
+        z_mean: float tensor `(batch, ...)`.
+        z_log_var: float tensor of the same shape, logarithm of the variance.
+
+    Returns:
+        float tensor `(batch,)`, nats, never negative.
+
+    Example:
+    >>> gaussian_kl(keras.ops.ones((8, 4)), keras.ops.zeros((8, 4))).shape  # 8 times 2.0
+    TensorShape([8])
+
+    Reference: Kingma and Welling (2014), appendix B, https://arxiv.org/abs/1312.6114
+    """
+    terms = ops.square(z_mean) + ops.exp(z_log_var) - 1.0 - z_log_var
+    return 0.5 * _sum_but_batch(terms)
 
 
 def importance_weighted_bound(log_weights: tf.Tensor) -> tf.Tensor:

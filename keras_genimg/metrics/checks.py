@@ -1,4 +1,4 @@
-"""Checks that all metrics share: of features, pairs of features and counts of samples."""
+"""Checks shared by all metrics: features, pairs of features and counts of samples."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from keras_genimg.checks import check_count
 from keras_genimg.errors import InputError
 
-__all__ = ["check_at_most", "check_features", "check_pair", "to_float_array"]
+__all__ = ["check_at_most", "check_dimensions", "check_features", "check_pair", "to_float_array"]
 
 
 def to_float_array(values: ArrayLike, name: str) -> np.ndarray:
@@ -14,7 +14,7 @@ def to_float_array(values: ArrayLike, name: str) -> np.ndarray:
 
     Args:
         values: array, tensor or nested lists.
-        name: string. What messages call the values.
+        name: string. The name of the values in messages.
 
     Returns:
         NumPy array: float64 if the values are float64 or integers, else float32.
@@ -47,14 +47,14 @@ def check_features(features: ArrayLike, name: str, at_least: int = 2) -> np.ndar
 
     Args:
         features: array or tensor, one row per sample.
-        name: string. What messages call them.
+        name: string. Their name in messages.
         at_least: int. The smallest number of samples allowed.
 
     Returns:
         NumPy array `(samples, dimensions)`, float32 or float64.
 
     Raises:
-        InputError: another shape, too few samples, or values that are not finite numbers.
+        InputError: the wrong shape, too few samples, or values that are not finite numbers.
     """
     array = to_float_array(features, name)
     if array.ndim != 2 or array.shape[1] == 0:
@@ -80,12 +80,24 @@ def check_pair(real_features: ArrayLike, fake_features: ArrayLike) -> tuple[np.n
     """
     real = check_features(real_features, "real_features")
     fake = check_features(fake_features, "fake_features")
-    if real.shape[1] != fake.shape[1]:
+    check_dimensions(real.shape[1], fake.shape[1])
+    return real, fake
+
+
+def check_dimensions(real: int, fake: int) -> None:
+    """Checks that two sets of features have the same dimensions.
+
+    Args:
+        real, fake: ints. Dimensions of the features of real and of generated images.
+
+    Raises:
+        InputError: different dimensions.
+    """
+    if real != fake:
         raise InputError(
             "real_features and fake_features must have the same dimensions. "
-            f"Received: {real.shape[1]} and {fake.shape[1]}."
+            f"Received: {real} and {fake}."
         )
-    return real, fake
 
 
 def check_at_most(name: str, value: int, minimum: int, maximum: int, meaning: str) -> int:

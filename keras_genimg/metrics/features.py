@@ -64,7 +64,7 @@ class FeatureExtractor:
             float32 array `(n, dimension)`.
 
         Raises:
-            InputError: images of another shape or range.
+            InputError: images of the wrong shape or range.
         """
         return self._run(images)[0]
 
@@ -83,7 +83,7 @@ class FeatureExtractor:
         return self.features_and_logits(images)[1]
 
     def features_and_logits(self, images) -> list[np.ndarray]:
-        """Features and logits in one pass of the network.
+        """Features and logits in one forward pass.
 
         Args:
             images: see `__call__`.
@@ -124,10 +124,8 @@ class FeatureExtractor:
             InputError: a shape that the extractor does not accept.
         """
         shape = tuple(image_shape)
-        fits = len(shape) == 3 and all(
-            mine is None or mine == given for mine, given in zip(self.image_shape, shape)
-        )
-        if fits:
+        sides = zip(self.image_shape, shape)
+        if len(shape) == 3 and all(mine in (None, given) for mine, given in sides):
             return
         height, width, channels = ("any" if side is None else side for side in self.image_shape)
         advice = ""
@@ -205,18 +203,17 @@ def get_features(features: Features, image_shape: tuple | None = None) -> Featur
     elif callable(features):
         name = getattr(features, "__name__", None) or getattr(features, "name", None)
         extractor = FeatureExtractor(str(name or type(features).__name__), features)
+    elif isinstance(features, str) and features == "inception_v3":
+        extractor = _open_inception()
     else:
         cards = _read_cards()
-        if not isinstance(features, str) or features not in [*cards, "inception_v3"]:
+        if not isinstance(features, str) or features not in cards:
             names = ", ".join(f'"{name}"' for name in [*cards, "inception_v3"])
             raise InputError(
                 f"features must be {names}, or a function of images. "
                 f"Received: features={features!r}."
             )
-        if features != "inception_v3":
-            extractor = _open_classifier(features, cards[features])
-        else:
-            extractor = _open_inception()
+        extractor = _open_classifier(features, cards[features])
     if image_shape is not None:
         extractor.check_image_shape(image_shape)
     return extractor
@@ -260,11 +257,9 @@ def _open_classifier(name, card):
             f"The classifier {path} must be the file shipped with the package; reinstalling the "
             f"package restores it. Received: {found} instead of sha256 {card['sha256']}."
         )
-    model = keras.models.load_model(path, compile=False)
-    outputs = [model.get_layer(card["layer"]).output, model.output]
+    run = _compiled(keras.models.load_model(path, compile=False), card["layer"])
     return FeatureExtractor(
-        name, _compiled(keras.Model(model.input, outputs)), image_shape=card["input_shape"],
-        dimension=card["dimension"], has_logits=True,
+        name, run, image_shape=card["input_shape"], dimension=card["dimension"], has_logits=True
     )
 
 
@@ -282,11 +277,11 @@ def _open_inception():
         ) from error
     finally:
         keras.config.set_dtype_policy(policy)
-    run = _compiled(keras.Model(model.input, [model.get_layer("avg_pool").output, model.output]))
-    size = (INCEPTION_SIZE, INCEPTION_SIZE)
+    run = _compiled(model, "avg_pool")
 
     def resize_and_run(images):
-        return run(tf.image.resize(images, size, antialias=True))  # (n, h, w, 3) -> (n, *size, 3)
+        # (n, h, w, 3) -> (n, 299, 299, 3)
+        return run(tf.image.resize(images, (INCEPTION_SIZE, INCEPTION_SIZE), antialias=True))
 
     return FeatureExtractor(
         "inception_v3", resize_and_run, image_shape=(None, None, 3),
@@ -294,7 +289,8 @@ def _open_inception():
     )
 
 
-def _compiled(model):
-    """The model as one graph for batches of any size."""
+def _compiled(model, layer):
+    """The outputs of a layer and of the model, as one graph for batches of any size."""
+    model = keras.Model(model.input, [model.get_layer(layer).output, model.output])
     signature = tf.TensorSpec((None, *model.input.shape[1:]), "float32")
     return tf.function(lambda images: model(images, training=False), input_signature=[signature])

@@ -1,10 +1,12 @@
 """Fréchet distance between Gaussians fitted to two sets of features."""
 
+import contextlib
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_genimg.errors import InputError
-from keras_genimg.metrics.checks import check_features, to_float_array
+from keras_genimg.metrics.checks import check_dimensions, check_features, to_float_array
 
 __all__ = ["RunningMoments", "frechet_distance", "frechet_distance_from_moments"]
 
@@ -49,15 +51,13 @@ class RunningMoments:
     @property
     def mean(self) -> np.ndarray:
         """float64 array `(dimensions,)`."""
-        self._check_enough(1)
-        self._merge_waiting()
+        self._merge_at_least(1)
         return self._mean.copy()
 
     @property
     def covariance(self) -> np.ndarray:
         """float64 array `(dimensions, dimensions)`, divided by count - 1."""
-        self._check_enough(2)
-        self._merge_waiting()
+        self._merge_at_least(2)
         return self._scatter / (self.count - 1)
 
     def update(self, features: ArrayLike) -> None:
@@ -67,7 +67,7 @@ class RunningMoments:
             features: array `(samples, dimensions)`.
 
         Raises:
-            InputError: another shape, NaN or infinity, or other dimensions than earlier batches.
+            InputError: the wrong shape, NaN or infinity, or other dimensions than earlier batches.
         """
         features = check_features(features, "features", at_least=0)
         self._check_dimensions(features.shape[1])
@@ -78,7 +78,7 @@ class RunningMoments:
                 self._merge_waiting()
 
     def merge(self, other: "RunningMoments") -> None:
-        """Adds the samples of another object, for instance of another worker.
+        """Adds the samples of another object, for instance from another worker.
 
         Args:
             other: `RunningMoments` of features with the same dimensions.
@@ -121,9 +121,10 @@ class RunningMoments:
                 f"Received: {dimensions}."
             )
 
-    def _check_enough(self, least):
+    def _merge_at_least(self, least):
         if self.count < least:
             raise InputError(f"Moments need at least {least} samples. Received: {self.count}.")
+        self._merge_waiting()
 
 
 def frechet_distance(real_features, fake_features) -> float:
@@ -153,15 +154,10 @@ def frechet_distance(real_features, fake_features) -> float:
     """
     real = _summary(real_features, "real_features")
     fake = _summary(fake_features, "fake_features")
-    dimensions = [
+    check_dimensions(*(
         side.dimensions if isinstance(side, RunningMoments) else side.shape[1]
         for side in (real, fake)
-    ]
-    if dimensions[0] != dimensions[1]:
-        raise InputError(
-            "real_features and fake_features must have the same dimensions. "
-            f"Received: {dimensions[0]} and {dimensions[1]}."
-        )
+    ))
     if isinstance(real, RunningMoments) and isinstance(fake, RunningMoments):
         return frechet_distance_from_moments(real.mean, real.covariance, fake.mean, fake.covariance)
     # Fewer samples than dimensions: S = A'A with A the centred samples over sqrt(samples - 1),
@@ -170,7 +166,7 @@ def frechet_distance(real_features, fake_features) -> float:
     mean_1, root_1 = _mean_and_root(real)
     mean_2, root_2 = _mean_and_root(fake)
     traces = np.sum(root_1**2) + np.sum(root_2**2)
-    return _distance(mean_1 - mean_2, traces, _nuclear_norm(root_1 @ root_2.T))
+    return _distance(mean_1 - mean_2, traces, np.linalg.norm(root_1 @ root_2.T, "nuc"))
 
 
 def frechet_distance_from_moments(
@@ -212,18 +208,16 @@ def _distance(difference, traces, trace_of_root):
 
 def _trace_of_root(cov_1, cov_2):
     """tr((S_1 S_2)^(1/2)): the sum of the roots of the eigenvalues of S_1 S_2."""
-    try:
+    with contextlib.suppress(np.linalg.LinAlgError):
         # S_1 = LL', and S_1 S_2 has the eigenvalues of the symmetric L' S_2 L: no general
         # eigenvalue solve, no matrix root.
         lower = np.linalg.cholesky(cov_1)
         eigenvalues = np.linalg.eigvalsh(_lower_half_of_product(lower, cov_2))
-    except np.linalg.LinAlgError:
-        return _trace_of_singular_root(cov_1, cov_2)
-    # The rounding error of an eigenvalue is about epsilon times the largest, and the roots of
-    # those near 0 magnify it. Singular values are roots already: slower, but exact there.
-    if eigenvalues[0] < 8.0 * EPSILON * eigenvalues[-1] or eigenvalues[-1] <= 0.0:
-        return _trace_of_singular_root(cov_1, cov_2)
-    return np.sqrt(eigenvalues).sum()
+        # The rounding error of an eigenvalue is about epsilon times the largest, and the roots
+        # of those near 0 magnify it. Singular values are roots already: slower, but exact there.
+        if not (eigenvalues[0] < 8.0 * EPSILON * eigenvalues[-1] or eigenvalues[-1] <= 0.0):
+            return np.sqrt(eigenvalues).sum()
+    return np.linalg.norm(_covariance_root(cov_1, 1) @ _covariance_root(cov_2, 2).T, "nuc")
 
 
 def _lower_half_of_product(lower, covariance):
@@ -235,14 +229,6 @@ def _lower_half_of_product(lower, covariance):
             covariance[start:, start:] @ columns
         )
     return product
-
-
-def _trace_of_singular_root(cov_1, cov_2):
-    return _nuclear_norm(_covariance_root(cov_1, 1) @ _covariance_root(cov_2, 2).T)
-
-
-def _nuclear_norm(matrix):
-    return np.linalg.svd(matrix, compute_uv=False).sum() if matrix.size else 0.0
 
 
 def _covariance_root(covariance, number):
@@ -291,25 +277,23 @@ def _is_one_array(features):
 
 def _summary(features, name):
     """`RunningMoments`, or the samples themselves if they are fewer than the dimensions."""
+    moments, batches = RunningMoments(), features
     if isinstance(features, RunningMoments):
-        moments = features
+        moments, batches = features, ()
     elif _is_one_array(features):
         features = check_features(features, name)
         if len(features) < features.shape[1]:
             return features.astype("float64")
-        moments = RunningMoments()
-        moments.update(features)
-    else:
-        moments = RunningMoments()
-        try:
-            batches = iter(features)
-        except TypeError:
-            raise InputError(
-                f"{name} must be an array, an iterable of batches or a RunningMoments. "
-                f"Received: {type(features).__name__}."
-            ) from None
-        for batch in batches:
-            moments.update(batch)
+        batches = [features]
+    try:
+        batches = iter(batches)
+    except TypeError:
+        raise InputError(
+            f"{name} must be an array, an iterable of batches or a RunningMoments. "
+            f"Received: {type(features).__name__}."
+        ) from None
+    for batch in batches:
+        moments.update(batch)
     if moments.count < 2:
         raise InputError(f"{name} must hold at least 2 samples. Received: {moments.count}.")
     return moments

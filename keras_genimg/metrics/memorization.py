@@ -19,17 +19,17 @@ def nearest_training_images(
     """The nearest training image of each sample, and whether it is suspiciously near.
 
     A distance alone says little, because simple images are near each other. Held-out images,
-    which the model has not seen, show which distance to the training set is natural. The
+    which the model has not seen, show which distance to the training set to expect. The
     samples of a model that memorised its training set are nearer than that.
 
     Args:
         samples: images `(n, height, width, channels)`.
         training: images, or an iterable of batches of images or `(images, labels)`, such as a
-            dataset of one pass. Of an iterable only the nearest images are kept.
+            finite dataset. Only the nearest images of an iterable are kept.
         held_out: images of the same kind that the model was not trained on; as many as
             samples are enough.
         features: function from a batch of images to `(batch, dimensions)`. By default
-            distances are between pixels, which shifts and changes of brightness deceive.
+            distances are between pixels, which shifts and changes of brightness distort.
 
     Returns:
         dict, in the order of the samples:
@@ -119,13 +119,11 @@ def _points(images, features, name):
     if features is None:
         return images.reshape(len(images), -1)  # (n, h, w, c) -> (n, h * w * c)
     found = [features(images[start : start + 256]) for start in range(0, len(images), 256)]
-    return check_features(
-        np.concatenate([np.asarray(part) for part in found]), f"features of {name}", at_least=1
-    )
+    return check_features(np.concatenate(found), f"features of {name}", at_least=1)
 
 
 def _pieces(training, shape):
-    """The training images in pieces of bounded size, whatever the batch size."""
+    """The training images in pieces of bounded size, for any batch size."""
     length = max(1, PIECE_VALUES // int(np.prod(shape)))
     if hasattr(training, "shape"):
         images = _check_images(training, "training", shape)

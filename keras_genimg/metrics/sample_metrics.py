@@ -26,6 +26,23 @@ __all__ = [
 IMAGES_AT_ONCE = 1024  # of an array that holds them all
 
 
+class _Batches:
+    """Rows that arrive in batches. (Keras would wrap a plain list.)"""
+
+    def __init__(self):
+        self.batches = ()
+
+    def update(self, batch):
+        self.batches = (*self.batches, batch)
+
+    def joined(self, name):
+        if not self.batches:
+            raise InputError(f"A metric of samples needs {name} before its result. Received: none.")
+        if len(self.batches) > 1:
+            self.batches = (np.concatenate(self.batches),)
+        return self.batches[0]
+
+
 class SampleMetric(keras.metrics.Metric):
     """Base of the metrics that compare generated images with real ones.
 
@@ -43,6 +60,8 @@ class SampleMetric(keras.metrics.Metric):
     needs_real = True
     needs_logits = False
     larger_is_better = False
+    options = {}  # arguments of the metric's function
+    _storage = _Batches
 
     def __init__(self, features: Features, name: str | None = None):
         self.features = features
@@ -71,7 +90,7 @@ class SampleMetric(keras.metrics.Metric):
             features: float32 array `(n, dimensions)`.
             logits: float32 array `(n, classes)`, or None if `needs_logits` is False.
         """
-        self._kept[kind].append(features)
+        self._kept[kind].update(features)
 
     def result(self) -> dict[str, float]:
         """The results so far, by name.
@@ -95,11 +114,11 @@ class SampleMetric(keras.metrics.Metric):
 
     def reset_state(self) -> None:
         """Forgets all images."""
-        self._kept = {"real": _Batches(), "fake": _Batches()}
+        self._kept = {"real": self._storage(), "fake": self._storage()}
 
     def reset_fake_state(self) -> None:
         """Forgets the generated images and keeps the real ones."""
-        self._kept["fake"] = _Batches()
+        self._kept["fake"] = self._storage()
 
     def get_config(self) -> dict:
         if not isinstance(self.features, str):
@@ -107,7 +126,7 @@ class SampleMetric(keras.metrics.Metric):
                 f"{type(self).__name__} can be saved only with features given by name. "
                 f"Received: features={self.features!r}."
             )
-        return {"features": self.features, "name": self.name}
+        return {"features": self.features, "name": self.name, **self.options}
 
     def _compute(self, real, fake):
         raise NotImplementedError
@@ -116,23 +135,6 @@ class SampleMetric(keras.metrics.Metric):
         if kind == "real" and not self.needs_real:
             return None
         return self._kept[kind].joined(f"{kind}_images")
-
-
-class _Batches:
-    """Rows that arrive in batches. (Keras would wrap a plain list.)"""
-
-    def __init__(self):
-        self.batches = ()
-
-    def append(self, batch):
-        self.batches = (*self.batches, batch)
-
-    def joined(self, name):
-        if not self.batches:
-            raise InputError(f"A metric of samples needs {name} before its result. Received: none.")
-        if len(self.batches) > 1:
-            self.batches = (np.concatenate(self.batches),)
-        return self.batches[0]
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -157,15 +159,7 @@ class FrechetDistance(SampleMetric):
 
     base_name = "frechet_distance"
     base_names = ("frechet_distance",)
-
-    def add(self, kind: str, features: np.ndarray, logits: np.ndarray | None) -> None:
-        self._kept[kind].update(features)
-
-    def reset_state(self) -> None:
-        self._kept = {"real": RunningMoments(), "fake": RunningMoments()}
-
-    def reset_fake_state(self) -> None:
-        self._kept["fake"] = RunningMoments()
+    _storage = RunningMoments
 
     def _joined(self, kind):
         return self._kept[kind]
@@ -199,9 +193,6 @@ class KernelDistance(SampleMetric):
     def _compute(self, real, fake):
         return kernel_distance(real, fake, **self.options)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), **self.options}
-
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
 class InceptionScore(SampleMetric):
@@ -223,16 +214,13 @@ class InceptionScore(SampleMetric):
 
     def __init__(self, features: Features, num_splits: int = 10, name: str | None = None):
         super().__init__(features, name=name)
-        self.num_splits = num_splits
+        self.options = {"num_splits": num_splits}
 
     def add(self, kind: str, features: np.ndarray, logits: np.ndarray | None) -> None:
-        self._kept[kind].append(logits)
+        self._kept[kind].update(logits)
 
     def _compute(self, real, fake):
-        return inception_score(fake, num_splits=self.num_splits)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "num_splits": self.num_splits}
+        return inception_score(fake, **self.options)
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -254,14 +242,12 @@ class PrecisionRecallDensityCoverage(SampleMetric):
 
     def __init__(self, features: Features, k: int = 5, name: str | None = None):
         super().__init__(features, name=name)
-        self.k = k
+        self.options = {"k": k}
 
     def _compute(self, real, fake):
-        values = precision_recall_density_coverage(real_features=real, fake_features=fake, k=self.k)
-        return [values[name] for name in self.base_names]
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "k": self.k}
+        return precision_recall_density_coverage(
+            real_features=real, fake_features=fake, **self.options
+        ).values()
 
 
 METRICS = {
@@ -334,7 +320,7 @@ def as_stored(images: ArrayLike) -> np.ndarray:
 
 
 def update_metrics(metrics: list[SampleMetric], *, real_images=None, fake_images=None) -> None:
-    """Adds images to several metrics; metrics in the same features share one pass.
+    """Adds images to several metrics; metrics with the same features share one forward pass.
 
     Args:
         metrics: list of `SampleMetric`.

@@ -66,11 +66,10 @@ def structural_similarity(real_images: ArrayLike, fake_images: ArrayLike) -> np.
 def _compare(function, real_images, fake_images, smallest=1):
     # From [-1, 1] to [0, 2]: SSIM compares means, which must be relative to black.
     real, fake = (images + 1.0 for images in _checked_pair(real_images, fake_images, smallest))
-    parts = [
+    return np.concatenate([
         function(real[start : start + BATCH], fake[start : start + BATCH], max_val=DATA_RANGE)
         for start in range(0, len(real), BATCH)
-    ]
-    return np.concatenate(parts)
+    ])
 
 
 def _checked_pair(real_images, fake_images, smallest):

@@ -19,21 +19,7 @@ from keras_genimg.models.wgan import WGAN
 from keras_genimg.models.wgan_gp import WGANGP
 
 __all__ = [
-    "CNNClassifier",
-    "CodeTransformer",
-    "ConditionalGAN",
-    "ConditionalVAE",
-    "CycleGAN",
-    "GAN",
-    "IWAE",
-    "Pix2Pix",
-    "PixelCNN",
-    "SequenceGAN",
-    "SuperResolutionGAN",
-    "VAE",
-    "VQGAN",
-    "VQVAE",
-    "VQVAE2",
-    "WGAN",
-    "WGANGP",
-]
+    "CNNClassifier", "CodeTransformer", "ConditionalGAN", "ConditionalVAE", "CycleGAN", "GAN",
+    "IWAE", "Pix2Pix", "PixelCNN", "SequenceGAN", "SuperResolutionGAN", "VAE", "VQGAN", "VQVAE",
+    "VQVAE2", "WGAN", "WGANGP",
+]  # fmt: skip

@@ -45,7 +45,7 @@ class CNNClassifier(ImageModel):
             max pooling).
         units: tuple of int. Widths of the hidden dense layers (ReLU).
         dropout: float from 0 to 0.99. Rate before the logits.
-        seed: int, optional. Makes the dropout of training repeatable.
+        seed: int, optional. Makes the dropout in training reproducible.
 
     Logs: `loss` (cross-entropy, nats) and `accuracy`.
 
@@ -112,7 +112,7 @@ class CNNClassifier(ImageModel):
         self.built = True
 
     def train_step(self, data):
-        """One step on the cross-entropy -log p(label | image)."""
+        """One update on the cross-entropy -log p(label | image)."""
         images, labels, batch = self.unpack(data)  # (B, h, w, c), (B,)
         with tf.GradientTape() as tape:
             logits = self.call(images, training=True)  # (B, num_classes)
@@ -123,7 +123,7 @@ class CNNClassifier(ImageModel):
         return self.log(batch, loss=loss, accuracy=_accuracy(labels, logits))
 
     def test_step(self, data):
-        """Cross-entropy and accuracy on images that were not trained on."""
+        """Cross-entropy and accuracy on held-out images."""
         images, labels, batch = self.unpack(data)
         logits = self.call(images)
         loss = _cross_entropy(labels, logits)
@@ -146,13 +146,13 @@ class CNNClassifier(ImageModel):
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1].
-            batch_size: int. Images at once.
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy float32 array `(n, d)`.
 
         Raises:
-            InputError: images of another shape, type or range.
+            InputError: images of the wrong shape, type or range.
         """
         return self._run_in_batches("_features", self.checked_images(images), batch_size)
 
@@ -161,13 +161,13 @@ class CNNClassifier(ImageModel):
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1].
-            batch_size: int. Images at once.
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy int32 array `(n,)`, from 0 to num_classes - 1.
 
         Raises:
-            InputError: images of another shape, type or range.
+            InputError: images of the wrong shape, type or range.
         """
         logits = self._run_in_batches("call", self.checked_images(images), batch_size)
         return logits.argmax(-1).astype("int32")
@@ -188,5 +188,5 @@ class CNNClassifier(ImageModel):
             "features": (lambda images: {"features": self._features(images)}, spec),
         }
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         return (lambda images: {"logits": self.call(images)}), [self.images_spec()]

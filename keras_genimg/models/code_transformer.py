@@ -1,4 +1,4 @@
-"""CodeTransformer: grids of codes, one after the other, by causal attention."""
+"""CodeTransformer: a causal transformer over grids of codes."""
 
 import keras
 import tensorflow as tf
@@ -15,8 +15,8 @@ __all__ = ["CodeTransformer"]
 class CodeTransformer(AutoregressiveModel):
     """Transformer over the codes of a VQ model (Esser et al., 2021).
 
-    A grid of codes is read in raster order, and attention to all codes before a position gives
-    the distribution of the code there: log p is exact, the sum over the positions.
+    A grid of codes is read in raster order. Attention to all earlier codes gives the
+    distribution of each code, so log p is exact: the sum over the positions.
 
     Args:
         code_shape: tuple (height, width) of the grid.
@@ -24,13 +24,13 @@ class CodeTransformer(AutoregressiveModel):
         features: int. Width of a position, a multiple of `num_heads`.
         layers: int. Blocks of attention and dense layers.
         num_heads: int. Heads of the attention.
-        num_classes: int, optional. Makes it conditional: it is trained on `(codes, labels)`,
+        num_classes: int, optional. Makes the model conditional: it is trained on `(codes, labels)`,
             and generates by label.
         dropout: float in [0, 1). Rate in each block.
-        seed: int, optional. Makes the dropout of training repeatable.
+        seed: int, optional. Makes the dropout in training reproducible.
 
-    Logs: `loss` and `nll`, the same number: -log p(codes) in nats, a sum over the grid and a mean
-    over the batch; `nats_per_code`.
+    Logs: `loss` and `nll`, both -log p(codes) in nats, summed over the grid and averaged over the
+    batch; `nats_per_code`.
 
     Raises:
         InputError: invalid arguments.
@@ -77,14 +77,14 @@ class CodeTransformer(AutoregressiveModel):
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
-        # Of GPT-2's size Adam takes 6e-4 or less; these are smaller.
+        # At the size of GPT-2 Adam needs 6e-4 or less; these models are smaller.
         return {"optimizer": Adam(1e-3 if learning_rate is None else learning_rate, beta_2=0.95)}
 
     def train_step(self, data):
-        """One step on -log p(s) = -sum_i log p(s_i | s_<i) (Esser et al., Eq. 9)."""
+        """One update on -log p(s) = -sum_i log p(s_i | s_<i) (Esser et al., Eq. 9)."""
         values, given, batch = self.unpack(data)  # (B, h, w, 1); {}, or labels (B,)
         with tf.GradientTape() as tape:
-            # 1. p(s_i | s_<i) of all positions at once: none attends to what follows it.
+            # 1. p(s_i | s_<i) of all positions at once: none attends to later ones.
             logits = self.network(values, **given, training=True)  # (B, h, w, 1, K)
 
             # 2. Descend the cross-entropy, in nats per grid.

@@ -16,8 +16,8 @@ class ConditionalGAN(LatentGAN):
     """Conditional generative adversarial network (Mirza and Osindero, 2014).
 
     A generator G turns noise z and a class y into an image of that class; a
-    discriminator D tells real pairs (image, class) from generated ones. It is
-    trained on `(images, labels)` and generates by label.
+    discriminator D distinguishes real pairs (image, class) from generated ones. The
+    model is trained on `(images, labels)` and generates by label.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
@@ -27,12 +27,12 @@ class ConditionalGAN(LatentGAN):
         conditioning: how the default networks are conditioned on the class:
             `"projection"` (Miyato and Koyama, 2018: conditional batch
             normalisation in G, an inner product with the features in D) or
-            `"concatenation"` (Mirza and Osindero: the class joins the input).
+            `"concatenation"` (Mirza and Osindero: the class is appended to the input).
         generator: custom `keras.Model`, `[(batch, latent_dim), int32 (batch,)]` to
             images.
         discriminator: custom `keras.Model`, `[images, int32 (batch,)]` to logits
-            `(batch, 1)`; with `classifier_weight` above 0 to those and the class
-            logits, `(batch, num_classes)`.
+            `(batch, 1)`; with `classifier_weight` above 0 also to class
+            logits `(batch, num_classes)`.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
@@ -43,7 +43,7 @@ class ConditionalGAN(LatentGAN):
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
 
     Logs: `g_loss`, `d_loss` and the mean of sigmoid(logit) on real and generated
     images, `real_score` and `fake_score`; with a classifier also `class_accuracy`, the
@@ -111,7 +111,7 @@ class ConditionalGAN(LatentGAN):
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
-        # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. Our own smaller networks
+        # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. The smaller default networks
         # train faster at five times that rate, see `GAN`.
         rate = 2e-4 if self.is_custom("generator", "discriminator") else 1e-3
         return adam_pair(rate if learning_rate is None else learning_rate, 0.5)
@@ -152,7 +152,7 @@ class ConditionalGAN(LatentGAN):
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores)
 
     def test_step(self, data):
-        """The losses on images that were not trained on, without an update."""
+        """The losses on held-out images, without an update."""
         images, labels, batch = self.unpack(data)
         fake_images = self.images_from_latents(self.sample_latents(batch), labels)
         real_logits, real_classes = self.discriminate(images, labels)
@@ -167,12 +167,12 @@ class ConditionalGAN(LatentGAN):
         )
 
     def discriminate(self, images: tf.Tensor, labels: tf.Tensor, training: bool = False) -> tuple:
-        """The outputs of D on pairs (image, class).
+        """The outputs of D for pairs (image, class).
 
         Args:
             images: float tensor `(n, height, width, channels)` in [-1, 1].
             labels: int32 tensor `(n,)`.
-            training: bool. How the network is called.
+            training: bool. Passed to the network.
 
         Returns:
             logits: float32 `(n, 1)`.
@@ -197,7 +197,7 @@ class ConditionalGAN(LatentGAN):
         return self.classifier_weight * tf.reduce_mean(losses)
 
     def class_accuracy(self, class_logits: tf.Tensor | None, labels: tf.Tensor) -> dict:
-        """A log: the share of images that are classified as their label.
+        """The logged share of images that are classified as their label.
 
         Args:
             class_logits: float tensor `(n, num_classes)`, or None without a classifier.
@@ -211,15 +211,15 @@ class ConditionalGAN(LatentGAN):
         predicted = tf.argmax(class_logits, axis=1, output_type=labels.dtype)
         return {"class_accuracy": tf.reduce_mean(tf.cast(predicted == labels, tf.float32))}
 
-    def images_from_latents(self, latents, labels):
+    def images_from_latents(self, latents, labels) -> tf.Tensor:
         return (self.ema_generator or self.generator)([latents, labels], training=False)
 
     def call(self, inputs, training=False):
-        """Images of latents and classes, by the EMA generator where there is one.
+        """Images from latents and classes, by the EMA generator if there is one.
 
         Args:
             inputs: list of latents, float `(n, latent_dim)`, and labels, int32 `(n,)`.
-            training: bool. Changes nothing; `train_step` calls `generator` itself.
+            training: bool. Has no effect; `train_step` calls `generator` itself.
 
         Returns:
             float32 tensor `(n, height, width, channels)` in [-1, 1].
@@ -235,7 +235,7 @@ class ConditionalGAN(LatentGAN):
         specs = [self.images_spec(), self.labels_spec()]
         return {**super().signatures(), "discriminate": (discriminate, specs)}
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         _, [latents] = super().deterministic_signature()
 
         def generate(latents, labels):

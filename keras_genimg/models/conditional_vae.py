@@ -17,9 +17,9 @@ __all__ = ["ConditionalVAE"]
 class ConditionalVAE(VAE):
     """VAE conditioned on the class y (model M2 of Kingma et al., 2014, with all labels).
 
-    Encoder q(z|x, y), decoder p(x|z, y), prior N(0, I) for every class: what follows from the
-    class need not be in z, which then holds the style. The bound is that of `VAE`, of log p(x|y);
-    so are all its options and logs. It is trained on `(images, labels)`.
+    Encoder q(z|x, y), decoder p(x|z, y), prior N(0, I) for every class: z need not encode the
+    class, and encodes the style instead. The bound is that of `VAE`, on log p(x|y); options and
+    logs are the same. The model is trained on `(images, labels)`.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
@@ -73,10 +73,10 @@ class ConditionalVAE(VAE):
             kl_warmup_steps=kl_warmup_steps, free_bits=free_bits, prior=prior, seed=seed, **kwargs,
         )
 
-    def conditioned(self, inputs, labels):
+    def conditioned(self, inputs, labels) -> list:
         return [inputs, labels]
 
-    def default_networks(self, networks):
+    def default_networks(self, networks) -> tuple:
         classes = {"num_classes": self.num_classes}
         make_encoder, make_decoder = super().default_networks(networks)
         return (

@@ -1,5 +1,7 @@
 """CycleGAN: unpaired image-to-image translation of Zhu et al. (2017)."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -15,7 +17,7 @@ from keras_genimg.networks import patchgan_discriminator, residual_translator
 __all__ = ["CycleGAN"]
 
 
-def l1_distance(images, others):
+def l1_distance(images, others) -> tf.Tensor:
     """Mean absolute difference."""
     return tf.reduce_mean(tf.abs(images - others))
 
@@ -24,24 +26,24 @@ def l1_distance(images, others):
 class CycleGAN(TranslationModel):
     """Unpaired translation in both directions (Zhu et al., 2017).
 
-    A generator G translates images of set A to set B, a generator F images of B to A; a
-    discriminator of each set tells real from translated images. Both round trips, F(G(a))
-    and G(F(b)), must reproduce their input, so that a translation keeps the content of the
-    image. The model is trained on `(images_a, images_b)` that are not paired: a batch of
-    each set, with equal numbers of images.
+    A generator G translates images of set A to set B, and a generator F images of B to A. A
+    discriminator for each set distinguishes real from translated images. Both round trips,
+    F(G(a)) and G(F(b)), must reproduce their input, so that a translation keeps the content of
+    the image. The model is trained on unpaired `(images_a, images_b)`: a batch of each set,
+    with equal numbers of images.
 
     Args:
         image_shape: tuple (height, width, channels) of set A; with the default networks
             height and width are multiples of 4 from 16 to 256.
         image_shape_b: tuple (height, width, channels) of set B, `image_shape` by default;
-            with the default networks of the same height and width.
+            the default networks need the same height and width.
         cycle_weight: float. Weight of the cycle-consistency loss (lambda in Eq. 3).
         identity_weight: float. Weight of the identity loss, times `cycle_weight` (section
             5.2: it preserves colours). It must be 0 if the two shapes differ.
-        pool_size: int. Earlier translations in the image pool of each discriminator
+        pool_size: int. Number of translations in the image pool of each discriminator
             (`layers.ImagePool`); 0 for no pools.
         residual_blocks: int. Residual blocks of each default generator; more for images
-            larger than 32x32 (the paper has 6 at 128x128).
+            larger than 32x32 (the paper uses 6 at 128x128).
         generator_a_to_b: custom `keras.Model`, G.
         generator_b_to_a: custom `keras.Model`, F.
         discriminator_a: custom `keras.Model`, images of A to logits `(batch, h', w', 1)`,
@@ -50,7 +52,7 @@ class CycleGAN(TranslationModel):
         loss: `"least_squares"`, `"non_saturating"`, `"minimax"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
-        seed: int, optional. Makes the draws of the image pools repeatable.
+        seed: int, optional. Makes the draws of the image pools reproducible.
 
     Logs, each the sum of both directions: `g_loss` (the whole loss of G and F), `cycle_loss`
     and `identity_loss` (without their weights), `d_loss`; and the mean of sigmoid(logit) on
@@ -72,6 +74,11 @@ class CycleGAN(TranslationModel):
     data = Pairs("images_a", "images_b", "image_shape", "image_shape_b", aligned=False)
     summary = "unpaired translation, both directions"
     paper = "Zhu et al., 2017"
+
+    optimized_networks = {
+        "generator_optimizer": ("generator_a_to_b", "generator_b_to_a"),
+        "discriminator_optimizer": ("discriminator_a", "discriminator_b"),
+    }
 
     def __init__(
         self,
@@ -99,7 +106,7 @@ class CycleGAN(TranslationModel):
         self.identity_weight = check_number("identity_weight", identity_weight)
         if a != b and identity_weight:
             raise InputError(
-                "identity_weight must be 0 where the two sets have images of different shapes. "
+                "identity_weight must be 0 if the two sets have images of different shapes. "
                 f"Received: identity_weight={identity_weight} for {a} and {b}."
             )
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
@@ -107,15 +114,12 @@ class CycleGAN(TranslationModel):
         blocks = check_count("residual_blocks", residual_blocks, minimum=0)
 
         def generator(role, custom, takes, makes):
-            def default():
-                return residual_translator(takes, makes, blocks=blocks, name=role)
-
+            default = functools.partial(residual_translator, takes, makes, blocks=blocks, name=role)
             return self.make_network(role, custom, default, takes, makes)
 
         def discriminator(role, custom, takes):
-            def default():
-                return patchgan_discriminator(takes, normalization="instance", name=role)
-
+            options = {"normalization": "instance", "name": role}
+            default = functools.partial(patchgan_discriminator, takes, **options)
             return self.make_network(role, custom, default, takes, ("rows", "columns", 1))
 
         self.generator_a_to_b = generator("generator_a_to_b", generator_a_to_b, a, b)
@@ -132,21 +136,9 @@ class CycleGAN(TranslationModel):
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
-        # Section 4: Adam, 2e-4, with the beta_1 of 0.5 of their code. The paper also halves the
+        # Section 4: Adam, 2e-4, with the beta_1 of 0.5 in their code. The paper also halves the
         # objective of the discriminators; Adam's updates do not depend on such a factor.
         return adam_pair(2e-4 if learning_rate is None else learning_rate, 0.5)
-
-    def optimized_weights(self):
-        return {
-            "generator_optimizer": [
-                *self.generator_a_to_b.trainable_variables,
-                *self.generator_b_to_a.trainable_variables,
-            ],
-            "discriminator_optimizer": [
-                *self.discriminator_a.trainable_variables,
-                *self.discriminator_b.trainable_variables,
-            ],
-        }
 
     def train_step(self, data):
         """Section 3 of Zhu et al. (2017) in the order of their code: G and F, then D_A and D_B."""
@@ -238,7 +230,7 @@ class CycleGAN(TranslationModel):
         return d_loss, {name: (scores_a[name] + scores_b[name]) / 2 for name in scores_a}
 
     def test_step(self, data):
-        """The losses on images that were not trained on, without an update or the pools."""
+        """The losses on held-out images, without an update or the pools."""
         images_a, images_b, batch = self.unpack(data)
         fake_b = self.generator_a_to_b(images_a, training=False)
         fake_a = self.generator_b_to_a(images_b, training=False)
@@ -280,13 +272,13 @@ class CycleGAN(TranslationModel):
         Args:
             images: float array `(n, *image_shape)` in [-1, 1]; of B with `reverse`.
             reverse: bool. Whether to translate from B to A.
-            batch_size: int. Images translated at once.
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy float32 array `(n, *image_shape_b)` in [-1, 1]; of A with `reverse`.
 
         Raises:
-            InputError: images of another shape, type or range.
+            InputError: images of the wrong shape, type or range.
         """
         method, shape = ("_a_from_b", "image_shape_b") if reverse else ("call", "image_shape")
         return self._run_in_batches(method, self.checked_images(images, shape), batch_size)
@@ -303,7 +295,7 @@ class CycleGAN(TranslationModel):
             NumPy float32 array of the shape of `images`, in [-1, 1].
 
         Raises:
-            InputError: images of another shape, type or range.
+            InputError: images of the wrong shape, type or range.
         """
         method, shape = ("_b_from_b", "image_shape_b") if reverse else ("_a_from_a", "image_shape")
         return self._run_in_batches(method, self.checked_images(images, shape), batch_size)

@@ -20,6 +20,7 @@ from keras_genimg.networks import (
     resnet_discriminator,
     resnet_generator,
 )
+from keras_genimg.precision import at_least_float32
 
 __all__ = ["GAN"]
 
@@ -29,7 +30,8 @@ NETWORKS = {
     "dense_conv": (
         functools.partial(mlp_generator, units=(128, 128)),
         functools.partial(
-            dcgan_discriminator, filters=64, widest=512, kernel_size=5, normalization=False, levels=4
+            dcgan_discriminator, filters=64, widest=512, kernel_size=5, levels=4,
+            normalization=False,
         ),
     ),
     "dcgan5": (dcgan5_generator, dcgan5_discriminator),
@@ -41,15 +43,15 @@ NETWORKS = {
 class GAN(LatentGAN):
     """Generative adversarial network (Goodfellow et al., 2014).
 
-    A generator G turns noise z into images; a discriminator D tells real
-    images from generated ones; each is trained against the other.
+    A generator G turns noise z into images, and a discriminator D distinguishes
+    real images from generated ones. Each is trained against the other.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         latent_dim: int. Length of the noise vector z.
-        networks: the default networks: `"dcgan"` (convolutions both), `"mlp"`
-            (dense layers both), `"dense_conv"` (a dense generator of widths
+        networks: the default networks: `"dcgan"` (both convolutional), `"mlp"`
+            (both dense), `"dense_conv"` (a dense generator of widths
             128-128, a discriminator of 5x5 stride-2 convolutions 64-128-256-512),
             `"dcgan5"` (five convolutions each, 512 to 64 filters, for 32x32 and 64x64),
             `"resnet"` (residual blocks, spectral normalisation in the discriminator).
@@ -61,9 +63,9 @@ class GAN(LatentGAN):
         r1_weight: float. Weight of the gradient penalty `r1_penalty` on real images
             (gamma of Mescheder et al.); 0 for none.
         augment: policy of `layers.DiffAugment`, such as `"color,translation,cutout"`: real
-            and generated images are changed at random and differentiably in front of the
-            discriminator, which then overfits few training images later. None for none.
-        spectral_normalization: bool, or None for what the networks have by default.
+            and generated images are augmented at random before the discriminator, which then
+            overfits small training sets later. None for no augmentation.
+        spectral_normalization: bool, or None for the default of the networks.
             Kernels of the default discriminator are divided by their largest singular
             value, and it has no batch normalisation.
         minibatch_standard_deviation: bool. Shows the default discriminator how much
@@ -71,7 +73,7 @@ class GAN(LatentGAN):
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
 
     Logs: `g_loss`, `d_loss` and the mean of sigmoid(logit) on real and generated
     images, `real_score` and `fake_score`.
@@ -115,7 +117,7 @@ class GAN(LatentGAN):
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss, relativistic=True)
         self.relativistic = isinstance(loss, str) and loss in RELATIVISTIC_LOSSES
         self.r1_weight = check_number("r1_weight", r1_weight)
-        self.augment = keras.layers.Identity()
+        self.augment = keras.layers.Identity(dtype=at_least_float32(self.dtype_policy))
         if augment is not None:
             self.augment = DiffAugment(augment, seed=None if seed is None else seed + 1)
 
@@ -144,8 +146,8 @@ class GAN(LatentGAN):
     def default_optimizers(self, learning_rate=None):
         if self.networks == "resnet":  # Miyato et al. (2018), section 4
             return adam_pair(2e-4 if learning_rate is None else learning_rate, 0.0, 0.9)
-        # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. Our own smaller networks
-        # come further with five times that rate (benchmarks/time_to_quality.py).
+        # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. The smaller default networks
+        # reach better results at five times that rate (benchmarks/time_to_quality.py).
         custom = self.is_custom("generator", "discriminator")
         rate = 1e-3 if self.networks == "dcgan" and not custom else 2e-4
         return adam_pair(rate if learning_rate is None else learning_rate, 0.5)
@@ -172,26 +174,27 @@ class GAN(LatentGAN):
         weights = self.discriminator.trainable_variables
         gradients = tape.gradient(d_loss, weights, batch.share)  # adds up to the global mean
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
-        scores = mean_scores(real_logits, fake_logits)
 
         # 2. Generator, through the updated D: descend -log D(G(z)), the non-saturating form of
         #    section 3, with fresh noise z.
         with tf.GradientTape() as tape:
             fake_images = self.generator(self.sample_latents(batch), training=True)
-            fake_logits = self.discriminator(self.augment(fake_images, training=True), training=True)
-            if self.relativistic:  # this loss compares with D(x)
-                real_logits = self.discriminator(real_images, training=True)
-            g_loss = self.generator_loss(fake_logits, real_logits)
+            fake_images = self.augment(fake_images, training=True)
+            logits = self.discriminator(fake_images, training=True)
+            # A relativistic loss also depends on D(x).
+            others = self.discriminator(real_images, training=True) if self.relativistic else None
+            g_loss = self.generator_loss(logits, others)
         weights = self.generator.trainable_variables
         gradients = tape.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
         update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
         # 3. Logs.
+        scores = mean_scores(real_logits, fake_logits)
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores)
 
     def test_step(self, data):
-        """The losses on images that were not trained on, without an update."""
+        """The losses on held-out images, without an update."""
         images, _, batch = self.unpack(data)
         fake_images = self.images_from_latents(self.sample_latents(batch))
         real_logits = self.discriminator(images, training=False)

@@ -12,7 +12,7 @@ from keras_genimg.models.vae import VAE
 
 __all__ = ["IWAE"]
 
-# What a VAE may weight its KL term with: IWAE takes none of it.
+# How a VAE may weight its KL term; IWAE takes only these values.
 UNWEIGHTED = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0}
 
 
@@ -20,7 +20,7 @@ UNWEIGHTED = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0}
 class IWAE(VAE):
     """Importance-weighted autoencoder (Burda et al., 2016).
 
-    A `VAE` that is trained on a tighter bound of log p(x): the logarithm of the mean of k
+    A `VAE` that is trained on a tighter bound on log p(x): the logarithm of the mean of k
     importance weights,
     L_k = E[log 1/k sum_i p(x, z_i) / q(z_i|x)] with z_1, ..., z_k ~ q(z|x).
     L_1 is the evidence lower bound, and L_k approaches log p(x) as k grows.
@@ -67,7 +67,7 @@ class IWAE(VAE):
         weighting = {name: kwargs.pop(name, value) for name, value in UNWEIGHTED.items()}
         if weighting != UNWEIGHTED:
             raise InputError(
-                "IWAE is trained on its bound alone, without beta, kl_warmup_steps and free_bits. "
+                "IWAE is trained on its bound alone, without beta, kl_warmup_steps or free_bits. "
                 f"Received: {', '.join(f'{name}={value!r}' for name, value in weighting.items())}."
             )
         super().__init__(
@@ -78,7 +78,7 @@ class IWAE(VAE):
         self.importance_samples = check_count("importance_samples", importance_samples)
 
     def train_step(self, data):
-        """One step of section 3 of Burda et al. (2016)."""
+        """One update of section 3 of Burda et al. (2016)."""
         images, _, batch = self.unpack(data)  # x: (B, h, w, c)
         with tf.GradientTape() as tape:
             # 1. q(z|x), and z_1, ..., z_k ~ q(z|x) by the reparameterisation trick.
@@ -100,7 +100,7 @@ class IWAE(VAE):
         return self.log_terms(batch, loss, -tf.reduce_mean(log_likelihoods), kl_loss, elbo=-loss)
 
     def test_step(self, data):
-        """The bound L_k on images that were not trained on."""
+        """The bound L_k on held-out images."""
         images, _, batch = self.unpack(data)
         z_mean, z_log_var = self.posterior(images)
         z = self.draw(z_mean, z_log_var)

@@ -15,18 +15,18 @@ __all__ = ["Pix2Pix"]
 class Pix2Pix(TranslationModel):
     """Paired translation by a conditional GAN (Isola et al., 2017).
 
-    A generator G maps an image x to an estimate of its target y. A discriminator D sees x
-    beside an image and classifies every patch of it as from y or from G(x). The model is
-    trained on `(inputs, targets)`, such as corrupted and original images, or grey and
-    colour ones.
+    A generator G maps an image x to an estimate of its target y. A discriminator D takes x
+    and an image, and classifies each patch of the image as from y or from G(x). The model is
+    trained on `(inputs, targets)`, such as corrupted and original images, or greyscale and
+    colour images.
 
     Args:
         image_shape: tuple (height, width, channels) of the targets; with the default
             networks height and width are multiples of 4 from 16 to 256.
         source_shape: tuple (height, width, channels) of the inputs, `image_shape` by
-            default; with the default networks of the same height and width.
+            default; the default networks need the same height and width.
         l1_weight: float. Weight of the mean absolute error (lambda in Eq. 4).
-        adversarial_weight: float. Weight of the adversarial loss; 0 trains G by the mean
+        adversarial_weight: float. Weight of the adversarial loss; 0 trains G on the mean
             absolute error alone and leaves D unchanged.
         generator: custom `keras.Model`, inputs to images in [-1, 1].
         discriminator: custom `keras.Model`, `[inputs, images]` to logits
@@ -34,7 +34,7 @@ class Pix2Pix(TranslationModel):
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
-        seed: int, optional. Makes the dropout of training repeatable.
+        seed: int, optional. Makes the dropout in training reproducible.
 
     Logs: `g_loss` (the whole loss of G) and `l1_loss` (the mean absolute error); with an
     adversarial loss also `d_loss` and the mean of sigmoid(logit) on targets and on
@@ -126,7 +126,7 @@ class Pix2Pix(TranslationModel):
         return self.log(batch, g_loss=g_loss, l1_loss=l1_loss, **d_logs)
 
     def test_step(self, data):
-        """The losses on pairs that were not trained on, without an update."""
+        """The losses on held-out pairs, without an update."""
         inputs, targets, batch = self.unpack(data)
         outputs = self.generator(inputs, training=False)
         l1_loss = tf.reduce_mean(tf.abs(targets - outputs))

@@ -1,4 +1,4 @@
-"""PixelCNN: images or grids of codes, one value after the other (van den Oord et al., 2016)."""
+"""PixelCNN: images or grids of codes, value by value (van den Oord et al., 2016)."""
 
 import keras
 import tensorflow as tf
@@ -16,39 +16,38 @@ __all__ = ["PixelCNN"]
 class PixelCNN(AutoregressiveModel):
     """Gated PixelCNN (van den Oord et al., 2016).
 
-    An image is read in raster order, and a network of masked convolutions gives at every
-    position the distribution of its value from all values before it: log p(x) is exact, the sum
-    over the positions. It learns images, or grids of codes such as those of a VQ-VAE,
-    whose prior it then is.
+    An image is read in raster order. A network of masked convolutions gives the distribution of
+    each value given all earlier ones, so log p(x) is exact: the sum over the positions. It
+    models images, or grids of codes such as those of a VQ-VAE, as a prior for it.
 
     Args:
-        image_shape: tuple (height, width, channels), of any size, to learn images.
-        levels: int. Values that a channel of an image can take, evenly from -1 to 1: 256 for
+        image_shape: tuple (height, width, channels), of any size, to model images.
+        levels: int. Number of values of an image's channel, evenly spaced from -1 to 1: 256 for
             8-bit images; 2 for binarised ones, with a threshold at 0.
-        code_shape: tuple (height, width), to learn codes instead of images.
+        code_shape: tuple (height, width), to model codes instead of images.
         num_embeddings: int. Codes are integers from 0 to num_embeddings - 1.
         filters: int. Features of each stack, a multiple of the image's channels.
         layers: int. Gated layers.
-        kernel_size: odd int of at least 3. Of the layers after the first.
-        first_kernel_size: odd int of at least 3. Of the first layer. The receptive field reaches
+        kernel_size: odd int of at least 3, for the layers after the first.
+        first_kernel_size: odd int of at least 3, for the first layer. The receptive field reaches
             first_kernel_size // 2 + (layers - 1) * (kernel_size // 2) positions to each side,
-            and one row more upwards.
-        num_classes: int, optional. Makes it conditional: it is trained on `(images, labels)`
+            and one more row upwards.
+        num_classes: int, optional. Makes the model conditional: it is trained on `(images, labels)`
             or `(codes, labels)`, and generates by label.
-        condition_shape: tuple (height, width), optional, of a grid no larger than the codes'. Codes
-            of such a grid are then given to all positions of the codes, those that lie over a
-            position above all (section 2.3). It is trained on `(codes, condition)`, with classes
-            on `(codes, (labels, condition))`, and generates by condition.
+        condition_shape: tuple (height, width), optional. Shape of a grid of codes, no larger than
+            `code_shape`, that each position is conditioned on, most directly on the code that
+            covers it (section 2.3). The model is trained on `(codes, condition)`, with classes on
+            `(codes, (labels, condition))`, and generates by condition.
         condition_embeddings: int. The condition's codes are integers from 0 to
             condition_embeddings - 1.
         dropout: float in [0, 1). Rate in each gated layer.
-        seed: int, optional. Makes the dropout of training repeatable.
+        seed: int, optional. Makes the dropout in training reproducible.
 
     `generate` (of images) and `generate_codes` also take `temperature`, by which logits are
-    divided: 1 by default, less for likelier images.
+    divided: 1 by default, below 1 for likelier images.
 
-    Logs: `loss` and `nll`, the same number: -log p(x) in nats, a sum over the image's values
-    and a mean over the batch. For codes also `nats_per_code`, for images `bits_per_dim`.
+    Logs: `loss` and `nll`, both -log p(x) in nats, summed over the image's values and averaged
+    over the batch. For codes also `nats_per_code`, for images `bits_per_dim`.
 
     Raises:
         InputError: invalid arguments.
@@ -65,7 +64,7 @@ class PixelCNN(AutoregressiveModel):
     Reference: https://arxiv.org/abs/1606.05328
     """
 
-    summary = "gated, value after value"
+    summary = "gated autoregressive CNN"
     paper = "van den Oord et al., 2016"
 
     def __init__(
@@ -100,8 +99,8 @@ class PixelCNN(AutoregressiveModel):
             image_shape = (28, 28, 1) if image_shape is None else image_shape
             levels = check_count("levels", 256 if levels is None else levels, minimum=2)
         super().__init__(
-            image_shape, levels, code_shape, num_classes, condition_shape, condition_embeddings, seed,
-            **kwargs,
+            image_shape, levels, code_shape, num_classes, condition_shape, condition_embeddings,
+            seed, **kwargs,
         )
         shape = (*code_shape, 1) if of_codes else self.image_shape
         check_count("filters", filters)
@@ -132,14 +131,14 @@ class PixelCNN(AutoregressiveModel):
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
-        # Adam in place of the paper's RMSProp, whose rate it does not give.
+        # Adam instead of the paper's RMSProp, whose rate is not given.
         return {"optimizer": Adam(1e-3 if learning_rate is None else learning_rate)}
 
     def train_step(self, data):
-        """One step on -log p(x) = -sum_i log p(x_i | x_1, ..., x_(i-1)) (Eq. 1)."""
+        """One update on -log p(x) = -sum_i log p(x_i | x_1, ..., x_(i-1)) (Eq. 1)."""
         values, given, batch = self.unpack(data)  # (B, h, w, c); {}, or labels, a condition
         with tf.GradientTape() as tape:
-            # 1. p(x_i | x_<i) of all positions at once: the masks hide x_i and what follows.
+            # 1. p(x_i | x_<i) of all positions at once: the masks hide x_i and all later values.
             logits = self.network(values, **given, training=True)  # (B, h, w, c, levels)
 
             # 2. Descend the cross-entropy, in nats per image.

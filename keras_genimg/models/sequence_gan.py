@@ -1,6 +1,7 @@
 """SequenceGAN: clips as paths through the latent space of an image generator."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
@@ -17,10 +18,10 @@ __all__ = ["SequenceGAN"]
 class SequenceGAN(LatentGAN):
     """GAN of image sequences: MoCoGAN (Tulyakov et al., 2018).
 
-    A clip is a path through the latent space of an image generator G. Each of its points holds
-    the clip's one content vector z_c and the frame's motion vector z_m^(t), which a recurrent
-    cell R computes from noise. One discriminator sees a random frame of each clip, another the
-    whole clip. It is trained on sequences `(batch, frames, height, width, channels)`, such as
+    A clip is a path through the latent space of an image generator G. Each of its points joins
+    the clip's content vector z_c and the frame's motion vector z_m^(t), which a recurrent cell R
+    computes from noise. One discriminator sees a random frame of each clip, another the whole
+    clip. The model is trained on sequences `(batch, frames, height, width, channels)`, such as
     those of `load("moving_glyphs")`, and generates clips of any length.
 
     Args:
@@ -35,10 +36,10 @@ class SequenceGAN(LatentGAN):
             width, channels)` to logits `(batch, 1)`.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
-            discriminator_loss(real_logits, fake_logits))`, of both discriminators.
+            discriminator_loss(real_logits, fake_logits))`, for both discriminators.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the weights of
             G and R, which `generate` uses.
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
 
     Logs: `g_loss` and `d_loss`, each the sum over both discriminators; `image_d_loss`, the
     image discriminator's part of it; the mean of sigmoid(logit) of the clip discriminator on
@@ -59,6 +60,11 @@ class SequenceGAN(LatentGAN):
     data = Clips()
     summary = "GAN of image sequences (MoCoGAN)"
     paper = "Tulyakov et al., 2018"
+
+    optimized_networks = {
+        "generator_optimizer": ("generator", "walk"),
+        "discriminator_optimizer": ("image_discriminator", "clip_discriminator"),
+    }
 
     def __init__(
         self,
@@ -103,19 +109,11 @@ class SequenceGAN(LatentGAN):
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
-        # The authors' code: Adam, 2e-4, beta_1 of 0.5. Our own smaller networks train faster at
+        # The authors' code: Adam, 2e-4, beta_1 of 0.5. The smaller default networks train faster at
         # five times that rate.
         custom = self.is_custom("generator", "image_discriminator", "clip_discriminator")
         rate = 2e-4 if custom else 1e-3
         return adam_pair(rate if learning_rate is None else learning_rate, 0.5)
-
-    def optimized_weights(self):
-        frames, clips = self.image_discriminator, self.clip_discriminator
-        return {
-            "generator_optimizer": self.generator.trainable_variables
-            + self.walk.trainable_variables,
-            "discriminator_optimizer": frames.trainable_variables + clips.trainable_variables,
-        }
 
     def train_step(self, data):
         """The alternating updates of section 3 of Tulyakov et al. (2018), on clips x."""
@@ -158,7 +156,7 @@ class SequenceGAN(LatentGAN):
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, image_d_loss=image_d_loss, **scores)
 
     def test_step(self, data):
-        """The losses on clips that were not trained on, without an update."""
+        """The losses on held-out clips, without an update."""
         clips, _, batch = self.unpack(data)
         paths = self.walk_paths(*self.sample_latents(batch), self.ema_walk or self.walk)
         fake_clips = self.images_from_latents(paths)
@@ -178,7 +176,7 @@ class SequenceGAN(LatentGAN):
     # ---------------------------------------------------------- from noise to clips
 
     def sample_latents(self, batch: distribution.GlobalBatch) -> tuple:
-        """Noise of training for this replica's rows of the global batch, a pair.
+        """Training noise for this replica's rows of the global batch, as a pair.
 
         Args:
             batch: `GlobalBatch` of the n clips of this replica.
@@ -208,11 +206,11 @@ class SequenceGAN(LatentGAN):
         return tf.concat([content, motion], axis=-1)  # (n, T, d_c + d_m)
 
     def render_clips(self, paths: tf.Tensor, training: bool, generator=None) -> tf.Tensor:
-        """Clips of paths: one frame for each point.
+        """Clips from paths: one frame per point.
 
         Args:
             paths: float tensor `(n, frames, content_dim + motion_dim)`.
-            training: bool. How the network is called.
+            training: bool. Passed to the network.
             generator: `keras.Model` from points to frames, by default the one that is trained.
 
         Returns:
@@ -239,7 +237,7 @@ class SequenceGAN(LatentGAN):
         return tf.gather(clips, index, batch_dims=1)
 
     def draw_latents(self, num_images, seed, num_frames: int | None = None) -> tf.Tensor:
-        """Paths through the latent space, of the EMA walk where there is one.
+        """Paths through the latent space, by the EMA walk if there is one.
 
         Args:
             num_images: int or int32 scalar. Number of clips.
@@ -251,7 +249,7 @@ class SequenceGAN(LatentGAN):
             points do not depend on how many follow.
 
         Raises:
-            InputError: num_frames that is no positive integer.
+            InputError: num_frames that is not a positive integer.
         """
         frames = self.num_frames if num_frames is None else check_count("num_frames", num_frames)
         batch = distribution.whole_batch(num_images)
@@ -264,7 +262,7 @@ class SequenceGAN(LatentGAN):
         return self.walk_paths(draw(self.content_dim, 0), noise, self.ema_walk or self.walk)
 
     def images_from_latents(self, latents: tf.Tensor) -> tf.Tensor:
-        """Clips of paths, by the EMA generator where there is one.
+        """Clips from paths, by the EMA generator if there is one.
 
         Args:
             latents: float tensor `(n, frames, content_dim + motion_dim)`, from `draw_latents`.
@@ -277,24 +275,24 @@ class SequenceGAN(LatentGAN):
     def generate(
         self, num_images: int, labels=None, seed=None, *, num_frames: int | None = None,
         batch_size: int = 32, verbose="auto",
-    ):
+    ) -> np.ndarray:
         """Generates clips, in batches.
 
         Args:
             num_images: int. Number of clips.
-            labels: None; the model generates without.
-            seed: int, optional. The same seed gives the same clips, whatever the batch
+            labels: must be None; the model has no classes.
+            seed: int, optional. The same seed gives the same clips, for any batch
                 size; None gives new ones each time.
             num_frames: int, optional. Frames per clip, by default those of a training clip.
                 A longer clip starts with the frames of a shorter one of the same seed.
-            batch_size: int. Clips generated at once.
+            batch_size: int. Clips per batch.
             verbose: "auto" (a progress bar when there are many batches), 0 or 1.
 
         Returns:
             NumPy float32 array `(num_images, num_frames, height, width, channels)` in [-1, 1].
 
         Raises:
-            InputError: numbers that are not positive, a seed that is no integer, labels.
+            InputError: numbers that are not positive, a seed that is not an integer, labels.
         """
         return super().generate(
             num_images, labels, seed, batch_size=batch_size, verbose=verbose, num_frames=num_frames
@@ -303,7 +301,7 @@ class SequenceGAN(LatentGAN):
     # ------------------------------------------------------------------- exporting
 
     def images_spec(self) -> tf.TensorSpec:
-        """What a signature takes as clips.
+        """The spec of clips in signatures.
 
         Returns:
             `tf.TensorSpec` `(None, num_frames, height, width, channels)`, float32, named `images`.
@@ -316,7 +314,7 @@ class SequenceGAN(LatentGAN):
 
         return {**super().signatures(), "discriminate": (discriminate, [self.images_spec()])}
 
-    def deterministic_signature(self):
+    def deterministic_signature(self) -> tuple:
         steps = 1 + self.num_frames
         content = tf.TensorSpec((None, self.content_dim), tf.float32, name="content")
         noise = tf.TensorSpec((None, steps, self.motion_dim), tf.float32, name="noise")

@@ -14,7 +14,7 @@ from keras_genimg.networks import check_scale, dcgan_discriminator, super_resolu
 __all__ = ["SuperResolutionGAN"]
 
 
-def mean_psnr(real_images, fake_images):
+def mean_psnr(real_images, fake_images) -> tf.Tensor:
     """Mean of the images' peak signal-to-noise ratios in dB, each at most 100.
 
     The limit keeps the mean finite: an image without any error has an infinite ratio.
@@ -28,8 +28,8 @@ class SuperResolutionGAN(TranslationModel):
     """Super-resolution generative adversarial network (Ledig et al., 2017).
 
     A generator G maps a low-resolution image to one with `scale` times the height and
-    width. A content loss draws it towards the true image, and an adversarial loss towards
-    images that a discriminator D classifies as true. `fit` takes high-resolution images
+    width. A content loss pulls it towards the true image, and an adversarial loss towards
+    images that a discriminator D classifies as real. `fit` takes high-resolution images
     alone: the step downsamples them by bicubic interpolation with antialiasing, as in the
     paper.
 
@@ -38,9 +38,9 @@ class SuperResolutionGAN(TranslationModel):
             height and width are multiples of `scale`; with the default networks they are
             multiples of 4 from 16 to 256.
         scale: 2 or 4. Low resolution is (height / scale, width / scale, channels).
-        adversarial_weight: float. Weight of the adversarial loss beside the content loss
-            (10^-3 in Eq. 3). 0 trains the same generator by the content loss alone and
-            leaves D unchanged: the PSNR is highest, and the images are too smooth.
+        adversarial_weight: float. Weight of the adversarial loss relative to the content loss
+            (10^-3 in Eq. 3). 0 trains the same generator on the content loss alone and
+            leaves D unchanged: the PSNR is highest, but the images are too smooth.
         content_network: custom `keras.Model`, images in [-1, 1] to a feature map or a
             list of them, in whose features content is compared (Eq. 5, VGG in the paper); it
             is frozen, and saved with the model. None compares pixels (Eq. 4).
@@ -49,7 +49,7 @@ class SuperResolutionGAN(TranslationModel):
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
-        seed: int, optional. Seeds what custom networks draw at random; the model itself
+        seed: int, optional. Seeds random draws in custom networks; the model itself
             draws nothing.
 
     Logs: `g_loss`, `content_loss` and `psnr`, the mean peak signal-to-noise ratio in dB;
@@ -97,18 +97,15 @@ class SuperResolutionGAN(TranslationModel):
             "discriminator", discriminator, lambda: dcgan_discriminator(self.image_shape),
             takes=self.image_shape, makes=(1,),
         )
-        self.content_network = None
-        if content_network is not None:
-            self.content_network = self.make_network(
-                "content_network", content_network, None, takes=self.image_shape
-            )
-            self.content_network.trainable = False
+        self.content_network = self.make_frozen(
+            "content_network", content_network, takes=self.image_shape
+        )
         self.downsampling = BicubicResize(*self.source_shape[:2])
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
-        # Section 3.2: Adam, 1e-4, beta_1 of 0.9. Our own smaller networks come further with
-        # five times that rate in the epochs that they are trained for.
+        # Section 3.2: Adam, 1e-4, beta_1 of 0.9. The smaller default networks
+        # reach better results at five times that rate in the same epochs.
         rate = 1e-4 if self.is_custom("generator", "discriminator") else 5e-4
         return adam_pair(rate if learning_rate is None else learning_rate, 0.9)
 
@@ -129,7 +126,7 @@ class SuperResolutionGAN(TranslationModel):
         gradients = tape.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
 
-        # 2. Discriminator, on x and the same G(low), in which nothing is random (Eq. 2):
+        # 2. Discriminator, on x and the same G(low), as G takes no noise (Eq. 2):
         #    descend -log D(x) - log(1 - D(G(low))).
         d_logs = {}
         if self.adversarial_weight:
@@ -147,7 +144,7 @@ class SuperResolutionGAN(TranslationModel):
         return self.log(batch, g_loss=g_loss, content_loss=content, psnr=psnr, **d_logs)
 
     def test_step(self, data):
-        """The losses on images that were not trained on, without an update."""
+        """The losses on held-out images, without an update."""
         images, _, batch = self.unpack(data)
         fake_images = self.call(self.downsampling(images))
         g_loss = content = self.content_loss_of(images, fake_images)
@@ -165,7 +162,7 @@ class SuperResolutionGAN(TranslationModel):
         """The content loss: Eq. 4, or Eq. 5 in the features of `content_network`.
 
         Args:
-            images: float tensor `(n, *image_shape)` in [-1, 1], the true ones.
+            images: float tensor `(n, *image_shape)` in [-1, 1], the targets.
             fake_images: float tensor of the same shape, outputs of G for their low resolution.
 
         Returns:
@@ -176,17 +173,17 @@ class SuperResolutionGAN(TranslationModel):
         return content_loss(images, fake_images, lambda x: self.content_network(x, training=False))
 
     def downsample(self, images: ArrayLike, *, batch_size: int = 256) -> np.ndarray:
-        """Low-resolution images, the same as in training: what `translate` takes.
+        """Low-resolution images as in training, the inputs of `translate`.
 
         Args:
             images: float array `(n, *image_shape)` in [-1, 1].
-            batch_size: int. Images downsampled at once.
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy float32 array `(n, height / scale, width / scale, channels)` in [-1, 1].
 
         Raises:
-            InputError: images of another shape, type or range.
+            InputError: images of the wrong shape, type or range.
         """
         return self._run_in_batches("_downsample", self.checked_images(images), batch_size)
 

@@ -52,9 +52,9 @@ class VAE(LatentVariableModel):
         latent_dim: int. Length of z.
         networks: the default networks, `"conv"`, `"mlp"` or `"residual"` (slower, with a higher
             likelihood).
-        network_options: dict, keyword arguments of the functions that make them: of `"conv"`
-            `filters`, `widest` and `kernel_size`; of `"mlp"` `activation` and `units`, the widths
-            of the encoder, which the decoder has in reverse; of `"residual"` `filters`, `widest`,
+        network_options: dict, keyword arguments of the functions that make them: for `"conv"`
+            `filters`, `widest` and `kernel_size`; for `"mlp"` `activation` and `units`, the
+            widths of the encoder, reversed in the decoder; for `"residual"` `filters`, `widest`,
             `blocks` and `units`.
         encoder: custom `keras.Model`, images to `[z_mean, z_log_var]`.
         decoder: custom `keras.Model`, `(batch, latent_dim)` to one unbounded value per pixel
@@ -65,16 +65,16 @@ class VAE(LatentVariableModel):
             `"gaussian"` or `"discretized_logistic"` (256 levels); the scale of
             the last two is learned, one number per channel.
         kl_warmup_steps: int. Steps over which the KL weight rises from 0 to beta.
-        free_bits: float, nats. The KL term of each latent dimension, a mean over the
-            batch, counts as this much where it is less, so that no dimension is given up
-            early (lambda in Eq. 15 of Kingma et al., 2016).
+        free_bits: float, nats. Lower bound on the KL term of each latent dimension, averaged
+            over the batch, so that no dimension collapses early (lambda in Eq. 15 of Kingma et
+            al., 2016).
         prior: `GaussianMixture` that `generate` draws z from, usually set by `fit_prior`; None
             for N(0, I). The bound and the likelihood do not depend on it.
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
 
     Logs: `loss`, `reconstruction_loss` (-log p(x|z)), `kl_loss` and `elbo`, in
-    nats per image: sums over pixels, means over the batch. With the discretised logistic
-    also `bits_per_dim`, -elbo / (pixels log 2).
+    nats per image: summed over pixels and averaged over the batch. With the discretised
+    logistic also `bits_per_dim`, -elbo / (height width channels log 2).
 
     Raises:
         InputError: invalid arguments.
@@ -138,9 +138,7 @@ class VAE(LatentVariableModel):
             "decoder", decoder, lambda: build_network(make_decoder, shape, latent_dim, **reverse),
             takes=self.conditioned(latents, ()), makes=shape,
         )
-        self.prior = None
-        if prior is not None:
-            self.prior = self.make_network("prior", prior, None, takes=latents)
+        self.prior = None if prior is None else self.make_network("prior", prior, None, latents)
         dtype = at_least_float32(self.dtype_policy)
         self.sampling = Sampling(seed=seed, dtype=dtype)
         # Logarithm of the standard deviation (Gaussian) or of the scale s (logistic).
@@ -195,7 +193,7 @@ class VAE(LatentVariableModel):
         return self.log_terms(batch, loss, reconstruction_loss, kl_loss)
 
     def test_step(self, data):
-        """The bound on images that were not trained on."""
+        """The bound on held-out images."""
         images, labels, batch = self.unpack(data)
         z_mean, z_log_var = self.posterior(images, labels)
         z = self.conditioned(self.sampling(z_mean, z_log_var), labels)
@@ -205,7 +203,7 @@ class VAE(LatentVariableModel):
         loss = reconstruction_loss + self.beta * kl_loss
         return self.log_terms(batch, loss, reconstruction_loss, kl_loss)
 
-    def log_likelihood_of(self, images, outputs):
+    def log_likelihood_of(self, images, outputs) -> tf.Tensor:
         if self.likelihood == "bernoulli":
             return bernoulli_log_likelihood(images, outputs)
         log_scale = tf.convert_to_tensor(self.log_scale)
@@ -213,7 +211,7 @@ class VAE(LatentVariableModel):
             return gaussian_log_likelihood(images, outputs, 2.0 * log_scale)
         return discretized_logistic_log_likelihood(images, outputs, log_scale)
 
-    def means_of(self, outputs):
+    def means_of(self, outputs) -> tf.Tensor:
         if self.likelihood == "bernoulli":
             return 2.0 * tf.sigmoid(outputs) - 1.0
         return tf.clip_by_value(outputs, -1.0, 1.0)
@@ -223,7 +221,7 @@ class VAE(LatentVariableModel):
 
         Args:
             z_mean, z_log_var: float tensors `(batch, latent_dim)`.
-            batch: `GlobalBatch`, over all of whose images `free_bits` take means.
+            batch: `GlobalBatch`; `free_bits` averages over all its images.
 
         Returns:
             float scalar, nats per image.
@@ -238,7 +236,7 @@ class VAE(LatentVariableModel):
         means /= tf.cast(batch.global_size, means.dtype)
         return self.kl_weight() * tf.reduce_sum(tf.maximum(means, self.free_bits))
 
-    def kl_weight(self):
+    def kl_weight(self) -> float | tf.Tensor:
         """beta, reached linearly over `kl_warmup_steps` steps of the optimizer.
 
         Returns:
@@ -271,12 +269,12 @@ class VAE(LatentVariableModel):
             self.start_at_mean(images)
 
     def start_at_mean(self, images) -> None:
-        """Centres the inputs of the dense networks and starts outputs at the mean image.
+        """Centres the inputs of the dense encoder, and starts the decoder at the mean image.
 
-        Call it before `fit`. The encoder's input is centred for good, and the decoder's last bias
-        starts where the output is the mean image, as in the program of Burda et al. (2016): the
-        networks then learn how images differ, in a fraction of the steps. `adapt`
-        does it. Under several workers all call it with the same images.
+        Call it, or `adapt`, before `fit`. The encoder's input stays centred, and the decoder's
+        last bias is set so that the initial output is the mean image, as in the code of Burda et
+        al. (2016). The networks then learn differences between images, in a fraction of the
+        steps. With several workers, each must call it with the same images.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; a thousand are enough.
@@ -295,7 +293,7 @@ class VAE(LatentVariableModel):
             share = np.clip((mean + 1) / 2, 1e-3, 1 - 1e-3)
             outputs = np.log(share / (1 - share))
         for layer in self._flatten_layers():
-            if isinstance(layer, Centering):  # in a conditional encoder also of one-hot classes
+            if isinstance(layer, Centering):  # a conditional encoder's also covers one-hot classes
                 centre = np.zeros(layer.mean.shape, "float32")
                 centre[..., : mean.shape[-1]] = mean
                 layer.mean.assign(centre)
@@ -305,18 +303,18 @@ class VAE(LatentVariableModel):
     def fit_prior(self, images, num_components: int = 10, *, labels=None, seed: int = 0) -> list:
         """Fits a mixture of Gaussians to the latents of images, which `generate` then draws from.
 
-        The latents of a trained model do not fill N(0, I); where it draws and no latent lies, the
-        decoder was not trained.
+        The latents of a trained model do not fill N(0, I). Draws from N(0, I) can lie where there
+        are no latents and the decoder was not trained.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]: images that the
                 model was trained on. Their latents are drawn from q(z|x).
             num_components: int. Gaussians in the mixture.
             labels: integers `(n,)`, of a conditional model.
-            seed: int. Seed of the draws and of the start of the fit.
+            seed: int. Seed of the draws and of the initial mixture.
 
         Returns:
-            list of floats: the mean log p(z) before each round of the fit, nats.
+            list of floats: the mean log p(z) before each iteration of the fit, nats.
 
         Raises:
             InputError: invalid images or labels, or too few of them.

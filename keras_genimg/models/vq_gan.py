@@ -1,4 +1,4 @@
-"""VQGAN: codes from which images are reconstructed without blur (Esser et al., 2021)."""
+"""VQGAN: a VQ-VAE with sharp reconstructions (Esser et al., 2021)."""
 
 import functools
 
@@ -18,13 +18,13 @@ from keras_genimg.precision import at_least_float32
 __all__ = ["VQGAN"]
 
 DELTA = 1e-6  # of Eq. 7
-HIGHEST_WEIGHT = 1e4  # same as the authors' program
+HIGHEST_WEIGHT = 1e4  # same as the authors' code
 
 
-def adaptive_weight(reconstruction_gradient, adversarial_gradient):
+def adaptive_weight(reconstruction_gradient, adversarial_gradient) -> tf.Tensor:
     """lambda of Eq. 7: |grad L_rec| / (|grad L_GAN| + delta), at most 10^4, as a constant.
 
-    With it the gradients of both losses in the decoder's last layer have the same length.
+    It gives the gradients of both losses in the decoder's last layer the same length.
 
     Args:
         reconstruction_gradient: float tensor, the gradient of the last layer's weights.
@@ -42,13 +42,13 @@ def adaptive_weight(reconstruction_gradient, adversarial_gradient):
 class VQGAN(VQVAE, AdversarialModel):
     """Vector-quantised autoencoder with an adversarial loss (Esser et al., 2021).
 
-    A `VQVAE` whose reconstructions are to match the images in a network's features, and whose
-    patches a discriminator D is not to tell from those of real images. They stay sharp where a
-    squared error would blur, so that fewer codes per image suffice. Codes, `fit_prior` and
-    `generate` are those of `VQVAE`.
+    A `VQVAE` with two more losses: reconstructions must match the images in the features of a
+    network, and a discriminator D must not distinguish their patches from real ones. They stay
+    sharp where a squared error would blur, so that fewer codes per image suffice. Codes,
+    `fit_prior` and `generate` are those of `VQVAE`.
 
-    The error of the pixels is the mean absolute one, same as the authors' program. Eq. 4 has the
-    squared one, whose gradient is largest at the few pixels that only D can fix.
+    The pixel error is the mean absolute error, as in the authors' code. Eq. 4 has the squared
+    error, whose gradient is largest at the few pixels that only D can fix.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
@@ -59,19 +59,20 @@ class VQGAN(VQVAE, AdversarialModel):
             trainable weights with two axes or more is the last layer of Eq. 7.
         discriminator: custom `keras.Model`, images to logits `(batch, h', w', 1)`, one per patch.
         adversarial_weight: float. Factor of the adaptive weight (lambda in Eq. 6 and 7) of the
-            adversarial loss. 0 trains by the other terms alone and leaves D unchanged.
+            adversarial loss. 0 trains on the other terms alone and leaves D unchanged.
         adversarial_start_step: int. Steps before the adversarial loss starts; until then
             lambda is 0 and D is not updated.
         content_network: custom `keras.Model`, images in [-1, 1] to a feature map or a
             list of them, in whose features content is compared (LPIPS's VGG in the paper); it
             is frozen, and saved with the model. None compares pixels alone.
-        perceptual_weight: float. Weight of the distance in those features beside the pixels'.
+        perceptual_weight: float. Weight of the distance in those features relative to the
+            pixel error.
         loss: `"hinge"`, `"non_saturating"`, `"minimax"`, `"least_squares"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
-        seed: int, optional. Makes the codebook's start and replacements repeatable.
+        seed: int, optional. Makes the codebook's initial values and replacements reproducible.
 
-    Logs: `loss` (all that the autoencoder descends), `reconstruction_loss` (mean absolute
+    Logs: `loss` (the whole loss of the autoencoder), `reconstruction_loss` (mean absolute
     error), `perceptual_loss` with a content network, `vq_loss`, `g_loss` (the adversarial loss,
     without a weight), `adaptive_weight` (lambda), `d_loss`, the mean of sigmoid(logit) on
     images and on reconstructions, `real_score` and `fake_score`, and `perplexity` and
@@ -91,6 +92,11 @@ class VQGAN(VQVAE, AdversarialModel):
 
     summary = "VQ-VAE with an adversarial loss"
     paper = "Esser et al., 2021"
+
+    optimized_networks = {
+        "generator_optimizer": ("encoder", "quantizer", "decoder"),
+        "discriminator_optimizer": ("discriminator",),
+    }
 
     def __init__(
         self,
@@ -123,12 +129,12 @@ class VQGAN(VQVAE, AdversarialModel):
                 ema_decay=ema_decay, dead_code_threshold=dead_code_threshold, gradient=gradient,
                 levels=levels, networks=networks, network_options=network_options, encoder=encoder,
                 decoder=decoder, prior=prior, seed=seed,
-                data_variance=1.0, **kwargs,  # not of an absolute error
+                data_variance=1.0, **kwargs,  # for squared errors only
             )
         if not self._decoder_kernels():
             raise InputError(
-                "decoder must have trainable weights with two axes or more, by whose gradients the "
-                f"adversarial loss is weighted. Received: {decoder!r}."
+                "decoder must have trainable weights with two axes or more, whose gradients weight "
+                f"the adversarial loss. Received: {decoder!r}."
             )
         self.adversarial_weight = check_number("adversarial_weight", adversarial_weight)
         self.adversarial_start_step = check_count(
@@ -141,24 +147,14 @@ class VQGAN(VQVAE, AdversarialModel):
             lambda: patchgan_discriminator(self.image_shape, normalization="instance"),
             takes=self.image_shape, makes=("rows", "columns", 1),
         )
-        self.content_network = None
-        if content_network is not None:
-            self.content_network = self.make_network(
-                "content_network", content_network, None, takes=self.image_shape
-            )
-            self.content_network.trainable = False
+        self.content_network = self.make_frozen(
+            "content_network", content_network, takes=self.image_shape
+        )
 
     def default_optimizers(self, learning_rate=None):
-        # The authors' program: Adam with betas of 0.5 and 0.9, and a rate of 4.5e-6 times the
+        # The authors' code: Adam with betas of 0.5 and 0.9, and a rate of 4.5e-6 times the
         # batch size, here 64, the default of the command line.
         return adam_pair(64 * 4.5e-6 if learning_rate is None else learning_rate, 0.5, 0.9)
-
-    def optimized_weights(self):
-        networks = (self.encoder, self.quantizer, self.decoder)
-        return {
-            "generator_optimizer": [w for part in networks for w in part.trainable_variables],
-            "discriminator_optimizer": self.discriminator.trainable_variables,
-        }
 
     def train_step(self, data):
         """An update of encoder, codebook and decoder, then one of D (Eq. 6), on images x."""
@@ -202,7 +198,7 @@ class VQGAN(VQVAE, AdversarialModel):
         return self.log_terms(batch, loss, l1_loss, vq_loss, codes, **logs)
 
     def test_step(self, data):
-        """The losses on images that were not trained on, without an update."""
+        """The losses on held-out images, without an update."""
         images, _, batch = self.unpack(data)
         quantized, codes, vq_loss = self.quantized(images)
         with tf.GradientTape(persistent=True) as tape:
@@ -251,7 +247,7 @@ class VQGAN(VQVAE, AdversarialModel):
         return l1_loss, perceptual_loss(images, outputs, features)
 
     @property
-    def last_kernel(self):
+    def last_kernel(self) -> keras.Variable:
         """The weights of the decoder's last layer, without its bias: G_L in Eq. 7."""
         return self._decoder_kernels()[-1]
 
@@ -261,7 +257,7 @@ class VQGAN(VQVAE, AdversarialModel):
     def _content_log(self, content):
         return {} if self.content_network is None else {"perceptual_loss": content}
 
-    def signatures(self):
+    def signatures(self) -> dict:
         def discriminate(images):
             return {"logits": self.discriminator(images, training=False)}
 

@@ -41,7 +41,7 @@ class VQVAE(CodeModel):
             A.1, `layers.VectorQuantizerEMA`); None learns the codebook by gradient.
         dead_code_threshold: float, or None for never. A code is replaced if the moving average of
             its uses per batch falls below it.
-        gradient: how gradients pass the codebook, `"straight_through"` or `"rotation"`
+        gradient: how gradients pass through the codebook, `"straight_through"` or `"rotation"`
             (Fifty et al., 2024).
         levels: sequence of ints, such as `(8, 5, 5, 5)`. A `FiniteScalarQuantizer` replaces the
             codebook (Mentzer et al., 2023): num_embeddings is then the product of the levels,
@@ -58,7 +58,7 @@ class VQVAE(CodeModel):
         encoder: custom `keras.Model`, images to `(batch, h, w, D)`.
         decoder: custom `keras.Model`, `(batch, h, w, D)` to images.
         prior: `PixelCNN` or `CodeTransformer` over the codes, usually set by `fit_prior`.
-        seed: int, optional. Makes the codebook's start and replacements repeatable.
+        seed: int, optional. Makes the codebook's initial values and replacements reproducible.
 
     Logs: `loss`, `reconstruction_loss` (squared error / data_variance), `vq_loss`,
     `perplexity` of the codes of a batch and `codes_used`, the number of codes used
@@ -132,7 +132,7 @@ class VQVAE(CodeModel):
         self.built = True
 
     def train_step(self, data):
-        """One step on Eq. 3 of van den Oord et al. (2017)."""
+        """One update on Eq. 3 of van den Oord et al. (2017)."""
         images, _, batch = self.unpack(data)  # (B, H, W, c)
         with tf.GradientTape() as tape:
             # 1. z_e(x), its nearest codes z_q(x), and the codebook's terms:
@@ -153,15 +153,6 @@ class VQVAE(CodeModel):
         # 4. Logs.
         return self.log_terms(batch, loss, reconstruction_loss, vq_loss, codes)
 
-    def test_step(self, data):
-        """The terms of Eq. 3 on images that were not trained on."""
-        images, _, batch = self.unpack(data)
-        quantized, codes, vq_loss = self.quantized(images)
-        outputs = self.decoder(quantized, training=False)
-        reconstruction_loss = tf.reduce_mean((images - outputs) ** 2) / self.data_variance
-        loss = reconstruction_loss + vq_loss
-        return self.log_terms(batch, loss, reconstruction_loss, vq_loss, codes)
-
     @property
     def metrics(self):
         return [self.log_means, self.codes_used]
@@ -175,39 +166,24 @@ class VQVAE(CodeModel):
     def _vectors(self, images, training=False):
         return self.encoder(images, training=training)
 
-    def codebooks(self):
+    def codebooks(self) -> dict:
         return {"_vectors": self.quantizer}
 
-    def quantized(self, images, training=False):
+    def quantized(self, images, training=False) -> tuple:
         return self.quantizer(self._vectors(images, training))
 
-    def encode(self, images: ArrayLike, *, batch_size: int = 256) -> np.ndarray:
-        """Codes of images, in batches.
-
-        Args:
-            images: float array `(n, height, width, channels)` in [-1, 1].
-            batch_size: int. Images at once.
-
-        Returns:
-            NumPy int32 array `(n, h, w)`, from 0 to num_embeddings - 1.
-
-        Raises:
-            InputError: images of another shape, type or range.
-        """
-        return self._run_in_batches("_encode", self.checked_images(images), batch_size)
-
     def decode(self, latents: ArrayLike, *, batch_size: int = 256) -> np.ndarray:
-        """Images of codes, in batches.
+        """Decodes codes to images, in batches.
 
         Args:
             latents: int array `(n, h, w)` of codes.
-            batch_size: int. Images at once.
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy float32 array `(n, height, width, channels)` in [-1, 1].
 
         Raises:
-            InputError: codes of another shape, type or range.
+            InputError: codes of the wrong shape, type or range.
         """
         name, number = type(self).__name__, self.quantizer.num_embeddings
         codes = check_latents(name, latents, self.code_shape, number)
@@ -215,26 +191,28 @@ class VQVAE(CodeModel):
 
     # --------------------------------------------------------- a prior, and images by it
 
-    def prior_grids(self):
+    def prior_grids(self) -> dict:
         return {"prior": (self.code_shape, self.quantizer.num_embeddings, None, None)}
 
-    def fit_prior(self, images, labels=None, prior=None, *, batch_size: int = 64, **fit):
-        """Fits a model of the codes of images; with it, `generate` makes new ones.
+    def fit_prior(
+        self, images, labels=None, prior=None, *, batch_size: int = 64, **fit
+    ) -> keras.callbacks.History:
+        """Fits a prior over the codes of images, from which `generate` then draws.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1], or a
-                `tf.data.Dataset` of batches of them, or of `(images, labels)`, that ends.
+                finite `tf.data.Dataset` of batches of images or of `(images, labels)`.
             labels: integers `(n,)`, for a conditional prior.
-            prior: `PixelCNN` or `CodeTransformer` of this model's codes, compiled or not; by
-                default the held one, or else a `PixelCNN`. The model holds it from then on.
-            batch_size: int. Grids of codes per step of training.
+            prior: `PixelCNN` or `CodeTransformer` over this model's codes, compiled or not; by
+                default the current prior, or a new `PixelCNN`. The model then holds it.
+            batch_size: int. Grids of codes per training step.
             **fit: arguments of the prior's `fit`: `epochs`, `callbacks`, `verbose`, ...
 
         Returns:
             `keras.callbacks.History` of the prior.
 
         Raises:
-            InputError: invalid images or labels, a prior of other codes.
+            InputError: invalid images or labels, a prior over different codes.
         """
         if prior is None and self.prior is None:
             number = self.quantizer.num_embeddings
@@ -244,5 +222,5 @@ class VQVAE(CodeModel):
         codes, labels = codes_and_labels(self.encode, images, labels, self.generates_by_label)
         return fit_frozen(self.prior, codes, labels, batch_size=batch_size, **fit)
 
-    def draw_codes(self, latents, labels, temperature):
+    def draw_codes(self, latents, labels, temperature) -> tuple:
         return (self.prior.codes_from_latents(latents, labels, temperature=temperature),)

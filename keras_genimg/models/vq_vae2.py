@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
 
 from keras_genimg.checks import check_latents, check_number
 from keras_genimg.core import (
@@ -22,7 +21,7 @@ from keras_genimg.optimizers import Adam
 
 __all__ = ["VQVAE2"]
 
-# Added to the numbers of grids where the bottom's noise is drawn: no top has such numbers.
+# Added to the indices of grids to seed the noise of the bottom, beyond any index of the top.
 BOTTOM_NUMBERS = 2**40
 
 
@@ -52,14 +51,14 @@ class VQVAE2(CodeModel):
         network_options: dict, keyword arguments of the functions that make the default networks:
             `filters`, `residual_filters` and `blocks`.
         encoder: custom `keras.Model`, images to a list: the top's vectors `(batch, h, w, D)` and
-            features of the bottom, `(batch, 2h, 2w, features)`; if the bottom's height or width
-            is odd, the top's is half of it, rounded up.
+            features of the bottom, `(batch, 2h, 2w, features)`; half of an odd height or width
+            is rounded up.
         decoder: custom `keras.Model`, the vectors of both levels, a list of the top's and the
             bottom's, to images.
         top_prior: `PixelCNN` or `CodeTransformer` over the top's codes, usually set by
             `fit_prior`.
         bottom_prior: `PixelCNN` over the bottom's codes, conditioned on the top's, likewise.
-        seed: int, optional. Makes the codebooks' start and replacements repeatable.
+        seed: int, optional. Makes the codebooks' initial values and replacements reproducible.
 
     Logs: `loss`, `reconstruction_loss` (squared error / data_variance), `vq_loss` (of both levels),
     `perplexity_top` and `perplexity_bottom` of the codes of a batch, `codes_used_top` and
@@ -117,7 +116,7 @@ class VQVAE2(CodeModel):
         )
         self.top_prior = self.bottom_prior = None
         if (top_prior is None) != (bottom_prior is None):
-            raise InputError("top_prior and bottom_prior go together. Received: one of them.")
+            raise InputError("top_prior and bottom_prior must be given together. Received: one.")
         if top_prior is not None:
             self.hold_priors(top_prior=top_prior, bottom_prior=bottom_prior)
         self.built = True
@@ -134,7 +133,8 @@ class VQVAE2(CodeModel):
         top, features = (tuple(output.shape[1:]) for output in outputs)
         if top[:2] != tuple(-(-side // 2) for side in features[:2]):
             raise InputError(
-                "encoder must return a top of half the height and width of the bottom, rounded up. "
+                "encoder must return a top with half the height and width of the bottom, "
+                "rounded up. "
                 f"Received: a top of {top[0]}x{top[1]} and a bottom of {features[0]}x{features[1]}."
             )
         self.code_shapes = top[:2], features[:2]
@@ -172,15 +172,6 @@ class VQVAE2(CodeModel):
         codes = top_codes, bottom_codes
         return self.log_terms(batch, loss, reconstruction_loss, vq_loss, codes)
 
-    def test_step(self, data):
-        """The terms of Eq. 2 on images that were not trained on."""
-        images, _, batch = self.unpack(data)
-        vectors, codes, vq_loss = self.quantized(images)
-        outputs = self.decoder(vectors, training=False)
-        reconstruction_loss = tf.reduce_mean((images - outputs) ** 2) / self.data_variance
-        loss = reconstruction_loss + vq_loss
-        return self.log_terms(batch, loss, reconstruction_loss, vq_loss, codes)
-
     @property
     def metrics(self):
         return [self.log_means, self.codes_used_top, self.codes_used_bottom]
@@ -198,45 +189,29 @@ class VQVAE2(CodeModel):
         vectors, features = self.encoder(images, training=False)
         return self.join([self.top_quantizer(vectors)[0], features], training=False)
 
-    def codebooks(self):
+    def codebooks(self) -> dict:
         # In this order: the bottom's vectors depend on the top's codebook.
         return {"_top_vectors": self.top_quantizer, "_bottom_vectors": self.bottom_quantizer}
 
-    def quantized(self, images, training=False):
+    def quantized(self, images, training=False) -> tuple:
         vectors, features = self.encoder(images, training=training)
         top, top_codes, top_loss = self.top_quantizer(vectors)
         vectors = self.join([top, features], training=training)
         bottom, bottom_codes, bottom_loss = self.bottom_quantizer(vectors)
         return [top, bottom], (top_codes, bottom_codes), top_loss + bottom_loss
 
-    def encode(self, images: ArrayLike, *, batch_size: int = 256) -> tuple:
-        """Codes of images, in batches.
-
-        Args:
-            images: float array `(n, height, width, channels)` in [-1, 1].
-            batch_size: int. Images at once.
-
-        Returns:
-            NumPy int32 arrays: the top's codes `(n, h, w)`, and the bottom's `(n, h', w')`. The
-            top's sides are half of the bottom's, rounded up.
-
-        Raises:
-            InputError: images of another shape, type or range.
-        """
-        return self._run_in_batches("_encode", self.checked_images(images), batch_size)
-
     def decode(self, latents, *, batch_size: int = 256) -> np.ndarray:
-        """Images of codes, in batches.
+        """Decodes codes to images, in batches.
 
         Args:
             latents: pair of int arrays, top codes and bottom codes, see `encode`.
-            batch_size: int. Images at once.
+            batch_size: int. Images per batch.
 
         Returns:
             NumPy float32 array `(n, height, width, channels)` in [-1, 1].
 
         Raises:
-            InputError: no pair; codes of another shape, type, range or number.
+            InputError: not a pair; codes of the wrong shape, type, range or number.
         """
         name = type(self).__name__
         if not isinstance(latents, (tuple, list)) or len(latents) != 2:
@@ -257,7 +232,7 @@ class VQVAE2(CodeModel):
 
     # ----------------------------------------------------------- priors, and images by them
 
-    def prior_grids(self):
+    def prior_grids(self) -> dict:
         (top, bottom), number = self.code_shapes, self.top_quantizer.num_embeddings
         return {
             "top_prior": (top, number, None, None),
@@ -266,27 +241,27 @@ class VQVAE2(CodeModel):
 
     def fit_prior(
         self, images, labels=None, top_prior=None, bottom_prior=None, *, batch_size: int = 64, **fit
-    ):
-        """Fits models of both levels' codes; with them, `generate` makes new images.
+    ) -> tuple:
+        """Fits priors over the codes of both levels, from which `generate` then draws.
 
-        p(top, bottom) = p(top) p(bottom | top), each learned by itself (Algorithm 2).
+        p(top, bottom) = p(top) p(bottom | top), each trained separately (Algorithm 2).
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1], or a
-                `tf.data.Dataset` of batches of them, or of `(images, labels)`, that ends.
+                finite `tf.data.Dataset` of batches of images or of `(images, labels)`.
             labels: integers `(n,)`, for conditional priors.
-            top_prior: `PixelCNN` or `CodeTransformer` of the top's codes, compiled or not; by
-                default the held one, or else a `PixelCNN`. The model holds it from then on.
-            bottom_prior: `PixelCNN` of the bottom's codes with the top's as its condition,
-                likewise; by default with the classes of `top_prior`.
-            batch_size: int. Grids of codes per step of training.
+            top_prior: `PixelCNN` or `CodeTransformer` over the top's codes, compiled or not; by
+                default the current prior, or a new `PixelCNN`. The model then holds it.
+            bottom_prior: `PixelCNN` over the bottom's codes, conditioned on the top's, likewise;
+                a new one has the classes of `top_prior`.
+            batch_size: int. Grids of codes per training step.
             **fit: arguments of both priors' `fit`: `epochs`, `callbacks`, `verbose`, ...
 
         Returns:
             Two `keras.callbacks.History`, the top prior's and the bottom prior's.
 
         Raises:
-            InputError: invalid images or labels, a prior of other codes.
+            InputError: invalid images or labels, a prior over different codes.
         """
         (top_shape, bottom_shape), number = self.code_shapes, self.top_quantizer.num_embeddings
         top = self.top_prior if top_prior is None else top_prior
@@ -310,7 +285,7 @@ class VQVAE2(CodeModel):
             fit_frozen(bottom, bottom_codes, of_bottom, batch_size=batch_size, **fit),
         )
 
-    def draw_codes(self, latents, labels, temperature):
+    def draw_codes(self, latents, labels, temperature) -> tuple:
         of_top, of_bottom = (
             labels if prior.data.part(Labels) else None for prior in self.held_priors()
         )

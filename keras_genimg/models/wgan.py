@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.checks import check_count, check_number
-from keras_genimg.core import LatentGAN, images_of_update, update_ema
+from keras_genimg.core import LatentGAN, images_of_update, mean_scores, update_ema
 from keras_genimg.losses import wasserstein_discriminator_loss, wasserstein_generator_loss
 from keras_genimg.networks import dcgan_discriminator, dcgan_generator
 
@@ -17,7 +17,7 @@ class WGAN(LatentGAN):
 
     A critic f, kept Lipschitz by clipping its weights, estimates the Wasserstein
     distance between the distributions of real and generated images; a generator g
-    turns noise z into images and descends that distance.
+    turns noise z into images and minimises that distance.
 
     One step of `fit` is n_critic updates of the critic and one of the generator:
     its batch is n_critic times the batch of one update, so that each update sees
@@ -37,11 +37,11 @@ class WGAN(LatentGAN):
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
 
     Logs: `g_loss`, `d_loss`, and the mean of the critic on real and generated
-    images, `real_score` and `fake_score`; those of the critic from the last of
-    its updates. `-d_loss` is the estimate of the distance, up to a factor that
+    images, `real_score` and `fake_score`. Critic values are from its last update in the
+    step. `-d_loss` is the estimate of the distance, up to a factor that
     depends on `clip_value`.
 
     Raises:
@@ -136,12 +136,11 @@ class WGAN(LatentGAN):
         update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
         # 3. Logs.
-        real_score, fake_score = tf.reduce_mean(real_logits), tf.reduce_mean(fake_logits)
-        scores = {"real_score": real_score, "fake_score": fake_score}
+        scores = mean_scores(real_logits, fake_logits, tf.identity)
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores)
 
     def test_step(self, data):
-        """The losses on images that were not trained on, without an update."""
+        """The losses on held-out images, without an update."""
         images, _, batch = self.unpack(data)
         fake_images = self.images_from_latents(self.sample_latents(batch))
         real_logits = self.discriminator(images, training=False)
@@ -150,6 +149,5 @@ class WGAN(LatentGAN):
             batch,
             d_loss=wasserstein_discriminator_loss(real_logits, fake_logits),
             g_loss=wasserstein_generator_loss(fake_logits),
-            real_score=tf.reduce_mean(real_logits),
-            fake_score=tf.reduce_mean(fake_logits),
+            **mean_scores(real_logits, fake_logits, tf.identity),
         )

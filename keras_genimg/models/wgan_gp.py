@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.checks import check_count, check_number
-from keras_genimg.core import LatentGAN, adam_pair, images_of_update, update_ema
+from keras_genimg.core import LatentGAN, adam_pair, images_of_update, mean_scores, update_ema
 from keras_genimg.errors import InputError
 from keras_genimg.losses import (
     gradient_penalty,
@@ -24,9 +24,8 @@ class WGANGP(LatentGAN):
     """Wasserstein GAN with gradient penalty (Gulrajani et al., 2017).
 
     A critic estimates the Wasserstein distance between the distributions of real
-    and generated images, and the generator descends it, same as in `WGAN`; here a
-    penalty on the norm of the critic's gradient keeps it Lipschitz, and no weight
-    is clipped.
+    and generated images, and the generator minimises it, as in `WGAN`. A penalty on
+    the norm of the critic's gradient keeps it Lipschitz, instead of weight clipping.
 
     One step of `fit` is n_critic updates of the critic and one of the generator:
     its batch is n_critic times the batch of one update, so that each update sees
@@ -44,11 +43,11 @@ class WGANGP(LatentGAN):
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
-        seed: int, optional. Makes the noise of training repeatable.
+        seed: int, optional. Makes the training noise reproducible.
 
     Logs: `g_loss`, `d_loss` (with the weighted penalty), `gradient_penalty` (without
     its weight), and the mean of the critic on real and generated images,
-    `real_score` and `fake_score`; those of the critic from the last of its updates.
+    `real_score` and `fake_score`. Critic values are from its last update in the step.
     `real_score - fake_score` is the estimate of the Wasserstein distance.
 
     Raises:
@@ -96,15 +95,15 @@ class WGANGP(LatentGAN):
         for layer in self.discriminator._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 raise InputError(
-                    "The discriminator of WGANGP must have no batch normalisation, which mixes "
-                    "images, while the penalty takes the gradient of each; LayerNormalization does "
-                    f"not mix them. Received: a network with the layer {layer.name!r}."
+                    "The discriminator of WGANGP must have no batch normalisation, because the "
+                    "penalty takes the gradient of each image; LayerNormalization is allowed. "
+                    f"Received: a network with the layer {layer.name!r}."
                 )
         self.ema_generator = self.make_ema(self.generator)
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
-        # Algorithm 1: Adam, 1e-4, beta_1 of 0, beta_2 of 0.9. Our own smaller networks train
+        # Algorithm 1: Adam, 1e-4, beta_1 of 0, beta_2 of 0.9. The smaller default networks train
         # faster at five times that rate.
         rate = 1e-4 if self.is_custom("generator", "discriminator") else 5e-4
         return adam_pair(rate if learning_rate is None else learning_rate, 0.0, 0.9)
@@ -151,12 +150,11 @@ class WGANGP(LatentGAN):
         update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
         # 3. Logs.
-        real_score, fake_score = tf.reduce_mean(real_logits), tf.reduce_mean(fake_logits)
-        scores = {"real_score": real_score, "fake_score": fake_score}
+        scores = mean_scores(real_logits, fake_logits, tf.identity)
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores, gradient_penalty=penalty)
 
     def test_step(self, data):
-        """The losses on images that were not trained on, without an update."""
+        """The losses on held-out images, without an update."""
         images, _, batch = self.unpack(data)
         fake_images = self.images_from_latents(self.sample_latents(batch))
         critic = functools.partial(self.discriminator, training=False)
@@ -168,7 +166,6 @@ class WGANGP(LatentGAN):
             batch,
             d_loss=d_loss + self.gp_weight * penalty,
             g_loss=wasserstein_generator_loss(fake_logits),
-            real_score=tf.reduce_mean(real_logits),
-            fake_score=tf.reduce_mean(fake_logits),
+            **mean_scores(real_logits, fake_logits, tf.identity),
             gradient_penalty=penalty,
         )

@@ -74,7 +74,7 @@ def conv_decoder(
 
     Returns:
         `keras.Model` from `(batch, latent_dim)` to float32 `(batch, height,
-        width, channels)`: logits or means, as the likelihood reads them.
+        width, channels)`: logits or means, depending on the likelihood.
 
     Raises:
         InputError: an invalid image shape.
@@ -97,11 +97,12 @@ def conv_decoder(
 
 
 def _residual_stack(x, filters, residual_filters, blocks):
+    """A 3x3 convolution, residual blocks, ReLU."""
+    x = layers.Conv2D(filters, 3, padding="same")(x)
     for _ in range(blocks):
         y = layers.ReLU()(x)
         y = layers.Conv2D(residual_filters, 3, padding="same", activation="relu")(y)
-        y = layers.Conv2D(filters, 1)(y)
-        x = layers.Add()([x, y])
+        x = layers.Add()([x, layers.Conv2D(filters, 1)(y)])
     return layers.ReLU()(x)
 
 
@@ -109,13 +110,11 @@ def _to_a_quarter(images, filters, residual_filters, blocks):
     """Two 4x4 convolutions of stride 2, one of stride 1, residual blocks."""
     x = layers.Conv2D(filters // 2, 4, 2, padding="same", activation="relu")(images)
     x = layers.Conv2D(filters, 4, 2, padding="same", activation="relu")(x)
-    x = layers.Conv2D(filters, 3, padding="same")(x)
     return _residual_stack(x, filters, residual_filters, blocks)
 
 
 def _from_a_quarter(x, channels, filters, residual_filters, blocks):
     """The same in reverse: images of `channels`, in the policy's precision."""
-    x = layers.Conv2D(filters, 3, padding="same")(x)
     x = _residual_stack(x, filters, residual_filters, blocks)
     x = layers.Conv2DTranspose(filters // 2, 4, 2, padding="same", activation="relu")(x)
     return layers.Conv2DTranspose(channels, 4, 2, padding="same", dtype=policy_dtype())(x)
@@ -210,8 +209,8 @@ def two_level_encoder(
 ) -> keras.Model:
     """Image to vectors of a coarse grid, the top, and features of a fine one, the bottom.
 
-    The bottom is a quarter of the image's height and width; a convolution of stride 2 and
-    residual blocks make the top of it, an eighth, rounded up.
+    The bottom is a quarter of the image's height and width. A convolution of stride 2 and
+    residual blocks reduce it to the top, an eighth, rounded up.
 
     Args:
         image_shape: (height, width, channels), multiples of 4 from 16 to 256.
@@ -238,7 +237,6 @@ def two_level_encoder(
     images = float_input(check_image_shape(image_shape))
     features = _to_a_quarter(images, filters, residual_filters, blocks)
     x = layers.Conv2D(filters // 2, 4, 2, padding="same", activation="relu")(features)
-    x = layers.Conv2D(filters, 3, padding="same")(x)
     x = _residual_stack(x, filters, residual_filters, blocks)
     vectors = layers.Conv2D(embedding_dim, 1, dtype=policy_dtype())(x)
     return keras.Model(images, [vectors, features], name=name)
@@ -267,8 +265,7 @@ def two_level_join(
     Reference: Razavi et al. (2019), https://arxiv.org/abs/1906.00446
     """
     top, features = float_input(top_shape), float_input(features_shape)
-    x = layers.Conv2D(filters, 3, padding="same")(top)
-    x = _residual_stack(x, filters, residual_filters, blocks)
+    x = _residual_stack(top, filters, residual_filters, blocks)
     x = upsample(x, top_shape[:2], features_shape[:2], top_shape[2], 4)
     x = layers.Concatenate()([x, features])
     vectors = layers.Conv2D(top_shape[2], 1, dtype=policy_dtype())(x)

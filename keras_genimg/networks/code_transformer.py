@@ -24,7 +24,7 @@ class TransformerBlock(keras.layers.Layer):
         width: int. Features of a position.
         num_heads: int.
         dropout: float. Rate at the end of both parts.
-        seed: int or None. Of the dropout.
+        seed: int or None. Seed of the dropout.
     """
 
     def __init__(self, width: int, num_heads: int, dropout: float, seed: int | None, **kwargs):
@@ -65,18 +65,18 @@ class CausalTransformer(keras.layers.Layer):
 
     Args:
         shape: tuple (height, width, 1) of the grid.
-        levels: int. How many codes there are (K).
+        levels: int. Number of codes (K).
         features: int. Width of the blocks.
         num_layers: int. Blocks.
         num_heads: int. A divisor of `features`.
         num_classes: int, or None without classes.
         dropout: float. Rate in each block and after the embedding.
-        seed: int or None. Of the dropout.
+        seed: int or None. Seed of the dropout.
 
     Call arguments:
         values: int tensor `(B, height, width, 1)` in [0, levels).
-        labels: int tensor `(B,)`, where there are classes.
-        training: bool. Whether there is dropout.
+        labels: int tensor `(B,)`, if there are classes.
+        training: bool. Whether dropout is applied.
 
     Returns:
         float32 logits `(B, height, width, 1, levels)`.
@@ -155,7 +155,7 @@ class CausalTransformer(keras.layers.Layer):
             noise_of_row: function from an int32 scalar, the row, to float32 `(count, width,
                 1, levels)`.
             count: int or int32 scalar.
-            labels: int tensor `(count,)`, where there are classes.
+            labels: int tensor `(count,)`, if there are classes.
 
         Returns:
             int32 tensor `(count, height, width, 1)`.
@@ -187,10 +187,8 @@ class CausalTransformer(keras.layers.Layer):
 
         made = tf.TensorArray(tf.int32, self.length, element_shape=(None,))
         cache = [(empty, empty) for _ in self.blocks]
+        state = (0, self._start(count, labels), cache, made)
         made = tf.while_loop(
-            lambda row, *_: row < height,
-            draw_row,
-            (0, self._start(count, labels), cache, made),
-            parallel_iterations=1,
+            lambda row, *_: row < height, draw_row, state, parallel_iterations=1
         )[-1]
         return tf.reshape(tf.transpose(made.stack()), (-1, *self.shape))  # (h*w, B) -> (B, h, w, 1)

@@ -28,7 +28,7 @@ def conditional_dcgan_generator(
         latent_dim: int. Length of the noise vector z.
         num_classes: int. Labels are integers from 0 to num_classes - 1.
         conditioning: `"projection"`: all batch normalisation has a scale and an
-            offset for each class, the generator that goes with the projection
+            offset for each class, as in the paper of the projection
             discriminator; `"concatenation"`: z and the one-hot class are one vector.
         filters, widest, kernel_size, momentum, name: see `dcgan_generator`.
 
@@ -75,17 +75,17 @@ def conditional_dcgan_discriminator(
         num_classes: int. Labels are integers from 0 to num_classes - 1.
         conditioning: `"projection"`: logit = psi(phi(x)) + <e_y, phi(x)>, phi(x) being
             the flat features that the last layer psi sees and e_y a learned vector
-            per class (Eq. 3); `"concatenation"`: the one-hot class joins the image
-            as constant planes.
-        classifies: bool. Whether a second output reads the class from phi(x), which
+            per class (Eq. 3); `"concatenation"`: the one-hot class is appended to the
+            image as constant planes.
+        classifies: bool. Whether a second output predicts the class from phi(x), which
             with `"projection"` does not depend on it (Odena et al., 2017).
         name: string.
         **arguments: see `dcgan_discriminator`.
 
     Returns:
         `keras.Model` from `[(batch, height, width, channels), int32 (batch,)]` to
-        float32 logits `(batch, 1)`, with `classifies` to those and the logits of the
-        classes, `(batch, num_classes)`.
+        float32 logits `(batch, 1)`, with `classifies` also to class logits
+        `(batch, num_classes)`.
 
     Raises:
         InputError: an invalid image shape, policy or conditioning; `classifies` with
@@ -104,7 +104,7 @@ def conditional_dcgan_discriminator(
     labels = keras.Input((), dtype="int32", name="labels")
     if classifies and conditioning != "projection":
         raise InputError(
-            'An auxiliary classifier goes with conditioning="projection"; otherwise its features '
+            'An auxiliary classifier needs conditioning="projection"; otherwise its features '
             f"depend on the class that it predicts. Received: conditioning={conditioning!r}."
         )
     if conditioning == "concatenation":

@@ -7,12 +7,7 @@ from keras import KerasTensor, layers
 
 from keras_genimg.checks import check_image_shape
 from keras_genimg.layers import BatchNormalization, MinibatchStandardDeviation
-from keras_genimg.networks.blocks import (
-    downsample,
-    float_input,
-    kernel_wrapper,
-    upsample_to_image,
-)
+from keras_genimg.networks.blocks import downsample, float_input, kernel_wrapper, upsample_to_image
 from keras_genimg.networks.initializers import normal
 from keras_genimg.networks.shapes import halvings, widths_of
 from keras_genimg.precision import policy_dtype
@@ -61,9 +56,9 @@ def dcgan_generator(
         filters: int. Filters of the last grid before the image; they double
             with each halving of the grid, up to `widest`.
         widest: int. Most filters in a layer.
-        kernel_size: int. 4 divides by the stride of 2 and so leaves no
-            checkerboard.
-        momentum: float. Of the batch normalisation.
+        kernel_size: int. A multiple of the stride of 2 avoids checkerboard
+            artefacts.
+        momentum: float. Momentum of the batch normalisation.
         name: string.
 
     Returns:
@@ -92,8 +87,7 @@ def dcgan_discriminator(
     image_shape: tuple, filters: int = 32, widest: int = 256, kernel_size: int = 4,
     momentum: float = 0.9, epsilon: float = 1e-3, dropout: float = 0.0, normalization: bool = True,
     levels: int | None = None, spectral_normalization: bool = False,
-    minibatch_standard_deviation: bool = False,
-    name: str = "discriminator",
+    minibatch_standard_deviation: bool = False, name: str = "discriminator",
 ) -> keras.Model:
     """Image to logit: convolutions that halve, LeakyReLU(0.2), a dense unit.
 
@@ -103,14 +97,14 @@ def dcgan_discriminator(
             up to `widest`.
         widest: int. Most filters in a layer.
         kernel_size: int. Side of the kernels.
-        momentum: float. Of the batch normalisation (none after the first layer).
-        epsilon: float. Of the batch normalisation, added to the variance.
+        momentum: float. Momentum of the batch normalisation (none after the first layer).
+        epsilon: float. Added to the variance in batch normalisation.
         dropout: float. Rate after each layer.
-        normalization: bool. Whether there is batch normalisation.
+        normalization: bool. Whether to use batch normalisation.
         levels: int, optional. Convolutions; by default as many as leave no side
             above 4 (one that stops at 7 learns several times more slowly).
         spectral_normalization: bool. Divides the kernels by their largest singular
-            value; it takes the place of batch normalisation.
+            value; it replaces batch normalisation.
         minibatch_standard_deviation: bool. Adds the map of
             `MinibatchStandardDeviation` before the last layer.
         name: string.

@@ -6,12 +6,7 @@ from keras import layers
 from keras_genimg.checks import check_image_shape
 from keras_genimg.errors import InputError
 from keras_genimg.layers import BatchNormalization, MinibatchStandardDeviation
-from keras_genimg.networks.blocks import (
-    downsample,
-    float_input,
-    kernel_wrapper,
-    upsample_to_image,
-)
+from keras_genimg.networks.blocks import downsample, float_input, kernel_wrapper, upsample_to_image
 from keras_genimg.networks.initializers import normal
 from keras_genimg.networks.shapes import widths_of
 from keras_genimg.precision import policy_dtype
@@ -47,9 +42,9 @@ def dcgan5_generator(
     Args:
         image_shape: (height, width, channels); height and width 32 or 64.
         latent_dim: int. Length of the noise vector z, 100 in the paper.
-        filters: int. Of the last layer before the image; 8, 4 and 2 times as many
-            before it.
-        momentum: float. Of the batch normalisation.
+        filters: int. Filters of the last layer before the image; 8, 4 and 2 times as
+            many before it.
+        momentum: float. Momentum of the batch normalisation.
         name: string.
 
     Returns:
@@ -96,8 +91,8 @@ def dcgan5_discriminator(
 
     Args:
         image_shape: (height, width, channels); height and width 32 or 64.
-        filters: int. Of the first layer; 2, 4 and 8 times as many after it.
-        momentum: float. Of the batch normalisation.
+        filters: int. Filters of the first layer; 2, 4 and 8 times as many after it.
+        momentum: float. Momentum of the batch normalisation.
         spectral_normalization: bool. Whether every layer is divided by its largest
             singular value, instead of batch normalisation.
         minibatch_standard_deviation: bool. Whether the last layer also sees how much the

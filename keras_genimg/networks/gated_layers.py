@@ -32,7 +32,7 @@ class GatedLayer(keras.layers.Layer):
         num_classes: int, or None without classes.
         conditioned: bool. Whether there are features of a condition.
         dropout: float. Rate of the horizontal features before they are mixed.
-        seed: int or None. Of the dropout.
+        seed: int or None. Seed of the dropout.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class GatedLayer(keras.layers.Layer):
     # The same numbers for one row, and for one position.
 
     def row(self, rows: tf.Tensor, biases: tuple) -> tuple:
-        """Of the vertical stack: `(B, reach + 1, w, F)`, the row and those above it.
+        """One row of the vertical stack, from `(B, reach + 1, w, F)`, the row and those above it.
 
         Returns:
             `(B, 1, w, filters)`, its features; `(B, w, 2 * filters)`, their part of the
@@ -115,7 +115,7 @@ class GatedLayer(keras.layers.Layer):
         return weights
 
     def position(self, window: tf.Tensor, vertical: tf.Tensor, weights: list) -> tf.Tensor:
-        """Of the horizontal stack: `(B, reach + 1, F)`, the position last -> `(B, filters)`."""
+        """One position of the horizontal stack, from `(B, reach + 1, F)`: `(B, filters)`."""
         kernel, bias, mix_kernel, mix_bias = weights
         flat = tf.reshape(window, (-1, kernel.shape[0]))  # (B, n, F) -> (B, n*F)
         mixed = gate(flat @ kernel + bias + vertical) @ mix_kernel + mix_bias
@@ -130,7 +130,7 @@ class ConditionStack(keras.layers.Layer):
 
     Args:
         shape: tuple (height, width) of the finer grid.
-        condition_shape: tuple (height, width) of the coarser grid, in neither side longer.
+        condition_shape: tuple (height, width) of the coarser grid, no larger than `shape`.
         embeddings: int. Codes of the coarser grid.
         filters: int. Features of a position.
         blocks: int. Residual convolutions.

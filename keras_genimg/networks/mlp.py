@@ -56,8 +56,7 @@ def mlp_generator(
 
 
 def mlp_discriminator(
-    image_shape: tuple, units: tuple = (1024, 1024),
-    name: str = "discriminator",
+    image_shape: tuple, units: tuple = (1024, 1024), name: str = "discriminator"
 ) -> keras.Model:
     """Image to logit by dense layers with LeakyReLU(0.2).
 
@@ -82,8 +81,7 @@ def mlp_discriminator(
     images = float_input(check_image_shape(image_shape))
     x = layers.Flatten()(images)  # (B, h, w, c) -> (B, h*w*c)
     for width in units:
-        x = layers.Dense(width)(x)
-        x = layers.LeakyReLU(0.2)(x)
+        x = layers.LeakyReLU(0.2)(layers.Dense(width)(x))
     logits = layers.Dense(1, dtype=policy_dtype())(x)
     return keras.Model(images, logits, name=name)
 
@@ -98,7 +96,7 @@ def mlp_encoder(
         image_shape: (height, width, channels), multiples of 4 from 16 to 256.
         latent_dim: int. Length of z.
         units: tuple of int. Widths of the hidden layers.
-        activation: string. Of the hidden layers, as Keras names it.
+        activation: string. Keras activation of the hidden layers.
         name: string.
 
     Returns:
@@ -116,21 +114,20 @@ def mlp_encoder(
     """
     images = float_input(check_image_shape(image_shape))
     x = layers.Flatten()(Centering()(images))  # (B, h, w, c) -> (B, h*w*c)
-    x = _hidden(x, units, activation)
-    return keras.Model(images, gaussian(x, latent_dim), name=name)
+    return keras.Model(images, gaussian(_hidden(x, units, activation), latent_dim), name=name)
 
 
 def mlp_decoder(
     image_shape: tuple, latent_dim: int, units: tuple = (256, 512), activation: str = "relu",
     name: str = "decoder",
 ) -> keras.Model:
-    """z to one unbounded value per pixel: a logit or a mean, as the likelihood reads it.
+    """z to one unbounded value per pixel: a logit or a mean, depending on the likelihood.
 
     Args:
         image_shape: (height, width, channels), multiples of 4 from 16 to 256.
         latent_dim: int. Length of z.
         units: tuple of int. Widths of the hidden layers.
-        activation: string. Of the hidden layers, as Keras names it.
+        activation: string. Keras activation of the hidden layers.
         name: string.
 
     Returns:

@@ -1,4 +1,4 @@
-"""PatchGAN: a discriminator that judges every part of an image by itself."""
+"""PatchGAN: a discriminator that classifies each patch of an image."""
 
 import keras
 from keras import layers

@@ -17,26 +17,26 @@ class GatedPixelCNN(keras.layers.Layer):
     """p(x_i | what is before i) at every position i of a grid, in raster order.
 
     Args:
-        shape: tuple (height, width, channels) of the grid; of codes the channels are 1.
-        levels: int. Values that a channel can take (K).
+        shape: tuple (height, width, channels) of the grid; codes have 1 channel.
+        levels: int. Number of values of a channel (K).
         embedded: bool. Whether values are categories without an order, embedded as learned
             vectors (codes, of one channel), rather than brightnesses from -1 to 1.
         filters: int. Features of each stack, a multiple of the channels.
         num_layers: int. Gated layers.
-        kernel_size: odd int of at least 3. Of the layers after the first.
-        first_kernel_size: odd int of at least 3. Of the first layer.
+        kernel_size: odd int of at least 3, for the layers after the first.
+        first_kernel_size: odd int of at least 3, for the first layer.
         num_classes: int, or None without classes.
         dropout: float. Rate in each layer.
-        seed: int or None. Of the dropout.
-        condition_shape: tuple (height, width), or None. Of a coarser grid of codes, on which
-            every position is conditioned.
-        condition_embeddings: int. Codes of that grid.
+        seed: int or None. Seed of the dropout.
+        condition_shape: tuple (height, width), or None. Shape of a coarser grid of codes that
+            every position is conditioned on.
+        condition_embeddings: int. Number of codes of that grid.
 
     Call arguments:
         values: int tensor `(B, height, width, channels)` in [0, levels).
-        labels: int tensor `(B,)`, where there are classes.
-        condition: int tensor `(B, *condition_shape)`, where there is a condition.
-        training: bool. Whether there is dropout.
+        labels: int tensor `(B,)`, if there are classes.
+        condition: int tensor `(B, *condition_shape)`, if there is a condition.
+        training: bool. Whether dropout is applied.
 
     Returns:
         float32 logits `(B, height, width, channels, levels)`.
@@ -71,9 +71,7 @@ class GatedPixelCNN(keras.layers.Layer):
             for index in range(num_layers)
         ]
         self.hidden = MaskedConv2D(filters, 1, "B", groups=channels)
-        self.last = MaskedConv2D(
-            levels * channels, 1, "B", groups=channels, dtype=policy_dtype()
-        )
+        self.last = MaskedConv2D(levels * channels, 1, "B", groups=channels, dtype=policy_dtype())
         self.condition = None
         if condition_shape is not None:
             self.condition = ConditionStack(
@@ -123,16 +121,13 @@ class GatedPixelCNN(keras.layers.Layer):
             float32 logits `(B, height, width, channels, levels)`.
         """
         # Each row sees the one above.
-        above = tf.pad(data, [[0, 0], [1, 0], [0, 0], [0, 0]])[:, :-1]
-        before = data
+        above, before = tf.pad(data, [[0, 0], [1, 0], [0, 0], [0, 0]])[:, :-1], data
         features = None if self.condition is None else self.condition(condition)
         for layer in self.stack:
             above, before = layer(above, before, labels, features, training=training)
         x = self.hidden(tf.nn.relu(before))
         logits = self.last(tf.nn.relu(x))  # (B, h, w, levels * channels), channels fastest
         height, width, channels = self.shape
-        if channels == 1:
-            return tf.reshape(logits, (-1, height, width, 1, self.levels))
         logits = tf.reshape(logits, (-1, height, width, self.levels, channels))
         return tf.transpose(logits, (0, 1, 2, 4, 3))  # -> (B, h, w, channels, levels)
 
@@ -151,8 +146,8 @@ class GatedPixelCNN(keras.layers.Layer):
             noise_of_row: function from an int32 scalar, the row, to float32 `(count, width,
                 channels, levels)`.
             count: int or int32 scalar.
-            labels: int tensor `(count,)`, where there are classes.
-            condition: int tensor `(count, *condition_shape)`, where there is a condition.
+            labels: int tensor `(count,)`, if there are classes.
+            condition: int tensor `(count, *condition_shape)`, if there is a condition.
 
         Returns:
             int32 tensor `(count, height, width, channels)`.
@@ -176,7 +171,9 @@ class GatedPixelCNN(keras.layers.Layer):
                 for layer, window, of_row, own in zip(self.stack, windows, here, weights):
                     seen.append(tf.concat([window, x[:, None]], axis=1))  # (B, reach + 1, F)
                     x = layer.position(seen[-1], of_row, own)
-                logits = self._head(x, head[channel])  # (B, levels)
+                kernel, bias, last, last_bias = head[channel]
+                x = tf.nn.relu(tf.nn.relu(x) @ kernel + bias)
+                logits = tf.cast(x, last.dtype) @ last + last_bias  # (B, levels)
                 scores = logits + tf.cast(noise[:, column, channel], logits.dtype)
                 values[channel] = tf.argmax(scores, axis=-1, output_type=tf.int32)
                 data = self.embed(tf.stack(values, axis=-1))  # (B, channels) -> (B, features)
@@ -200,11 +197,9 @@ class GatedPixelCNN(keras.layers.Layer):
             context = tf.transpose(tf.stack(context), (2, 0, 1, 3))
             windows = [zeros(layer.reach, kept.shape[-1]) for layer, kept in zip(self.stack, above)]
             cells = tf.TensorArray(tf.int32, width, element_shape=(None, channels))
+            state = (0, windows, noise_of_row(number), context, cells)
             cells = tf.while_loop(
-                lambda column, *_: column < width,
-                position,
-                (0, windows, noise_of_row(number), context, cells),
-                parallel_iterations=1,
+                lambda column, *_: column < width, position, state, parallel_iterations=1
             )[-1]
             values = tf.transpose(cells.stack(), (1, 0, 2))  # (w, B, c) -> (B, w, c)
             data = tf.ensure_shape(self.embed(values)[:, None], data.shape)  # (B, 1, w, features)
@@ -213,11 +208,9 @@ class GatedPixelCNN(keras.layers.Layer):
         features = [self.features, *(layer.filters for layer in self.stack[:-1])]
         above = [zeros(layer.reach, width, f) for layer, f in zip(self.stack, features)]
         made = tf.TensorArray(tf.int32, height, element_shape=(None, width, channels))
+        state = (0, zeros(1, width, self.features), above, made)
         made = tf.while_loop(
-            lambda number, *_: number < height,
-            row,
-            (0, zeros(1, width, self.features), above, made),
-            parallel_iterations=1,
+            lambda number, *_: number < height, row, state, parallel_iterations=1
         )[-1]
         return tf.transpose(made.stack(), (1, 0, 2, 3))  # (h, B, w, c) -> (B, h, w, c)
 
@@ -230,9 +223,3 @@ class GatedPixelCNN(keras.layers.Layer):
             [kernel[0, 0], bias, last[0, 0, :, channel::channels], last_bias[channel::channels]]
             for channel in range(channels)
         ]
-
-    @staticmethod
-    def _head(x, weights):
-        kernel, bias, last, last_bias = weights
-        x = tf.nn.relu(tf.nn.relu(x) @ kernel + bias)
-        return tf.cast(x, last.dtype) @ last + last_bias

@@ -1,4 +1,4 @@
-"""Encoders and decoders of residual blocks, for VAEs judged by their likelihood."""
+"""Encoders and decoders of residual blocks, for VAEs with a high likelihood."""
 
 import keras
 from keras import layers
@@ -11,15 +11,14 @@ from keras_genimg.precision import policy_dtype
 __all__ = ["residual_decoder", "residual_encoder"]
 
 
-def _blocks(x, blocks):
-    """x + conv(ELU(conv(ELU(x)))), several times."""
+def _blocks(x, blocks, dtype=None):
+    """x + conv(ELU(conv(ELU(x)))), several times, then ELU in `dtype`."""
     width = x.shape[-1]
     for _ in range(blocks):
         y = layers.Activation("elu")(x)
         y = layers.Conv2D(width, 3, padding="same", activation="elu")(y)
-        y = layers.Conv2D(width, 3, padding="same")(y)
-        x = layers.Add()([x, y])
-    return x
+        x = layers.Add()([x, layers.Conv2D(width, 3, padding="same")(y)])
+    return layers.Activation("elu", dtype=dtype)(x)
 
 
 def residual_encoder(
@@ -29,7 +28,7 @@ def residual_encoder(
     """Image to the mean and log variance of a Gaussian over z, by residual blocks with ELU.
 
     Each grid is half as large as the one before, down to 7x7 or so; blocks work on the halved
-    grids alone, since most of the time would go into those of full size.
+    grids alone, since full-size grids would take most of the time.
 
     Args:
         image_shape: (height, width, channels), multiples of 4 from 16 to 256.
@@ -62,7 +61,6 @@ def residual_encoder(
     for width, large, small in zip(widths, sizes, sizes[1:]):
         x = layers.Conv2D(width, 4, strides_between(large, small), padding="same")(x)
         x = _blocks(x, blocks)
-        x = layers.Activation("elu")(x)
     x = layers.Flatten()(x)  # (B, h, w, c) -> (B, h*w*c)
     x = layers.Dense(units, activation="elu")(x)
     return keras.Model(images, gaussian(x, latent_dim), name=name)
@@ -105,9 +103,7 @@ def residual_decoder(
     x = layers.Reshape((*sizes[-1], widths[-1]))(x)  # (B, h*w*c) -> (B, h, w, c)
     for level in range(len(widths) - 1, 0, -1):
         x = _blocks(x, blocks)
-        x = layers.Activation("elu")(x)
         x = upsample(x, sizes[level + 1], sizes[level], widths[level - 1], 4)
-    x = _blocks(x, blocks)
-    x = layers.Activation("elu", dtype=policy_dtype())(x)
+    x = _blocks(x, blocks, policy_dtype())
     outputs = upsample(x, sizes[1], sizes[0], image_shape[2], 4, dtype=policy_dtype())
     return keras.Model(latents, outputs, name=name)

@@ -32,7 +32,7 @@ def _upsample(x, small, large):
 
 
 def _up_block(x, small, large, filters, momentum):
-    """Normalise, ReLU, enlarge, convolve, twice over but enlarge once; plus the shortcut."""
+    """Normalisation, ReLU and convolution, twice, with one upsampling; plus the shortcut."""
     # 1x1 convolutions and repeated pixels commute: the small grid is the cheap one.
     shortcut = _upsample(_shortcut_conv(filters)(x), small, large)
     x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
@@ -47,14 +47,14 @@ def resnet_generator(
 ) -> keras.Model:
     """Noise to image: a dense layer, residual blocks that double, a convolution.
 
-    At 32x32: a grid of 4x4, three blocks, 3x3 convolution and tanh; a block more
-    with each doubling of the side.
+    At 32x32: a grid of 4x4, three blocks, 3x3 convolution and tanh; one more block
+    per doubling of the side.
 
     Args:
         image_shape: (height, width, channels), multiples of 4 from 16 to 256.
         latent_dim: int. Length of the noise vector z.
-        filters: int. Of every layer; 256 in the paper at 32x32.
-        momentum: float. Of the batch normalisation.
+        filters: int. Filters of every layer; 256 in the paper at 32x32.
+        momentum: float. Momentum of the batch normalisation.
         name: string.
 
     Returns:
@@ -92,17 +92,16 @@ def resnet_generator(
 
 def resnet_discriminator(
     image_shape: tuple, filters: int = 64, spectral_normalization: bool = True,
-    minibatch_standard_deviation: bool = False,
-    name: str = "discriminator",
+    minibatch_standard_deviation: bool = False, name: str = "discriminator",
 ) -> keras.Model:
     """Image to logit: residual blocks, of which the first halve, and a sum over positions.
 
     At 32x32: two blocks that halve, two at 8x8, ReLU, the sum over the grid, a
-    dense unit; a block more with each doubling of the side. No batch normalisation.
+    dense unit; one more block per doubling of the side. No batch normalisation.
 
     Args:
         image_shape: (height, width, channels), multiples of 4 from 16 to 256.
-        filters: int. Of every layer; 128 in the paper at 32x32.
+        filters: int. Filters of every layer; 128 in the paper at 32x32.
         spectral_normalization: bool. Whether every layer with a kernel is divided by
             its largest singular value.
         minibatch_standard_deviation: bool. Whether the last block also sees how much the
@@ -127,11 +126,9 @@ def resnet_discriminator(
     halved = halvings(image_shape, smallest=8)
     sizes = [*halved, halved[-1], halved[-1]]  # two blocks that do not halve
 
-    images = float_input(image_shape)
-    x = images
+    x = images = float_input(image_shape)
     for block, (large, small) in enumerate(zip(sizes, sizes[1:])):
-        last = block == len(sizes) - 2
-        if last and minibatch_standard_deviation:
+        if minibatch_standard_deviation and block == len(sizes) - 2:
             x = MinibatchStandardDeviation()(x)  # (B, h, w, c) -> (B, h, w, c + 1)
         shortcut = x
         if block > 0:  # the image itself is not cut off at zero
@@ -146,7 +143,6 @@ def resnet_discriminator(
             shortcut = wrapper(_shortcut_conv(filters))(shortcut)
         x = layers.Add()([x, shortcut])
 
-    x = ops.cast(layers.ReLU()(x), policy_dtype())
-    x = ops.sum(x, axis=(1, 2))  # (B, h, w, c) -> (B, c)
+    x = ops.sum(ops.cast(layers.ReLU()(x), policy_dtype()), axis=(1, 2))  # (B, h, w, c) -> (B, c)
     logits = wrapper(layers.Dense(1, kernel_initializer=glorot_uniform(), dtype=policy_dtype()))(x)
     return keras.Model(images, logits, name=name)

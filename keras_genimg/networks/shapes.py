@@ -40,11 +40,10 @@ def halvings(image_shape: tuple, smallest: int = 7, levels: int | None = None) -
         List of (height, width), the image first; odd sides round up, as
         strided convolutions with padding "same" do: (28, 28), (14, 14), (7, 7).
     """
-    sizes = [tuple(image_shape[:2])]
+    sides = tuple(image_shape[:2])
     if levels is not None:
-        for _ in range(levels):
-            sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
-        return sizes
+        return [tuple(-(-side // 2**level) for side in sides) for level in range(levels + 1)]
+    sizes = [sides]
     while max(sizes[-1]) > smallest:
         sizes.append(tuple(-(-side // 2) if side > smallest else side for side in sizes[-1]))
     return sizes

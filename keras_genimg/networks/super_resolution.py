@@ -1,4 +1,4 @@
-"""The super-resolution network: residual blocks, and pixels out of channels."""
+"""The super-resolution network: residual blocks, and sub-pixel upsampling."""
 
 import keras
 import tensorflow as tf
@@ -73,13 +73,13 @@ def super_resolution_generator(
 
     Residual blocks at the low resolution, then for each doubling a convolution whose
     channels become pixels. The last convolution starts at zero, so that the untrained
-    network is bicubic interpolation, and training has only the details to find. There is no
+    network is bicubic interpolation, and training adds only the details. There is no
     batch normalisation, see Lim et al. (2017), and no skip around all blocks.
 
     Args:
         image_shape: (height, width, channels) of the outputs, multiples of 4 from 16 to 256.
         scale: 2 or 4. How many times higher and wider they are.
-        filters: int. Of every layer; 64 in the paper.
+        filters: int. Filters of every layer; 64 in the paper.
         blocks: int. Residual blocks; 16 in the paper.
         name: string.
 
@@ -110,8 +110,7 @@ def super_resolution_generator(
 
     # 2. Double until the size is that of the image.
     while x.shape[1] < height:
-        x = DepthToSpace()(_convolution(4 * filters)(x))  # -> (B, 2h, 2w, filters)
-        x = _prelu()(x)
+        x = _prelu()(DepthToSpace()(_convolution(4 * filters)(x)))  # -> (B, 2h, 2w, filters)
 
     # 3. The details, on top of the interpolated image.
     details = layers.Conv2D(

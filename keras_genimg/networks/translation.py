@@ -13,12 +13,11 @@ from keras_genimg.precision import policy_dtype
 __all__ = ["residual_translator"]
 
 
-def _convolution(x, width, kernel_size, strides=1, **kwargs):
+def _convolution(x, width, kernel_size, **kwargs):
     """A convolution of an image padded with its reflection, not with grey."""
-    before = (kernel_size - 1) // 2
-    after = kernel_size - 1 - before
-    x = ops.pad(x, ((0, 0), (before, after), (before, after), (0, 0)), mode="reflect")
-    return layers.Conv2D(width, kernel_size, strides, kernel_initializer=normal(), **kwargs)(x)
+    sides = (kernel_size // 2, kernel_size // 2)
+    x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), mode="reflect")
+    return layers.Conv2D(width, kernel_size, kernel_initializer=normal(), **kwargs)(x)
 
 
 def residual_translator(
@@ -64,8 +63,7 @@ def residual_translator(
 
     # 1. Down: 28x28 -> 14x14 -> 7x7.
     sources = float_input(source_shape)
-    x = _convolution(sources, filters, 7, use_bias=False)
-    x = normalize(x)
+    x = normalize(_convolution(sources, filters, 7, use_bias=False))
     for width in (2 * filters, 4 * filters):
         x = layers.Conv2D(
             width, 3, 2, padding="same", kernel_initializer=normal(), use_bias=False
@@ -74,10 +72,9 @@ def residual_translator(
 
     # 2. Residual blocks on the smallest grid.
     for _ in range(blocks):
-        shortcut = x
-        x = normalize(_convolution(x, 4 * filters, 3, use_bias=False))
-        x = InstanceNormalization()(_convolution(x, 4 * filters, 3, use_bias=False))
-        x = layers.Add()([x, shortcut])
+        y = normalize(_convolution(x, 4 * filters, 3, use_bias=False))
+        y = InstanceNormalization()(_convolution(y, 4 * filters, 3, use_bias=False))
+        x = layers.Add()([y, x])
 
     # 3. Up: 7x7 -> 14x14 -> 28x28. A kernel of 4 divides by the stride: no checkerboard.
     for level, width in ((1, 2 * filters), (0, filters)):

@@ -33,10 +33,10 @@ def unet(
         filters: int. Filters of the first layer (64 in the paper); they double with each
             halving of the grid, up to `widest`.
         widest: int. Most filters in a layer (512 in the paper).
-        kernel_size: int. 4 divides by the stride of 2 and so leaves no checkerboard.
-        momentum: float. Of the batch normalisation.
+        kernel_size: int. A multiple of the stride of 2 avoids checkerboard artefacts.
+        momentum: float. Momentum of the batch normalisation.
         dropout: float in [0, 1). Rate of the dropout.
-        seed: int, optional. Of the dropout.
+        seed: int, optional. Seed of the dropout.
         name: string.
 
     Returns:
@@ -65,7 +65,7 @@ def unet(
         sources, sizes, widths, kernel_size, lambda: BatchNormalization(momentum=momentum)
     )
 
-    # 2. Up, and across: 4x4 -> 7x7, beside the 7x7 of the way down -> 14x14, beside that.
+    # 2. Up, and across: 4x4 -> 7x7, joined with the 7x7 on the way down -> 14x14, likewise.
     x = grids[-1]
     for level in range(len(widths) - 1, 0, -1):
         x = upsample(
@@ -75,8 +75,7 @@ def unet(
         x = BatchNormalization(momentum=momentum)(x)
         if dropout and level == len(widths) - 1:
             x = Dropout(dropout, seed=seed)(x)
-        x = layers.ReLU()(x)
-        x = layers.Concatenate()([x, grids[level - 1]])  # (B, h, w, f) -> (B, h, w, 2 f)
+        x = layers.Concatenate()([layers.ReLU()(x), grids[level - 1]])  # -> (B, h, w, 2 f)
 
     # 3. The image: 14x14 -> 28x28.
     x = upsample(x, sizes[1], sizes[0], image_shape[2], kernel_size, kernel_initializer=normal())

@@ -28,8 +28,8 @@ def video_discriminator(
         filters: int. Filters of the first layer; they double with each halving, up to
             `widest`.
         widest: int. Most filters in a layer.
-        kernel_size: int. Of all three axes.
-        momentum: float. Of the batch normalisation.
+        kernel_size: int. Side of the kernels, on all three axes.
+        momentum: float. Momentum of the batch normalisation.
         name: string.
 
     Returns:
@@ -48,10 +48,7 @@ def video_discriminator(
     image_shape = check_image_shape(image_shape)
     check_count("num_frames", num_frames, minimum=2)
     sizes = halvings(image_shape, smallest=4)  # (28, 28), (14, 14), (7, 7), (4, 4)
-    frames = [num_frames]
-    for _ in sizes[1:]:
-        frames.append(-(-frames[-1] // 2) if frames[-1] > 2 else 2)
-    grids = [(time, *size) for time, size in zip(frames, sizes)]
+    grids = [(max(-(-num_frames // 2**level), 2), *size) for level, size in enumerate(sizes)]
 
     clips = float_input((num_frames, *image_shape))
     x = downsample(

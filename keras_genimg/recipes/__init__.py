@@ -1,4 +1,4 @@
-"""Recipes: settings of `keras-genimg train` that reproduce a published number, a JSON file each."""
+"""Recipes: settings of `keras-genimg train` that reproduce a published number, as JSON files."""
 
 from keras_genimg.recipes.reading import read_recipe, recipe_names
 

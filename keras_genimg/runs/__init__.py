@@ -12,13 +12,6 @@ from keras_genimg.runs.training import train
 from keras_genimg.runs.using import evaluate, export, generate
 
 __all__ = [
-    "evaluate",
-    "export",
-    "generate",
-    "interpolate",
-    "invert",
-    "load_run",
-    "prior",
-    "train",
+    "evaluate", "export", "generate", "interpolate", "invert", "load_run", "prior", "train",
     "trainable_models",
-]
+]  # fmt: skip

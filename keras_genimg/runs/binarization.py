@@ -10,28 +10,28 @@ __all__ = ["check_binarization", "binarized_as_trained"]
 
 
 def check_binarization(model_class: type, settings: dict) -> None:
-    """Raises `InputError` where `--binarize` is of an unknown kind, or for a model of pairs."""
+    """Raises `InputError` for an unknown kind of `--binarize`, or if the model takes pairs."""
     kind = settings["binarize"]
     if kind is None:
         return
     check_binarize(kind)
     if isinstance(model_class.data, Pairs):
         raise InputError(
-            "--binarize is for models that are trained on one set of images, "
+            "--binarize is for models that are trained on one set of images; "
             f"{model_class.__name__} is not. Received: --binarize {kind}."
         )
 
 
 def binarized_as_trained(dataset, settings: dict, seed: int = 0) -> tf.data.Dataset:
-    """Images to measure a run on, binarised like its training images.
+    """Images to evaluate a run on, binarised like its training images.
 
-    What image number i becomes depends on the seed and i alone: one fixed draw of the set,
-    whatever the batch size, in each pass over it.
+    The binarisation of image i depends on the seed and i alone, so it is the same for every
+    batch size and in every epoch.
 
     Args:
         dataset: `tf.data.Dataset` of batches of images, or of images and labels, in the stored
             order.
-        settings: dict, of the run. Without `binarize` the dataset is returned as it is.
+        settings: dict, of the run. Without `binarize` the dataset is returned unchanged.
         seed: int.
     """
     kind = settings.get("binarize")

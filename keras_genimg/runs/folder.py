@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.callbacks import latest_checkpoint
+from keras_genimg.core import ImageModel
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.version import __version__
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 
-def load_run(folder):
+def load_run(folder) -> ImageModel:
     """The trained model of a run folder: its `model.keras`, or its last checkpoint."""
     check_run(folder)
     path = os.path.join(folder, "model.keras")
@@ -35,8 +36,8 @@ def load_run(folder):
         found = latest_checkpoint(os.path.join(folder, "checkpoints"))
         if found is None:
             raise InputError(
-                f"A run folder holds model.keras or a checkpoint once an epoch is done. "
-                f"Received: {folder}, whose first epoch is not."
+                f"A run folder holds model.keras or a checkpoint after its first epoch. "
+                f"Received: {folder}, which has neither."
             )
         path = str(found[0])
     try:
@@ -45,16 +46,16 @@ def load_run(folder):
         raise InputError(f"{path} could not be read as a model: {error}") from error
 
 
-def start_from(model, folder):
-    """Gives a model the weights of a run's, which may have been trained in another way.
+def start_from(model, folder) -> None:
+    """Copies the weights of a run's model, which may have been trained differently.
 
     Args:
-        model: model, just made.
-        folder: path of a run folder with the same networks, of the same class or of one that
-            inherits from the other, such as VAE and IWAE.
+        model: model, newly created.
+        folder: path of a run folder with the same networks. One class is the other or its
+            subclass, such as VAE and IWAE.
 
     Raises:
-        InputError: no run, or one of another class or other shapes.
+        InputError: not a run, or a run of another class or with other shapes.
     """
     other = load_run(folder)
     mine, given = ([tuple(w.shape) for w in each.weights] for each in (model, other))
@@ -69,23 +70,23 @@ def start_from(model, folder):
     model.set_weights(other.get_weights())
 
 
-def is_run(folder):
+def is_run(folder) -> bool:
     return os.path.isfile(os.path.join(folder, "run.json"))
 
 
-def check_run(folder):
+def check_run(folder) -> None:
     if is_run(folder):
         return
-    wanted = "RUN must be a folder that keras-genimg train made, with a run.json."
+    wanted = "RUN must be a folder that keras-genimg train created, with a run.json."
     if os.path.isfile(os.path.join(folder, "saved_model.pb")):
-        raise InputError(f"{wanted} Received: {folder}, which is a SavedModel; its run folder is "
-                         "the one around it.")
+        raise InputError(f"{wanted} Received: {folder}, which is a SavedModel; its parent "
+                         "folder is the run folder.")
     if not os.path.exists(folder):
         raise InputError(f"{wanted} Received: {folder}, which does not exist.")
     raise InputError(f"{wanted} Received: {folder}, which has none.")
 
 
-def describe_run(name, model, settings, info, strategy):
+def describe_run(name, model, settings, info, strategy) -> dict:
     return {
         "model": name,
         "class": type(model).__name__,
@@ -105,7 +106,7 @@ def describe_run(name, model, settings, info, strategy):
     }
 
 
-def read_record(folder):
+def read_record(folder) -> dict:
     path = os.path.join(folder, "run.json")
     try:
         with open(path) as file:
@@ -120,13 +121,13 @@ def read_record(folder):
     return record
 
 
-def write_json(path, content):
+def write_json(path, content) -> None:
     """Writes a JSON file, completely or not at all."""
     with replace_when_complete(path) as partial, open(partial, "w") as file:
         json.dump(content, file, indent=2, default=str)
 
 
-def cut_logs(path, epochs):
+def cut_logs(path, epochs) -> None:
     """Keeps the header and the rows of the first `epochs` epochs."""
     if not os.path.exists(path):
         return

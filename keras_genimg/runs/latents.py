@@ -29,7 +29,7 @@ def _middle_box(height, width):
     return mask
 
 
-# Name -> function from (height, width) to what is kept; None where all is.
+# Name -> function from (height, width) to the mask of kept pixels; None keeps all.
 MASKS = {"none": lambda height, width: None, "half": _lower_half, "box": _middle_box}
 
 
@@ -48,7 +48,7 @@ def interpolate(
         labels: list of int, the class of each interpolation in turn, for conditional models;
             by default all their classes in turn.
         output: path of a .png grid, a .gif that plays the interpolations side by side, or an .npz
-            of latents and images; `interpolation.png` in the run folder for None.
+            of latents and images; by default `interpolation.png` in the run folder.
     """
     model = load_run(folder)
     latent_dim_of(model)  # raises where a model has none
@@ -70,23 +70,23 @@ def invert(
     split: str = "test", count: int = 8, mask: str = "none", labels: list | None = None,
     seed: int | None = None, output: str | None = None,
 ) -> None:
-    """Finds latents of given images, or of what a mask leaves of them, and writes a grid.
+    """Finds latents of given images, or of their unmasked pixels, and writes a grid.
 
-    One row per image: what the search sees, what it found, with a mask also the completed
+    One row per image: the input of the search and its result, and with a mask also the completed
     image and the original.
 
     Args:
         folder: path of the run folder.
-        images: path of an image or a folder of them; or
+        images: path of an image or of a folder of images; or
         data: string, the name of a data set.
         data_dir, split: see `evaluate`.
         count: int. Images of the folder or the set.
         mask: `"none"`, `"half"` (the lower half is masked) or `"box"` (the middle).
-        labels: list of int, the class of each image in turn, for conditional models; those
-            of the data set for None.
-        seed: int, optional. Of the starts.
-        output: path of a .png grid, or an .npz of what was found; `inversion.png` in the run
-            folder for None.
+        labels: list of int, the class of each image in turn, for conditional models; by
+            default the labels of the data set.
+        seed: int, optional. Seed of the starting points.
+        output: path of a .png grid, or an .npz of the results; by default `inversion.png` in
+            the run folder.
     """
     model = load_run(folder)
     seed = check_seed(seed)
@@ -98,7 +98,7 @@ def invert(
     found = latents.invert(model, originals, mask=kept, seed=seed, **given)
     rows = [originals, found.images]
     if kept is not None:
-        seen = np.where(kept[..., None], originals, 0.0)  # what is masked is grey
+        seen = np.where(kept[..., None], originals, 0.0)  # masked pixels are grey
         rows = [seen, found.images, np.where(kept[..., None], originals, found.images), originals]
     notes = {"model": type(model).__name__, "seed": seed, "mask": mask, "generated": "in part"}
     output = output or os.path.join(folder, "inversion.png")
@@ -121,7 +121,7 @@ def _images(model, images, data, data_dir, split, count, with_labels):
     height, width, channels = model.image_shape
     settings = {"image_size": (height, width), "channels": channels, "batch_size": count}
     if images is not None and os.path.isdir(images):
-        # The absolute path is a folder's, even where a data set is called like it.
+        # An absolute path names the folder, even if a data set has the same name.
         data, split = os.path.abspath(images), "train"
     elif images is not None:
         try:

@@ -9,28 +9,28 @@ from keras_genimg.errors import InputError
 
 __all__ = ["in_memory", "measure_likelihood"]
 
-AT_ONCE = 512  # images between two looks at the clock; batches of 16 leave no rest
+AT_ONCE = 512  # images between progress checks; a multiple of the batch size, 16
 PATIENCE = 20  # seconds without output
 
 
 def measure_likelihood(model, batches, num_samples: int | None = None, seed: int = 0) -> tuple:
-    """The mean of -log p(x) over images; prints its progress when it takes long.
+    """The mean of -log p(x) over images; prints its progress if it takes long.
 
     Args:
         model: model with `log_likelihood`.
         batches: `tf.data.Dataset` of batches of images, or of images and labels for a
-            conditional model, binarised where the run is.
+            conditional model, binarised if the run is.
         num_samples: int, optional. Importance samples per image, 5,000 by default, for models
-            that estimate the likelihood so.
-        seed: int. Of these.
+            that estimate the likelihood.
+        seed: int. Seed of these samples.
 
     Returns:
-        dict of `nll`, nats per image, and `nll_standard_error` over images; dict of how they
-        were measured: `images`, and `importance_samples` if any.
+        dict of `nll`, nats per image, and `nll_standard_error` over images; dict of the settings of
+        the measurement: `images`, and `importance_samples` if any.
 
     Raises:
-        InputError: a model without likelihood, samples for one that needs none, grey images
-            for a Bernoulli.
+        InputError: a model without a likelihood, importance samples for a model that needs none,
+            grey images for a Bernoulli likelihood.
     """
     if not hasattr(model, "log_likelihood"):
         raise InputError(
@@ -46,22 +46,22 @@ def measure_likelihood(model, batches, num_samples: int | None = None, seed: int
     images, *labels = in_memory(batches)
     if getattr(model, "likelihood", None) == "bernoulli" and np.any(np.abs(images) != 1):
         raise InputError(
-            "A Bernoulli likelihood is one of binarised images, see train --binarize. "
+            "A Bernoulli likelihood needs binarised images, see train --binarize. "
             "Received: grey images."
         )
     options = {"num_samples": num_samples or 5000} if sampled else {}
     found, began = [], time.monotonic()
-    told = began
+    last_report = began
     for start in range(0, len(images), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         if labels:
             options["labels"] = labels[0][part]
         if sampled:
-            options["seed"] = seed + start  # other draws for other images
+            options["seed"] = seed + start  # independent draws for each part
         found.append(model.log_likelihood(images[part], **options))
         now, done = time.monotonic(), min(start + AT_ONCE, len(images))
-        if now - told > PATIENCE and done < len(images):
-            told, so_far = now, -np.mean(np.concatenate(found))
+        if now - last_report > PATIENCE and done < len(images):
+            last_report, so_far = now, -np.mean(np.concatenate(found))
             seconds = round(now - began)
             print(f"{done} of {len(images)} images, {seconds} s: {so_far:.2f}", flush=True)
     nats = -np.concatenate(found).astype("float64")

@@ -11,7 +11,7 @@ __all__ = ["check_pairs", "corrupted", "evaluation_pairs", "in_pairs", "pair_arg
 
 
 def check_pairs(model_class: type, settings: dict) -> None:
-    """Raises `InputError` where a setting is for other models, or missing."""
+    """Raises `InputError` if a setting is for other models, or is missing."""
     wanted = None
     if isinstance(model_class.data, Pairs):
         wanted = "corruption" if model_class.data.aligned else "data_b"
@@ -19,7 +19,7 @@ def check_pairs(model_class: type, settings: dict) -> None:
         option = f"--{name.replace('_', '-')}"
         if settings[name] is not None and name != wanted:
             raise InputError(
-                f"{option} is for models that are trained on pairs, "
+                f"{option} is for models that are trained on pairs; "
                 f"{model_class.__name__} is not. Received: {option} {settings[name]}."
                 if wanted is None
                 else f"{option} is not for {model_class.__name__}, which takes "
@@ -33,7 +33,7 @@ def check_pairs(model_class: type, settings: dict) -> None:
 
 
 def pair_arguments(settings: dict, image_shape: tuple) -> dict:
-    """Arguments of the model that follow from the other images of the pairs."""
+    """Arguments of the model that depend on the other images of the pairs."""
     if settings["corruption"]:
         return {"source_shape": corrupted_shape(settings["corruption"], image_shape)}
     if settings["data_b"]:
@@ -43,7 +43,7 @@ def pair_arguments(settings: dict, image_shape: tuple) -> dict:
 
 
 def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch) -> tf.data.Dataset:
-    """What `fit` is given: `data` itself, or its images with those that go with them.
+    """The data for `fit`: `data` itself, or its images paired with others.
 
     Args:
         data: endless `tf.data.Dataset` of batches of images, whose first batch is number
@@ -68,7 +68,7 @@ def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch) -
     others = load(
         settings["data_b"],
         batch_size=batch_size,
-        shuffle_seed=settings["seed"] + 1,  # an order of its own
+        shuffle_seed=settings["seed"] + 1,  # a separate order
         drop_remainder=True,
         epochs=None,
         first_epoch=first_pass,
@@ -77,8 +77,10 @@ def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch) -
     return tf.data.Dataset.zip(data, others.skip(done))
 
 
-def evaluation_pairs(data, settings, split, image_shape, batch_size, count, seed) -> tf.data.Dataset:
-    """See `in_pairs`; one pass over `data`, images of the split `split`."""
+def evaluation_pairs(
+    data, settings, split, image_shape, batch_size, count, seed
+) -> tf.data.Dataset:
+    """See `in_pairs`; one epoch of `data`, images of the split `split`."""
     if settings.get("corruption"):
         return corrupted_pairs(data, settings["corruption"], seed)
     if not settings.get("data_b"):
@@ -91,7 +93,7 @@ def evaluation_pairs(data, settings, split, image_shape, batch_size, count, seed
 
 
 def corrupted(images, settings: dict) -> np.ndarray:
-    """The same corruption of the same images each time, for grids; without one the images."""
+    """Corrupted images for grids, the same each time; without a corruption the images."""
     if not settings["corruption"]:
         return images
     seed = tf.stack([tf.cast(settings["seed"], tf.int64), tf.constant(-1, tf.int64)])

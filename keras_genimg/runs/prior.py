@@ -1,4 +1,4 @@
-"""The command that fits a prior over the codes of a run's model, so that it generates."""
+"""The command that fits a prior over the codes of a run's model, to generate images."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ from keras_genimg.runs.likelihood import in_memory
 __all__ = ["prior"]
 
 CLASSES = {"pixel_cnn": PixelCNN, "code_transformer": CodeTransformer}
-# Arguments that follow from the run.
+# Arguments that the run determines.
 GIVEN = {"image_shape", "levels", "code_shape", "num_embeddings", "condition_shape",
          "condition_embeddings"}
 SHOWN = 64
@@ -31,18 +31,18 @@ def prior(
 ) -> None:
     """Fits a prior to the codes of a run's training images, and saves the model with it.
 
-    Writes `prior.json` (settings, history and the nats per code on the test images),
-    `prior_samples.png`, and `model.keras` and `saved_model/` anew.
+    Writes `prior.json` (settings, history and the nats per code on the test images) and
+    `prior_samples.png`, and rewrites `model.keras` and `saved_model/`.
 
     Args:
         folder: path of the run folder, of `vq_vae`, `vq_gan` or `vq_vae2`.
-        kind: `"pixel_cnn"` or `"code_transformer"`; of `vq_vae2`, for the top level.
-        epochs: int. Passes over the codes.
+        kind: `"pixel_cnn"` or `"code_transformer"`; for `vq_vae2`, that of the top level.
+        epochs: int. Number of epochs.
         batch_size: int. Grids of codes per step.
         by_class: bool. Whether the prior is conditioned on the class.
         settings: dict, optional. Other arguments of the prior and of its `compile`.
         policy: string, optional. Dtype policy of the prior's layers, see `train`.
-        seed: int. Of its weights, the order of codes and the shown samples.
+        seed: int. Seed of its weights, the order of codes and the samples shown.
 
     Raises:
         InputError: a run of another model, invalid settings, images without labels.
@@ -59,7 +59,8 @@ def prior(
     train_set, test_set = (_images(data, split, by_class) for split in ("train", "test"))
     num_classes = int(train_set[1].max()) + 1 if by_class else None
     if by_class and num_classes < 2:
-        raise InputError(f"--by-class is for labelled images. Received: {data['data']}, of one class.")
+        name = data["data"]
+        raise InputError(f"--by-class is for labelled images. Received: {name}, with one class.")
 
     keras.utils.set_random_seed(seed)
     settings = dict(settings or {})
@@ -71,7 +72,7 @@ def prior(
             f"--set takes arguments of {CLASSES[kind].__name__} ({', '.join(sorted(known))}) and "
             f"learning_rate. Received: {', '.join(sorted(unknown))}."
         )
-    # The first prior; that of a second level is made by `fit_prior`.
+    # The first prior; `fit_prior` creates that of a second level.
     name, (shape, number, *_) = next(iter(model.prior_grids().items()))
     arguments = {"seed": seed, "num_classes": num_classes, **settings}
     with dtype_policy(policy):
@@ -103,7 +104,7 @@ def prior(
 
 
 def _images(settings, split, by_class):
-    """`[images]` or `[images, labels]` of a split, or of the training split where it is missing."""
+    """`[images]` or `[images, labels]` of a split, or of the training split if it is missing."""
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
     try:
         batches = load(settings["data"], split, batch_size=500, with_labels=by_class, **source)
@@ -113,7 +114,7 @@ def _images(settings, split, by_class):
 
 
 def _measured(model, images, *labels):
-    """-log p of a code of the test images, a mean: name -> nats."""
+    """The mean -log p per code of the test images: name -> nats."""
     condition, nats = {}, {}
     grids = zip(model.prior_grids(), keras.tree.flatten(model.encode(images)))
     for name, codes in grids:  # a second grid is conditioned on the first

@@ -1,4 +1,4 @@
-"""The models by the names that the command line calls them: the names of their files."""
+"""The models by their names on the command line, which are the names of their files."""
 
 import importlib
 import inspect
@@ -12,16 +12,16 @@ __all__ = ["model_class", "parameters_of", "trainable_models"]
 
 
 def model_class(name: str) -> type:
-    """The class in `keras_genimg/models/NAME.py`, the one that the file exports.
+    """The class that `keras_genimg/models/NAME.py` exports.
 
     Raises:
-        InputError: a model of codes, which is fitted to the codes of another one.
+        InputError: a model of codes, which is trained on the codes of another model.
     """
     module = importlib.import_module(f"{models.__name__}.{name}")
     found = getattr(module, module.__all__[0])
     if found.data.part(Codes):
         raise InputError(
-            f"{name} is trained on the codes of another model: keras-genimg prior RUN --kind {name}."
+            f"{name} is trained on the codes of a model: keras-genimg prior RUN --kind {name}."
         )
     return found
 
@@ -39,5 +39,5 @@ def trainable_models() -> dict:
 
 def parameters_of(function) -> set:
     """Names of a function's arguments, without `self`, `*args` and `**kwargs`."""
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {"self"}
+    found = inspect.signature(function).parameters.values()
+    return {p.name for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {"self"}

@@ -1,4 +1,4 @@
-"""The settings of a run: defaults, those of a recipe, those that are given."""
+"""The settings of a run: the defaults, a recipe's, and the given ones."""
 
 import os
 
@@ -28,15 +28,15 @@ DEFAULTS = {
     "features": None,
     "set": {},
 }
-# What may differ when a run is resumed: none of it changes what an epoch does.
+# Settings that may change when a run is resumed, as they do not affect what an epoch computes.
 FREE_WHEN_RESUMED = ("epochs", "strategy", "data_dir")
 
 
 def _defaults_of(data):
-    """What some models have instead, by the data that they take."""
+    """Other defaults for some models, by the data that they take."""
     if data.part(Clips):  # a clip is many images
         return {"data": "moving_glyphs", "batch_size": 32}
-    if isinstance(data, Pairs):  # unaligned: four networks, each generator called three times a step
+    if isinstance(data, Pairs):  # unaligned: four networks, three calls of a generator per step
         return {"corruption": "mask"} if data.aligned else {"batch_size": 16}
     return {}
 
@@ -44,13 +44,13 @@ def _defaults_of(data):
 def complete_settings(
     name: str, data, given: dict, recipe: dict, folder: str, resume: bool, overwrite: bool
 ) -> dict:
-    """Complete settings, after a look at what is in the run folder.
+    """Complete settings, checked against the contents of the run folder.
 
     Args:
         name: string, the model's name.
         data: `core.DataSpec` of its class.
-        given: dict of the settings named in `DEFAULTS`; None where not given.
-        recipe: dict. Settings of a recipe, over which those that are given take precedence.
+        given: dict of the settings named in `DEFAULTS`; None if not given.
+        recipe: dict. Settings of a recipe; given settings take precedence.
         folder: path of the run folder.
         resume, overwrite: bools, see `train`.
 
@@ -61,11 +61,11 @@ def complete_settings(
     given = {key: value for key, value in given.items() if value is not None}
     exists = os.path.lexists(folder)
     if exists and not os.path.isdir(folder):
-        raise InputError(f"A run goes into a folder. Received: {folder}, which is a file.")
+        raise InputError(f"A run is written to a folder. Received: {folder}, which is a file.")
     if overwrite and exists and os.listdir(folder) and not is_run(folder):
         raise InputError(
-            f"--overwrite replaces a run folder, one with a run.json. Received: {folder}, "
-            "which holds other things."
+            f"--overwrite replaces only a run folder, with a run.json. Received: {folder}, "
+            "which holds other files."
         )
     if not resume:
         if exists and os.listdir(folder) and not overwrite:

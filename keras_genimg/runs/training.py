@@ -19,6 +19,7 @@ from keras_genimg.core import (
     argument_names,
     dtype_policy,
 )
+from keras_genimg.core.optimizers import EXECUTION
 from keras_genimg.data import binarized, data_info, load
 from keras_genimg.distribution import get_strategy, is_chief
 from keras_genimg.errors import InputError
@@ -32,41 +33,42 @@ from keras_genimg.runs.settings import complete_settings
 
 __all__ = ["train"]
 
-SAMPLES = 10_000  # of an evaluation, as many as the test splits of the small sets hold
+SAMPLES = 10_000  # per evaluation, the size of the test splits of the small sets
 
 
 def train(
     name: str, given: dict, folder: str, resume: bool = False, overwrite: bool = False,
     recipe: dict | None = None,
 ) -> None:
-    """Trains a model into a run folder and prints where things are.
+    """Trains a model into a run folder and prints the paths of its files.
 
     Args:
         name: string, the model's name on the command line.
-        given: dict of the settings named in `settings.DEFAULTS`; None where not given.
+        given: dict of the settings named in `settings.DEFAULTS`; None if not given.
         folder: path of the run folder.
-        resume: bool. Resumes the run that is there.
-        overwrite: bool. Replaces the run that is there.
-        recipe: dict, optional. Settings of a recipe, over which those that are given take
-            precedence.
+        resume: bool. Whether to resume the run in `folder`.
+        overwrite: bool. Whether to replace the run in `folder`.
+        recipe: dict, optional. Settings of a recipe; given settings take precedence.
 
     Raises:
         InputError: a folder that exists and neither `resume` nor `overwrite`;
             settings that differ from those of the run to resume; settings that
-            the data or the model refuses.
+            are invalid for the data or the model.
     """
     of_model = model_class(name)
-    settings = complete_settings(name, of_model.data, given, recipe or {}, folder, resume, overwrite)
+    settings = complete_settings(
+        name, of_model.data, given, recipe or {}, folder, resume, overwrite
+    )
     strategy = get_strategy(settings["strategy"])
     chief = is_chief(strategy)
 
-    # Everything that can be wrong is found out before anything is written.
+    # All checks run before anything is written.
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
     info = data_info(settings["data"], **source)
     keras.utils.set_random_seed(settings["seed"])
     with strategy.scope(), dtype_policy(settings["policy"]):
         model = _make_model(of_model, settings, info)
-    # --batch-size is that of one update; a step of some models holds several of their critic.
+    # --batch-size is that of one update; a step of some models has several critic updates.
     batch_size = settings["batch_size"] * model.n_critic
     full_pass = max(1, info.num_images // batch_size)
     steps = settings["steps_per_epoch"] or full_pass
@@ -74,8 +76,8 @@ def train(
     first_epoch = found[1] if found else 0
     if settings["start_from"] and not found:
         start_from(model, settings["start_from"])
-    # One endless stream: its place depends on the number of steps alone, so that a resumed
-    # run sees what the unbroken one would have seen.
+    # One endless stream, whose position depends on the number of steps alone: a resumed run
+    # sees the same batches as an uninterrupted one.
     first_pass = first_epoch * steps // full_pass
     data = load(
         settings["data"],
@@ -101,13 +103,14 @@ def train(
     if chief:
         if overwrite and os.path.isdir(folder):
             shutil.rmtree(replaced, ignore_errors=True)
-            os.rename(folder, replaced)  # deleted when the new run has something to show
+            os.rename(folder, replaced)  # deleted once the new run is complete
         cut_logs(os.path.join(folder, "logs.csv"), first_epoch)
         progress = RunProgress(folder, record, read_record(folder) if resume else {})
-        # The log line before the checkpoint: a row without its checkpoint is cut off when the
-        # run is resumed, a checkpoint without its row would leave a hole.
-        callbacks = [progress, keras.callbacks.CSVLogger(progress.logs_path, append=True), *callbacks]
-    callbacks = [*evaluations, *callbacks]  # first, so that the others see what it finds
+        # The log row comes before the checkpoint: a row without a checkpoint is removed when the
+        # run is resumed, but a checkpoint without a row would leave a gap.
+        logger = keras.callbacks.CSVLogger(progress.logs_path, append=True)
+        callbacks = [progress, logger, *callbacks]
+    callbacks = [*evaluations, *callbacks]  # first, so that the others see its results
     try:
         model.fit(
             data,
@@ -119,7 +122,7 @@ def train(
         )
     except InputError:
         if chief and latest_checkpoint(os.path.join(folder, "checkpoints")) is None:
-            # Nothing was learned: nothing is left, and nothing is lost.
+            # No epoch is complete: remove the new folder and restore the replaced one.
             shutil.rmtree(folder, ignore_errors=True)
             if os.path.isdir(replaced):
                 os.rename(replaced, folder)
@@ -149,21 +152,19 @@ class RunProgress(keras.callbacks.Callback):
         self.record["seconds"] = round(seconds, 1)
         self.record["epochs_done"] = epoch + 1
         numbers = {name: float(value) for name, value in (logs or {}).items()}
-        # An epoch without an evaluation has NaN, which JSON has not.
+        # An epoch without an evaluation logs NaN, which JSON does not support.
         finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
         self.record["final_logs"] = finite
         write_json(self.path, self.record)
 
 
 def _make_model(of_model, settings, info):
-    """The model, from what the data say and what --set says."""
+    """The model, from the properties of the data and from --set."""
     name = of_model.__name__
     check_pairs(of_model, settings)
     check_binarization(of_model, settings)
     constructor = argument_names(of_model)
-    of_compile = parameters_of(of_model.compile) | {
-        "run_eagerly", "steps_per_execution", "jit_compile"
-    }
+    of_compile = parameters_of(of_model.compile) | set(EXECUTION)
     unknown = [key for key in settings["set"] if key not in constructor | of_compile]
     if unknown:
         raise InputError(
@@ -195,7 +196,7 @@ def _some_images(settings, split, count):
 
 
 def _held_out(settings, count):
-    """Pictures of the test split, or of the training split where there is no other."""
+    """Images of the test split, or of the training split if there is no other."""
     try:
         return _some_images(settings, "test", count)
     except InputError:
@@ -209,7 +210,7 @@ def _callbacks(model, folder, settings):
         labels = _grid_labels(model.num_classes) if model.data.part(Labels) else None
         number = 64 if labels is None else len(labels)
         if model.data.part(Clips):
-            number = 10  # clips, a row each
+            number = 10  # clips, one per row
         callbacks.append(
             ImageGrid(samples, num_images=number, seed=settings["seed"], labels=labels)
         )
@@ -246,33 +247,33 @@ def _evaluation(folder, settings, info):
 
 
 def _write_results(model, folder, settings, record):
-    """The files that a finished run ends with; run.json last, as the sign that all are there."""
-    paths = {key: os.path.join(folder, key) for key in
-             ("samples.png", "losses.png", "logs.csv", "model.keras", "saved_model", "run.json")}
-    model.save(paths["model.keras"])
-    model.export(paths["saved_model"])
+    """Writes the files of a finished run; run.json last, as the sign that all are there."""
+    names = {"samples": "samples.png", "losses": "losses.png", "logs": "logs.csv",
+             "model": "model.keras", "SavedModel": "saved_model", "record": "run.json"}
+    paths = {what: os.path.join(folder, name) for what, name in names.items()}
+    model.save(paths["model"])
+    model.export(paths["SavedModel"])
     if model.makes == "labels":
         grid = _class_grid(model, _held_out(settings, 2000))
         notes = {"model": record["class"], "content": "real images, one row per predicted class"}
-        with replace_when_complete(paths["samples.png"]) as partial:
+        with replace_when_complete(paths["samples"]) as partial:
             plotting.save_png(partial, grid, notes, scale=2)
     else:
         # The grid of the last epoch, not a better one picked by eye.
         last = sorted(os.listdir(os.path.join(folder, "samples")))[-1]
-        with replace_when_complete(paths["samples.png"]) as partial:
+        with replace_when_complete(paths["samples"]) as partial:
             shutil.copyfile(os.path.join(folder, "samples", last), partial)
-    plotting.plot_losses(paths["logs.csv"], paths["losses.png"])
-    write_json(paths["run.json"], {**record, "status": "complete"})
+    plotting.plot_losses(paths["logs"], paths["losses"])
+    write_json(paths["record"], {**record, "status": "complete"})
     print()
     if settings["evaluate_every"]:
         print(f"{'best':<12}{os.path.join(folder, 'best.keras')}")
-    for what, key in (("samples", "samples.png"), ("losses", "losses.png"), ("logs", "logs.csv"),
-                      ("model", "model.keras"), ("SavedModel", "saved_model"), ("record", "run.json")):
-        print(f"{what:<12}{paths[key]}")
+    for what, path in paths.items():
+        print(f"{what:<12}{path}")
 
 
 def _class_grid(model, images, columns=10):
-    """Rows of images that the classifier puts in one class."""
+    """One row per class, of images that the classifier assigns to it."""
     guesses = model.classify(images)
     rows = []
     for label in range(model.num_classes):

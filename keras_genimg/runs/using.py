@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_genimg import plotting
 from keras_genimg.callbacks import EvaluateSamples
+from keras_genimg.checks import check_seed
 from keras_genimg.core import Clips, Labels
 from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
@@ -32,38 +33,36 @@ def generate(
         folder: path of the run folder.
         count: int. Number of images or clips.
         seed: int, optional.
-        labels: list of int, repeated in turn up to `count`; conditional models, which
-            generate all their classes in turn by default.
+        labels: list of int, repeated in turn up to `count`, for conditional models; by
+            default all their classes in turn.
         output: path, or None for `generated` in the run folder.
-        format: `"png"`, `"npz"` or `"gif"`; by the ending of `output` if None. Clips are
-            strips in a PNG, and play together in a GIF.
+        format: `"png"`, `"npz"` or `"gif"`; by default from the extension of `output`. Clips
+            are strips in a PNG, and play together in a GIF.
         num_frames: int, optional. Frames per clip, by default as many as the model is trained on.
     """
     model = load_run(folder)
     ending = os.path.splitext(output or "")[1].lstrip(".").lower()
     format = format or (ending if ending in ("npz", "gif") else "png")
-    as_grid = format == "png" and ending == "png"
     if output is None:
         output = os.path.join(folder, "generated" + ("" if format == "png" else f".{format}"))
     if labels is None and model.generates_by_label:
         labels = np.arange(model.num_classes)
     if labels is not None:
         labels = np.resize(labels, max(count, 0))
-    if seed is None:
-        seed = int(np.random.SeedSequence().generate_state(1)[0])
+    seed = check_seed(seed)
     given = {} if labels is None else {"labels": labels}
     frames = {} if num_frames is None else {"num_frames": num_frames}
     if frames and not model.data.part(Clips):
         raise InputError(
-            f"A number of frames is for models of clips. Received: {num_frames} for a run of "
+            f"--frames is for models of clips. Received: --frames {num_frames} for a run of "
             f"{type(model).__name__}."
         )
     notes = {"model": type(model).__name__, "seed": seed, "generated": "yes",
              "Software": f"keras_genimg {__version__}"}
-    if format == "png" and not as_grid:
+    if format == "png" and ending != "png":
         if os.path.isdir(output) and os.listdir(output):
             raise InputError(
-                f"Images go into a new or empty folder, so that none are mixed up. "
+                f"Images are written to a new or empty folder. "
                 f"Received: {output}, which holds files."
             )
         with replace_when_complete(output, folder=True) as partial:
@@ -99,9 +98,9 @@ def evaluate(
     count: int | None = None, metrics: list | None = None, features: str | None = None,
     seed: int = 0, num_samples: int | None = None,
 ) -> None:
-    """Measures a run's model on a data set, prints a table and writes metrics.json.
+    """Evaluates a run's model on a data set, prints a table and writes metrics.json.
 
-    Images are binarised like those that the run was trained on, by one fixed draw.
+    Images are binarised like the training images of the run, by one fixed draw.
 
     Args:
         folder: path of the run folder.
@@ -110,11 +109,11 @@ def evaluate(
         split: string.
         count: int, optional. Samples generated for `metrics`, 10,000 by default; they are compared
             with all images of the split. For `"log_likelihood"`, and without `metrics`, the
-            images of the split to use, by default all.
+            number of images of the split to use, by default all.
         metrics: list of names, see `keras_genimg.metrics.get_metrics`, and `"log_likelihood"`; by
-            default the model's own losses.
-        features: string, optional. The features that the metrics are computed in.
-        seed: int. Of the samples and of the binarisation.
+            default the model's losses.
+        features: string, optional. The features for the metrics.
+        seed: int. Seed of the samples and of the binarisation.
         num_samples: int, optional. Importance samples per image for `"log_likelihood"`.
 
     Raises:
@@ -135,7 +134,7 @@ def evaluate(
     of_samples = [name for name in metrics or () if name != "log_likelihood"]
     if num_samples is not None and "log_likelihood" not in (metrics or ()):
         raise InputError(
-            "--importance-samples goes with --metrics log_likelihood. "
+            "--importance-samples needs --metrics log_likelihood. "
             f"Received: --importance-samples {num_samples} without it."
         )
     if len(of_samples) < len(metrics or ()):
@@ -178,7 +177,8 @@ def evaluate(
 
 
 def export(
-    folder: str, format: str = "saved_model", output: str | None = None, precision: str | None = None
+    folder: str, format: str = "saved_model", output: str | None = None,
+    precision: str | None = None,
 ) -> None:
     """Writes a run's model as a SavedModel, LiteRT or ONNX file and prints the path."""
     names = {"saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx"}

@@ -207,10 +207,10 @@ def test_export_refuses(tmp_path):
     gan = MODELS["gan"]()
     with pytest.raises(InputError, match="one of saved_model, litert, onnx. Received: 'pb'"):
         gan.export(tmp_path / "x", format="pb")
-    with pytest.raises(InputError, match="export takes folder, format and precision. Received: verbose"):
+    with pytest.raises(InputError, match="takes folder, format and precision. Received: verbose"):
         gan.export(tmp_path / "x", verbose=True)
-    with pytest.raises(InputError, match="precision goes with format='litert'. Received"):
+    with pytest.raises(InputError, match="precision needs format='litert'. Received"):
         gan.export(tmp_path / "x", format="onnx", precision="int8")
-    with pytest.raises(InputError, match="one of float32, float16, int8. Received: precision='int4'"):
+    with pytest.raises(InputError, match="one of float32, float16, int8. Received: .*int4"):
         gan.export(tmp_path / "x", format="litert", precision="int4")
     assert os.listdir(tmp_path) == []

@@ -17,7 +17,7 @@ from matrix import (
 )
 
 from keras_genimg import InputError
-from keras_genimg.core import Clips, Labels
+from keras_genimg.core import Labels
 
 
 def of(*products, labels=None):
@@ -134,7 +134,7 @@ def test_generate_refuses_these_labels(name, labels, words, fresh):
 @pytest.mark.parametrize("name", of("reconstructions", "translations", "labels", "codes"))
 def test_what_does_not_generate_says_so(name, fresh):
     translates = MODELS[name].makes == "translations"
-    words = "takes the place of generate" if translates else "does not generate"
+    words = "instead of generate" if translates else "does not generate"
     with pytest.raises(InputError, match=words):
         fresh[name].generate(3)
 

@@ -126,7 +126,9 @@ def test_mixed_bfloat16(name, tmp_path):
             return model.translate(sources_of(model, 3))
         if model.makes == "codes":
             return model.log_likelihood(codes_of(images, model), **labels)
-        return model.reconstruct(images) if model.makes == "reconstructions" else model.features(images)
+        if model.makes == "reconstructions":
+            return model.reconstruct(images)
+        return model.features(images)
 
     with dtype_policy("mixed_bfloat16"):
         model = fitted(name)

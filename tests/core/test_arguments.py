@@ -1,4 +1,4 @@
-"""Arguments are recorded when a model is made, under the names of the constructors that take them."""
+"""Arguments are recorded when a model is made, by the names that its constructors have for them."""
 
 import json
 import zipfile

@@ -55,11 +55,22 @@ def test_shapes_come_from_the_model(model):
 @pytest.mark.parametrize(
     "x, y, words",
     [
-        (IMAGES, None, "is trained on (images, labels), labels being integers of shape (batch,). "
-                       "Received: images alone."),
-        (IMAGES, np.zeros((4, 1), int), "takes labels of shape (batch,), one integer per image. "
-                                        "Received: (4, 1)."),
-        (IMAGES, [0, 1, 2, 3], "labels must be integers from 0 to 2, of shape (n,). Received: 0 to 3."),
+        (
+            IMAGES,
+            None,
+            "is trained on (images, labels), labels being integers of shape (batch,). "
+            "Received: images alone.",
+        ),
+        (
+            IMAGES,
+            np.zeros((4, 1), int),
+            "takes labels of shape (batch,), one integer per image. Received: (4, 1).",
+        ),
+        (
+            IMAGES,
+            [0, 1, 2, 3],
+            "labels must be integers from 0 to 2, of shape (n,). Received: 0 to 3.",
+        ),
         (IMAGES, [0, 1], "There must be one label per image. Received: 2 labels for 4 images."),
         (IMAGES[..., 0], [0] * 4, "Received: ('batch', 16, 16)."),
         (IMAGES + 2, [0] * 4, "takes images in [-1, 1]. Received: values from 2 to 2."),
@@ -75,7 +86,9 @@ def test_codes_with_labels_and_a_condition(model):
     codes, labels = np.zeros((4, 2, 3), int), np.zeros(4, int)
     given = np.zeros((4, 1, 2), int)
     spec.check_values(model, codes, (labels, given))
-    assert "condition being codes of shape ('batch', 1, 2)" in refused(model, spec, codes, (labels, None))
+    assert "condition being codes of shape ('batch', 1, 2)" in refused(
+        model, spec, codes, (labels, None)
+    )
     assert "labels being integers" in refused(model, spec, codes, (None, given))
     assert "Received: codes and a ndarray." in refused(model, spec, codes, labels)
     assert "integers from 0 to 3. Received: 0 to 4" in refused(

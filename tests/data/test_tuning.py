@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import keras_genimg as kg
-from keras_genimg.data.tuning import without_autotuning
+from keras_genimg.data.passes import without_autotuning
 
 
 def with_autotuning(dataset, enabled):

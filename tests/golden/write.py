@@ -35,6 +35,7 @@ from cases import (
 )
 
 import keras_genimg
+from keras_genimg.core import AutoregressiveModel, Labels
 
 TILE = np.round(np.random.default_rng(0).normal(size=1021) * 4).astype("float32") / 4
 
@@ -63,7 +64,7 @@ def content_network():
 
 def with_prior(model, prior=None, **fit):
     """A model with a prior over its codes that has taken a step."""
-    labels = np.arange(8) % 4 if prior is not None and prior.num_classes else None
+    labels = np.arange(8) % 4 if prior is not None and prior.data.part(Labels) else None
     given = {} if prior is None else {"prior": prior}
     model.fit_prior(smooth_pictures(8), labels, batch_size=8, verbose=0, **given, **fit)
     return model
@@ -99,22 +100,25 @@ def two_priors():
 CASES = {
     **MODELS,
     "gan_custom": custom_gan,
-    "gan_augmented": lambda: small_gan(
+    "gan_augmented": small_gan.with_arguments(
         augment="color,translation", r1_weight=0.5, loss="relativistic_average"
     ),
-    "gan_mlp": lambda: small_gan(networks="mlp", loss="hinge", noise="uniform", ema_decay=None),
-    "gan_resnet": lambda: small_gan(networks="resnet"),
-    "conditional_gan_plain": lambda: small_conditional_gan(classifier_weight=0.0),
-    "vae_importance": lambda: small_vae(
-        importance_samples=3, networks="mlp", network_options={"units": [16]}
+    "gan_mlp": small_gan.with_arguments(
+        networks="mlp", loss="hinge", noise="uniform", ema_decay=None
     ),
-    "vae_residual": lambda: small_vae(
+    "gan_resnet": small_gan.with_arguments(networks="resnet"),
+    "conditional_gan_plain": small_conditional_gan.with_arguments(classifier_weight=0.0),
+    # Up to version 0.1 this was an argument of VAE.
+    "vae_importance": MODELS["iwae"].with_arguments(
+        networks="mlp", network_options={"units": [16]}
+    ),
+    "vae_residual": small_vae.with_arguments(
         networks="residual", likelihood="discretized_logistic", free_bits=0.1, beta=0.5,
         network_options={"filters": 4, "widest": 8, "blocks": 1, "units": 8},
     ),
     "vae_mixture": vae_with_mixture,
-    "vq_vae_levels": lambda: small_vq_vae(levels=(3, 3, 3)),
-    "vq_vae_rotation": lambda: small_vq_vae(gradient="rotation", networks="local"),
+    "vq_vae_levels": small_vq_vae.with_arguments(levels=(3, 3, 3)),
+    "vq_vae_rotation": small_vq_vae.with_arguments(gradient="rotation", networks="local"),
     "vq_vae_custom": lambda: small_vq_vae(ema_decay=None, data_variance=0.5, **small_networks()),
     "vq_vae_prior": lambda: with_prior(small_vq_vae(**small_networks()), pixel_cnn_prior()),
     "vq_vae_class_prior": lambda: with_prior(small_vq_vae(**small_networks()), transformer_prior()),
@@ -151,7 +155,8 @@ def fill(model):
             variable.assign(1.0 + np.abs(numbers) / 8)
         else:
             fan_in = max(1, value.size // value.shape[-1])
-            variable.assign(np.round(value.mean()) + numbers * 2.0 ** -np.round(np.log2(fan_in) / 2))
+            scale = 2.0 ** -np.round(np.log2(fan_in) / 2)
+            variable.assign(np.round(value.mean()) + numbers * scale)
 
 
 def inputs_of(model):
@@ -162,39 +167,34 @@ def inputs_of(model):
 def outputs_of(model):
     """What a model computes without training: name -> array."""
     images, outputs = smooth_pictures(4, seed=7), {}
-    labels = np.arange(4) % 4
-    kind = type(model).__name__
-    if kind in ("CycleGAN", "Pix2Pix", "SuperResolutionGAN"):
+    labels = {"labels": np.arange(4) % 4}
+    given = labels if model.data.part(Labels) else {}
+    if model.makes == "translations":
         outputs["translate"] = model.translate(fitting(images, model.source_shape))
-    elif kind == "CNNClassifier":
+    elif model.makes == "labels":
         outputs["features"], outputs["logits"] = model.features(images), model(images)
-    elif kind in ("PixelCNN", "CodeTransformer"):
+    elif isinstance(model, AutoregressiveModel):
         data = next(iter(inputs_of(model)))
-        if isinstance(data, tuple):
-            outputs["log_likelihood"] = model.log_likelihood(*map(np.asarray, data))
-            outputs["codes"] = model.generate_codes(4, labels, seed=5)
-        else:
-            outputs["log_likelihood"] = model.log_likelihood(np.asarray(data))
-            outputs["images"] = model.generate(4, seed=5)
-    elif kind == "ConditionalVAE":
-        outputs["reconstruct"] = model.reconstruct(images, labels=labels)
-    elif hasattr(model, "reconstruct"):
-        for index, codes in enumerate(keras.tree.flatten(model.encode(images))):
-            outputs[f"encode_{index}"] = codes
-        outputs["reconstruct"] = model.reconstruct(images)
-    has_prior = getattr(model, "prior", None) or getattr(model, "top_prior", None)
-    unconditional_vae = kind in ("VAE", "IWAE")
-    if "GAN" in kind and "discriminator" in dir(model) and not outputs or has_prior or unconditional_vae:
-        by_label = kind == "ConditionalGAN" or getattr(model, "generates_by_label", False)
-        outputs["generate"] = model.generate(4, labels if by_label else None, seed=5)
-    if kind in ("SequenceGAN", "ConditionalVAE"):
-        outputs["generate"] = model.generate(4, labels if "VAE" in kind else None, seed=5)
+        data = data if isinstance(data, tuple) else (data,)
+        outputs["log_likelihood"] = model.log_likelihood(*map(np.asarray, data))
+        generate = model.generate_codes if model.makes == "codes" else model.generate
+        outputs[model.makes] = generate(4, **given, seed=5)
+    else:
+        if hasattr(model, "encode"):
+            codes = [] if given else keras.tree.flatten(model.encode(images))
+            outputs |= {f"encode_{index}": grid for index, grid in enumerate(codes)}
+            outputs["reconstruct"] = model.reconstruct(images, **given)
+        if model.makes == "images" or model.held_priors():
+            given = labels if model.generates_by_label else {}
+            outputs["generate"] = model.generate(4, **given, seed=5)
     return {name: np.asarray(array) for name, array in outputs.items()}
 
 
 def state_of(model):
     """What is not seen in outputs: seeds, counts and sums of every variable, in order."""
-    variables = [v for v in variables_of(model) if "log_means" not in v.path and "codes_used" not in v.path]
+    variables = [
+        v for v in variables_of(model) if not any(m in v.path for m in ("log_means", "codes_used"))
+    ]
     return {
         "count": np.array(sum(np.size(v) for v in variables)),
         "sums": np.sort([float(np.abs(np.array(v, "float64")).sum()) for v in variables]),
@@ -226,8 +226,8 @@ def main(folder):
         losses = model.evaluate(inputs_of(model), verbose=0, return_dict=True)
         losses = {f"loss/{key}": np.array(value) for key, value in losses.items()}
         np.savez_compressed(folder / f"{name}.npz", **outputs, **state, **losses)
-        ranges = {key: (float(v.min()), float(v.max()), float(v.std())) for key, v in outputs.items()}
-        print(name, (folder / f"{name}.keras").stat().st_size, ranges, flush=True)
+        sizes = {key: [float(f(v)) for f in (np.min, np.max, np.std)] for key, v in outputs.items()}
+        print(name, (folder / f"{name}.keras").stat().st_size, sizes, flush=True)
     keras.utils.set_random_seed(1)
     model = custom_gan()
     model.export(folder / "saved_model")

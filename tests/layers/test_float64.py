@@ -208,15 +208,16 @@ def test_noise_of_another_type_is_the_same_noise():
         np.testing.assert_array_equal(single, double)
 
 
-def test_the_share_of_a_batch_has_the_type_of_its_losses(mirrored, set_policy):
+def test_the_share_of_a_batch_has_the_type_of_its_losses(mirrored):
     shares = {}
     for dtype in ("float64", "float32", "bfloat16", "int32"):
         shares[dtype] = distribution.global_batch(tf.zeros((3, 2), dtype)).share.dtype.name
     assert shares == {
         "float64": "float64", "float32": "float32", "bfloat16": "float32", "int32": "float32"
     }  # fmt: skip
-    set_policy("float64")
-    assert distribution.global_batch(tf.zeros((3, 2), tf.int32)).share.dtype == tf.float64
+    # Codes are integers: their model says in what it computes.
+    codes = tf.zeros((3, 2), tf.int32)
+    assert distribution.global_batch(codes, "float64").share.dtype == tf.float64
     parts = mirrored.run(lambda: distribution.global_batch(tf.zeros((3, 2), tf.float64)).share)
     for share in mirrored.experimental_local_results(parts):
         assert share.dtype == tf.float64 and float(share) == 0.5

@@ -258,11 +258,11 @@ def test_custom_networks(make, tmp_path):
     [
         (
             {"generator": custom_discriminator()},
-            "generator must take inputs of shape ('batch', 6) and ('batch',). It answered: ",
+            "generator must take inputs of shape ('batch', 6) and ('batch',). Keras reports: ",
         ),
         (
             {"generator": keras.Sequential([keras.layers.Dense(7)])},
-            "generator must take inputs of shape ('batch', 6) and ('batch',). It answered: ",
+            "generator must take inputs of shape ('batch', 6) and ('batch',). Keras reports: ",
         ),
         (
             {"discriminator": custom_discriminator(2)},
@@ -283,7 +283,7 @@ def test_custom_networks(make, tmp_path):
         ),
         (
             {"classifier_weight": 1, "conditioning": "concatenation"},
-            'An auxiliary classifier goes with conditioning="projection"; otherwise its features '
+            'An auxiliary classifier needs conditioning="projection"; otherwise its features '
             "depend on the class that it predicts. Received: conditioning='concatenation'.",
         ),
         (

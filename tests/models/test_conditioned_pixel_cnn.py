@@ -17,9 +17,7 @@ def lively(**arguments):
     keras.utils.set_random_seed(0)
     condition = {"condition_shape": COARSE, "condition_embeddings": NAMES}
     small = {"filters": 6, "layers": 2, "first_kernel_size": 3}
-    model = PixelCNN(
-        code_shape=SHAPE, num_embeddings=CODES, **{**condition, **small, **arguments}
-    )
+    model = PixelCNN(code_shape=SHAPE, num_embeddings=CODES, **{**condition, **small, **arguments})
     for index, weight in enumerate(model.trainable_variables):
         weight.assign_add(0.4 * tf.random.stateless_normal(weight.shape, (index, 0)))
     return model
@@ -162,13 +160,13 @@ def test_saved_and_served(tmp_path):
     made = model.generate_codes(4, labels, seed=2, condition=condition)
     model.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras")
-    np.testing.assert_array_equal(again.generate_codes(4, labels, seed=2, condition=condition), made)
+    np.testing.assert_array_equal(
+        again.generate_codes(4, labels, seed=2, condition=condition), made
+    )
     model.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served").signatures
     assert set(served) == {"serving_default", "generate_codes", "log_likelihood"}
-    given = {
-        "labels": tf.constant(labels, tf.int32), "condition": tf.constant(condition, tf.int32)
-    }
+    given = {"labels": tf.constant(labels, tf.int32), "condition": tf.constant(condition, tf.int32)}
     for name in ("serving_default", "generate_codes"):
         found = served[name](**given, seed=tf.constant(2, tf.int64))["codes"]
         np.testing.assert_array_equal(found, made)
@@ -183,7 +181,10 @@ def test_saved_and_served(tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ({"condition_shape": (6, 4)}, "in neither more than code_shape. Received: condition_shape=(6, 4)"),
+        (
+            {"condition_shape": (6, 4)},
+            "in neither more than code_shape. Received: condition_shape=(6, 4)",
+        ),
         ({"condition_shape": (0, 2)}, "Received: condition_shape=(0, 2), code_shape=(5, 4)."),
         ({"condition_shape": None}, "Received: condition_shape=None"),
         ({"condition_embeddings": None}, "condition_embeddings must be a positive integer."),
@@ -213,7 +214,10 @@ def models():
     "condition, words",
     [
         (None, "Received: None."),
-        (np.zeros((2, *COARSE)), "from 0 to 5 of shape (2, 3, 2). Received: float64 of shape (2, 3, 2)."),
+        (
+            np.zeros((2, *COARSE)),
+            "from 0 to 5 of shape (2, 3, 2). Received: float64 of shape (2, 3, 2).",
+        ),
         (np.zeros((2, 2, 2), int), "Received: int64 of shape (2, 2, 2)."),
         (np.zeros((3, *COARSE), int), "Received: int64 of shape (3, 3, 2)."),
         (np.full((2, *COARSE), NAMES), "Received: int64 of shape (2, 3, 2) from 6 to 6."),
@@ -245,8 +249,8 @@ def test_conditions_that_do_not_fit(models, condition, words):
 def test_what_fit_is_not_given(models):
     codes, labels, condition = some(4)
     cases = [
-        (None, None, "trained on (codes, condition), condition being codes of shape ('batch', 3, 2). "
-         "Received: codes alone."),
+        (None, None, "trained on (codes, condition), condition being codes of shape "
+         "('batch', 3, 2). Received: codes alone."),
         (3, None, "trained on (codes, (labels, condition))"),
         (3, labels, "Received: codes and a ndarray."),
         (3, (None, condition), "trained on (codes, (labels, condition)), labels being integers"),

@@ -225,7 +225,7 @@ def test_custom_networks_of_any_size(tmp_path):
     "arguments, words",
     [
         ({"image_shape_b": COLOR},
-         "identity_weight must be 0 where the two sets have images of different shapes. "
+         "identity_weight must be 0 if the two sets have images of different shapes. "
          "Received: identity_weight=0.5 for (16, 16, 1) and (16, 16, 3)."),
         ({"image_shape_b": (16, 20, 1), "identity_weight": 0},
          "of the same height and width. Received: 16x16 and 16x20."),

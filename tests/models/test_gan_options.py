@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import smooth_pictures, train
+from matrix import default_or_slow
 from plain import assert_same_weights, copy_of, descend, sgd
 
 from keras_genimg import GAN, InputError, distribution
@@ -84,17 +85,21 @@ def test_a_step_is_that_of_a_plain_tape(name):
     assert_same_weights(gan.generator, g, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+# The layers of the others have a test of their own with two replicas, in tests/layers.
+@pytest.mark.parametrize("name", default_or_slow(OPTIONS, ["relativistic", "augmented"]))
 def test_two_replicas_equal_one(name, mirrored, pictures):
-    one, history = train(lambda: small(**OPTIONS[name]), pictures[:27])  # an uneven last batch
-    two, other = train(lambda: small(**OPTIONS[name]), pictures[:27], mirrored)
+    def made(strategy=None):  # with an uneven last batch
+        return train(lambda: small(**OPTIONS[name]), pictures[:27], strategy)
+
+    (one, history), (two, other) = made(), made(mirrored)
     for weight, its in zip(one, two):
-        np.testing.assert_allclose(its, weight, atol=2e-4)
+        assert weight.dtype == np.float64
+        np.testing.assert_allclose(its, weight, rtol=0, atol=1e-8)
     for log in history:
-        np.testing.assert_allclose(other[log], history[log], rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(other[log], history[log], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", default_or_slow(OPTIONS, ["augmented", "spectral"]))
 def test_saved_and_loaded(name, tmp_path, pictures):
     gan = small(**OPTIONS[name])
     gan.compile()
@@ -106,8 +111,9 @@ def test_saved_and_loaded(name, tmp_path, pictures):
     again.fit(pictures, batch_size=16, verbose=0)
 
 
-@pytest.mark.parametrize("networks, shape", [("dcgan5", (32, 32, 3)), ("resnet", (32, 32, 3))])
-def test_networks_for_colour(networks, shape, tmp_path):
+@pytest.mark.parametrize("networks", default_or_slow(["dcgan5", "resnet"], ["dcgan5"]))
+def test_networks_for_colour(networks, tmp_path):
+    shape = (32, 32, 3)
     gan = GAN(shape, latent_dim=8, networks=networks, seed=0)
     gan.compile()
     images = smooth_pictures(8, size=32, channels=3)
@@ -123,6 +129,30 @@ def test_networks_for_colour(networks, shape, tmp_path):
 
 def layers_of(network, kind):
     return [layer for layer in network.layers if isinstance(layer, kind)]
+
+
+def test_the_discriminator_sees_float32_images_under_a_16_bit_policy():
+    class Discriminator(keras.layers.Layer):
+        """Notes what it is called with."""
+
+        def build(self, shape):
+            self.head = keras.layers.Dense(1, dtype="float32")
+            self.head.build((None, 256))
+
+        def call(self, images):
+            seen.append(images.dtype)
+            return self.head(tf.reshape(images, (-1, 256)))
+
+    seen = []
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        gan = small(discriminator=Discriminator(dtype="float32", autocast=False))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    seen.clear()
+    gan.compile(run_eagerly=True)
+    gan.fit(smooth_pictures(8), batch_size=8, verbose=0)
+    assert {tf.as_dtype(dtype) for dtype in seen} == {tf.float32}
 
 
 def test_the_layers_of_each_option():

@@ -44,7 +44,9 @@ def test_a_position_sees_all_that_is_before_it_and_nothing_else(
     with tf.GradientTape() as tape:
         tape.watch(data)
         logits = model.network.logits_of(data)
-        loss = tf.reduce_sum(tf.gather_nd(logits[..., 1], [[i, *p] for i, p in enumerate(6 * places)]))
+        loss = tf.reduce_sum(
+            tf.gather_nd(logits[..., 1], [[i, *p] for i, p in enumerate(6 * places)])
+        )
     gradients = tape.gradient(loss, data).numpy().reshape(6, len(places), height, width, channels)
     seen = (gradients != 0).any(axis=0)
 
@@ -68,8 +70,16 @@ def test_logits_of_codes_and_of_pictures_hang_on_earlier_values_alone():
     changed[0, 2, 1] = (codes[0, 2, 1] + 1) % 7
     moved = np.abs(model(changed, classes[0]).numpy() - logits).max(axis=(0, 3)).ravel() > 0
     assert not moved[: 2 * 5 + 1 + 1].any() and moved[2 * 5 + 1 + 1]
-    assert np.abs(model(codes, classes[1]).numpy() - logits).max(axis=(0, 3)).min() > 0  # a class, all
-    assert PixelCNN((5, 4, 3), 8, **TINY)(np.zeros((2, 5, 4, 3), "float32")).shape == (2, 5, 4, 3, 8)
+    assert (
+        np.abs(model(codes, classes[1]).numpy() - logits).max(axis=(0, 3)).min() > 0
+    )  # a class, all
+    assert PixelCNN((5, 4, 3), 8, **TINY)(np.zeros((2, 5, 4, 3), "float32")).shape == (
+        2,
+        5,
+        4,
+        3,
+        8,
+    )
 
 
 # ------------------------------------------------------------------------------- learning
@@ -187,7 +197,9 @@ def test_a_picture_has_the_likelihood_of_its_nearest_levels():
     model = lively(image_shape=(3, 3, 1), levels=2)
     images = np.where(RNG.uniform(-1, 1, (4, 3, 3, 1)) < 0, -0.3, 0.0).astype("float32")
     black_and_white = np.where(images < 0, -1.0, 1.0).astype("float32")
-    np.testing.assert_array_equal(model.log_likelihood(images), model.log_likelihood(black_and_white))
+    np.testing.assert_array_equal(
+        model.log_likelihood(images), model.log_likelihood(black_and_white)
+    )
     bytes_ = np.arange(256).reshape(1, 16, 16, 1)
     values = PixelCNN((16, 16, 1), **TINY).values_of((bytes_ / 127.5 - 1).astype("float32"))
     np.testing.assert_array_equal(values, bytes_)
@@ -203,7 +215,9 @@ def naive_samples(model, count, seed, labels=None):
     values = np.zeros((count, height, width, channels), "int32")
     for place in np.ndindex(height, width, channels):
         here = (slice(None), *place)
-        values[here] = np.argmax(logits_of(tf.constant(values)).numpy()[here] + noise[here], axis=-1)
+        values[here] = np.argmax(
+            logits_of(tf.constant(values)).numpy()[here] + noise[here], axis=-1
+        )
     return values
 
 
@@ -247,7 +261,9 @@ def test_noise_is_gumbel_noise_of_its_own_everywhere():
     model = PixelCNN(code_shape=(3, 4), num_embeddings=50, **TINY)
     latents = model.draw_latents(100, 1)
     noise_of = tf.function(model.gumbel_noise)
-    noise = np.stack([noise_of(latents, tf.constant(row)) for row in range(3)])  # (3, 100, 4, 1, 50)
+    noise = np.stack(
+        [noise_of(latents, tf.constant(row)) for row in range(3)]
+    )  # (3, 100, 4, 1, 50)
     assert len(np.unique(noise)) > 0.99 * noise.size
     # Mean 0.5772 and variance pi^2 / 6; 60,000 draws have standard errors of 0.005 and 0.015.
     assert noise.mean() == pytest.approx(0.5772, abs=0.02)
@@ -267,16 +283,25 @@ def of_codes():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ({"code_shape": (4, 4), "image_shape": (4, 4, 1), "num_embeddings": 8}, "image_shape=(4, 4, 1)"),
+        (
+            {"code_shape": (4, 4), "image_shape": (4, 4, 1), "num_embeddings": 8},
+            "image_shape=(4, 4, 1)",
+        ),
         ({"code_shape": (4, 4), "num_embeddings": 8, "levels": 2}, "levels=2"),
-        ({"code_shape": (4, 4)}, "num_embeddings must be a positive integer. Received: num_embeddings=None."),
+        (
+            {"code_shape": (4, 4)},
+            "num_embeddings must be a positive integer. Received: num_embeddings=None.",
+        ),
         ({"num_embeddings": 8}, "code_shape must be (height, width), two positive integers."),
         ({"code_shape": 4, "num_embeddings": 8}, "Received: code_shape=4."),
         ({"code_shape": (4, 4, 1), "num_embeddings": 8}, "Received: code_shape=(4, 4, 1)."),
         ({"levels": 1}, "levels must be an integer of at least 2. Received: levels=1."),
         ({"image_shape": (4, 4, 3), "filters": 32}, "filters=32 for 3 channels"),
         ({"layers": 0}, "layers must be a positive integer. Received: layers=0."),
-        ({"kernel_size": 4}, "kernel_size must be an odd integer of at least 3. Received: kernel_size=4."),
+        (
+            {"kernel_size": 4},
+            "kernel_size must be an odd integer of at least 3. Received: kernel_size=4.",
+        ),
         ({"first_kernel_size": 1}, "Received: first_kernel_size=1."),
         ({"num_classes": 1}, "num_classes must be an integer of at least 2"),
         ({"dropout": 1.0}, "dropout must be a finite number from 0 to 0.99"),
@@ -325,7 +350,7 @@ def test_what_cannot_be_generated(of_codes):
         with pytest.raises(InputError, match="label"):
             of_codes.generate_codes(count, labels)
     pictures = PixelCNN((4, 4, 1), 2, **TINY)
-    with pytest.raises(InputError, match="generate_codes is for a model made with code_shape"):
+    with pytest.raises(InputError, match="generate_codes needs a model of codes"):
         pictures.generate_codes(2)
     with pytest.raises(InputError, match="temperature must be a finite number.*-1"):
         pictures.generate(2, temperature=-1.0)

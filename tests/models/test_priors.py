@@ -162,8 +162,8 @@ def test_a_conditional_prior_generates_the_target_class(kind):
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda: PixelCNN(code_shape=(3, 4), num_embeddings=8), "must be of codes of shape (4, 4)"),
-        (lambda: PixelCNN(code_shape=(4, 4), num_embeddings=9), "one of (4, 4), 9 of them."),
+        (lambda: PixelCNN(code_shape=(3, 4), num_embeddings=8), "must have code_shape=(4, 4)"),
+        (lambda: PixelCNN(code_shape=(4, 4), num_embeddings=9), "num_embeddings=9."),
         (lambda: PixelCNN(SHAPE, 2), "prior must be a model of codes"),
         (lambda: "pixel_cnn", "prior must be a model of codes"),
     ],

@@ -215,7 +215,7 @@ def test_the_papers_optimizers():
 
 
 def test_it_does_not_generate_from_noise():
-    with pytest.raises(InputError, match="translate.images. takes the place of generate"):
+    with pytest.raises(InputError, match="use translate.images. instead of generate"):
         small().generate(3)
 
 

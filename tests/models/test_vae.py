@@ -235,7 +235,7 @@ def test_custom_networks(kind, tmp_path):
         ),
         (
             {"encoder": custom_decoder("no_input")},
-            "encoder must take inputs of shape ('batch', 16, 16, 1). It answered: The total size",
+            "encoder must take inputs of shape ('batch', 16, 16, 1). Keras reports: The total size",
         ),
         (
             {"decoder": keras.Sequential([keras.layers.Dense(5)])},

@@ -287,5 +287,5 @@ def test_k_means_starts_the_codebook_where_the_encoder_s_vectors_are():
     model.start_codebook(images)
     assert float(model.quantizer(vectors)[2]) < 0.3 * before
     assert len(np.unique(model.encode(images))) == CODES
-    with pytest.raises(InputError, match="has no codebook to start"):
+    with pytest.raises(InputError, match="has no codebook to initialise"):
         VQVAE(SHAPE, levels=(3, 3)).start_codebook(images)

@@ -301,15 +301,15 @@ GIVEN = {"condition_shape": (2, 2), "condition_embeddings": CODES}
 @pytest.mark.parametrize(
     "top, bottom, words",
     [
-        (lambda: of_codes((3, 2)), None, "top_prior must be of codes of shape (2, 2), 8 of them."),
-        (lambda: of_codes((2, 2), 9), None, "Received: one of (2, 2), 9 of them."),
+        (lambda: of_codes((3, 2)), None, "top_prior must have code_shape=(2, 2) and num_"),
+        (lambda: of_codes((2, 2), 9), None, "Received: code_shape=(2, 2), num_embeddings=9."),
         (lambda: "pixel_cnn", None, "top_prior must be a model of codes"),
-        (None, lambda: of_codes((2, 2)), "bottom_prior must be of codes of shape (4, 4)"),
+        (None, lambda: of_codes((2, 2)), "bottom_prior must have code_shape=(4, 4)"),
         (None, lambda: of_codes((4, 4)), "bottom_prior must have condition_shape=(2, 2) and "
          "condition_embeddings=8. Received: condition_shape=None, condition_embeddings=None."),
         (lambda: of_codes((2, 2), **GIVEN), None, "top_prior must have condition_shape=None"),
         (lambda: of_codes((2, 2), num_classes=2), lambda: of_codes((4, 4), num_classes=3, **GIVEN),
-         "as many classes, where both have any. Received: num_classes=2 and 3."),
+         "equal numbers of classes, if any. Received: num_classes=2 and 3."),
     ],
     ids=range(7),
 )  # fmt: skip
@@ -368,8 +368,8 @@ def test_custom_networks(tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (lambda: {"encoder": custom_encoder(1)}, "encoder must return a top of half the height and "
-         "width of the bottom, rounded up. Received: a top of 4x4 and a bottom of 4x4."),
+        (lambda: {"encoder": custom_encoder(1)}, "encoder must return a top with half the height "
+         "and width of the bottom, rounded up. Received: a top of 4x4 and a bottom of 4x4."),
         (lambda: {"encoder": keras.Sequential([keras.layers.Conv2D(DIM, 3, 4)])},
          "encoder must map"),
         (lambda: {"decoder": custom_encoder(1)},
@@ -378,7 +378,7 @@ def test_custom_networks(tmp_path):
         (lambda: {"ema_decay": 2}, "ema_decay must be a number between 0 and 1"),
         (lambda: {"network_options": {"widest": 8}},
          "network_options must be a dict of some of blocks, filters, residual_filters."),
-        (lambda: {"top_prior": of_codes((2, 2))}, "top_prior and bottom_prior go together."),
+        (lambda: {"top_prior": of_codes((2, 2))}, "must be given together."),
     ],
     ids=range(7),
 )  # fmt: skip

@@ -250,8 +250,8 @@ def test_batches_that_do_not_divide(model_class, given):
     }[given]
     sizes = {"batch_size": 16} if given in ("array", "tensor") else {}
     assert message_of(lambda: model.fit(*arguments, **sizes, verbose=0)) == (
-        f"{model_class.__name__} takes batches of n_critic=3 times the images of one update of "
-        "the critic, such as 15 or 18. Received: batches of 16."
+        f"{model_class.__name__} takes batch sizes that are multiples of n_critic=3, "
+        "such as 15 or 18. Received: batches of 16."
     )
 
 

@@ -83,7 +83,8 @@ def inputs_of(network):
 
 
 def test_every_public_network_is_here():
-    assert {name for name, *_ in NETWORKS + AUTOREGRESSIVE} == set(networks.__all__) - {"check_scale"}
+    made = {name for name, *_ in NETWORKS + AUTOREGRESSIVE}
+    assert made == set(networks.__all__) - {"check_scale"}
 
 
 @pytest.mark.parametrize("training", [False, True])

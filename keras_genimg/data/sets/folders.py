@@ -62,7 +62,8 @@ def open_folder(
             `image_size`.
     """
     files, classes = _list_split(folder, split)
-    headers = _read_headers(files)
+    with ThreadPoolExecutor() as pool:
+        headers = list(pool.map(_read_header, files))
     good = [file for file, header in zip(files, headers) if header]
     bad = [file for file, header in zip(files, headers) if not header]
     if not good:
@@ -143,14 +144,9 @@ def _images_in(folder, deep):
     return sorted(found)
 
 
-def _read_headers(files):
-    """The header of each file, or None where it cannot be read."""
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(_read_header, files))
-
-
 @functools.lru_cache(maxsize=2**20)
 def _read_header(file):
+    """The header of a file, or None where it cannot be read."""
     try:
         with Image.open(file.path) as image:
             width, height = image.size
@@ -226,7 +222,7 @@ def _looks_whole(path):
 
 
 def _read_from_disk(files, image_shape):
-    """The `Reader` of files that are decoded again in each pass."""
+    """The `Reader` of files that are decoded again in each epoch."""
     warned = set()
 
     def decode(index):

@@ -62,11 +62,8 @@ def open_glyphs(
         )
     count = num_images or SPLIT_SIZES[split]
 
-    def read(indices):
-        return draw_glyphs(indices, split, image_size, channels)
-
-    info = DataInfo((*image_size, channels), count, NUM_CLASSES)
-    return info, lambda: read_by_index(count, read)
+    read = functools.partial(draw_glyphs, split=split, image_size=image_size, channels=channels)
+    return DataInfo((*image_size, channels), count, NUM_CLASSES), lambda: read_by_index(count, read)
 
 
 def check_split(split: str, name: str) -> None:
@@ -116,8 +113,7 @@ def draw_glyphs(indices: tf.Tensor, split: str, image_size: tuple, channels: int
     # 1. The font, and how much its strokes are thickened.
     font = tf.cast(draw((0, len(FONTS))), tf.int32)
     glyph = font * NUM_CLASSES + labels
-    thickening = draw(STROKE) - tf.gather(half_strokes, glyph)
-    thickening = tf.clip_by_value(thickening, *THICKENING)
+    thickening = tf.clip_by_value(draw(STROKE) - tf.gather(half_strokes, glyph), *THICKENING)
 
     # 2. The pose: where in the outline's square each pixel of the image lies.
     digit_pixels = draw(HEIGHT) * side
@@ -126,14 +122,14 @@ def draw_glyphs(indices: tf.Tensor, split: str, image_size: tuple, channels: int
     rows, columns = np.indices((height, width), dtype=np.float32).reshape(2, 1, -1)  # (1, h*w)
     y = rows - (height - 1) / 2 - draw(SHIFT)[:, None] * side  # (B, h*w)
     x = columns - (width - 1) / 2 - draw(SHIFT)[:, None] * side
-    y, x = _columns(cos) * y - _columns(sin) * x, _columns(sin) * y + _columns(cos) * x
-    y, x = y / _columns(digit_pixels), x / _columns(digit_pixels * aspect)
-    x = x + _columns(shear) * y
-    distance = _look_up(atlas, glyph, y, x) + _columns(thickening)  # (B, h*w), inside > 0
+    y, x = cos[:, None] * y - sin[:, None] * x, sin[:, None] * y + cos[:, None] * x
+    y, x = y / digit_pixels[:, None], x / (digit_pixels * aspect)[:, None]
+    x = x + shear[:, None] * y
+    distance = _look_up(atlas, glyph, y, x) + thickening[:, None]  # (B, h*w), inside > 0
 
     # 3. The digit's opacity: a smooth step across the outline, `edge` pixels wide.
     edge = draw(SOFTNESS) * max(1.0, side / 64)
-    ramp = tf.clip_by_value(distance * _columns(digit_pixels / edge) + 0.5, 0.0, 1.0)
+    ramp = tf.clip_by_value(distance * (digit_pixels / edge)[:, None] + 0.5, 0.0, 1.0)
     images = tf.reshape(ramp * ramp * (3 - 2 * ramp), (-1, height, width, 1))
 
     # 4. The colours.
@@ -145,10 +141,6 @@ def draw_glyphs(indices: tf.Tensor, split: str, image_size: tuple, channels: int
         foreground = tf.where(digit_is_dark, dark, light)[:, None, None]
         images = background + (foreground - background) * images  # (B, h, w, 1) -> (B, h, w, 3)
     return tf.cast(tf.round(images * 255), tf.uint8), labels
-
-
-def _columns(values):
-    return values[:, None]
 
 
 def _darken(colours, max_luma):

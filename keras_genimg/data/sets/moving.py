@@ -98,8 +98,8 @@ def move(
     """
     side = images.shape[1]
     key = MOTION_SEED["test" if split.startswith("test") else "train"]
-    draws = tf.unstack(glyphs.uniform_numbers(indices, 4, key), axis=1)  # (B,) each
-    *starts, angle, speed = draws
+    # (B,) each
+    *starts, angle, speed = tf.unstack(glyphs.uniform_numbers(indices, 4, key), axis=1)
 
     # 1. Position of the upper left corner in each frame, downwards and to the right.
     speed = min(image_size) * (SPEED[0] + (SPEED[1] - SPEED[0]) * speed)

@@ -204,25 +204,20 @@ def _split_size(name, splits, split):
 
 def _stored(tfds, builder, split, image_key, label_key, info):
     """The images as they are stored, encoded, with int32 labels (0 where there are none)."""
-    features = {image_key: builder.info.features[image_key]}
-    if label_key:
-        features[label_key] = builder.info.features[label_key]
-    decoders = tfds.decode.PartialDecoding(
-        features, decoders={image_key: tfds.decode.SkipDecoding()}
-    )
+    features = {key: builder.info.features[key] for key in (image_key, label_key) if key}
+    undecoded = {image_key: tfds.decode.SkipDecoding()}
+    decoders = tfds.decode.PartialDecoding(features, decoders=undecoded)
+    config = tfds.ReadConfig(try_autocache=False)  # read once, or too large to cache
     with _quiet():
         dataset = builder.as_dataset(
-            split=split,
-            decoders=decoders,
-            shuffle_files=False,
-            read_config=tfds.ReadConfig(try_autocache=False),  # read once, or too large to cache
+            split=split, decoders=decoders, shuffle_files=False, read_config=config
         )
-    return dataset.take(info.num_images).map(
-        lambda example: (
-            example[image_key],
-            tf.cast(example[label_key], tf.int32) if label_key else tf.constant(0, tf.int32),
-        )
-    )
+
+    def image_and_label(example):
+        label = tf.cast(example[label_key], tf.int32) if label_key else tf.constant(0, tf.int32)
+        return example[image_key], label
+
+    return dataset.take(info.num_images).map(image_and_label)
 
 
 def _decoder(feature, image_shape):
@@ -260,7 +255,7 @@ def _decode_all(where, split, image_key, label_key, info):
 
 
 def _read_as_stream(tfds, builder, split, image_key, label_key, info):
-    """The `Reader` of a prepared set that is decoded again in each pass.
+    """The `Reader` of a prepared set that is decoded again in each epoch.
 
     TFDS shuffles a set when it prepares it, so a shuffle buffer suffices. It holds
     encoded images, which take less memory.

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.data.draws import map_with_draws
+from keras_genimg.data.passes import map_with_draws
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
 
@@ -54,10 +54,10 @@ def binarized(
 ) -> tf.data.Dataset:
     """Binarises the images of a dataset.
 
-    `"dynamic"` makes new draws in each pass, so that the model learns the grey values and
-    not one draw of them. The draws for a batch depend only on the seed, the number of the
-    pass and the index of the batch in it, whatever the number of replicas. (An endless
-    dataset is one pass.)
+    `"dynamic"` makes new draws in each iteration of the dataset, so that the model learns the
+    grey values and not one draw of them. The draws for a batch depend only on the seed, the
+    number of the iteration and the index of the batch in it, for any number of replicas. (An
+    endless dataset has one iteration.)
 
     Args:
         dataset: `tf.data.Dataset` of known length, such as those of `load`: batches of

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.data.draws import map_with_draws
+from keras_genimg.data.passes import map_with_draws
 from keras_genimg.errors import InputError
 
 __all__ = ["check_corruption", "corrupt", "corrupted_pairs", "corrupted_shape"]
@@ -46,10 +46,10 @@ def corrupted_pairs(
 ) -> tf.data.Dataset:
     """Pairs of corrupted and original images, the training data of `Pix2Pix`.
 
-    The corruption of a batch depends only on the seed, the number of the pass and the
-    index of the batch in it: it differs between passes, and repeats when the program runs
-    again. (An endless dataset is one pass.) It is drawn for the global batch, so the
-    number of replicas changes nothing.
+    The corruption of a batch depends only on the seed, the number of the iteration of the
+    dataset and the index of the batch in it: it differs between iterations, and repeats when
+    the program runs again. (An endless dataset has one iteration.) It is drawn for the global
+    batch, so it does not depend on the number of replicas.
 
     Args:
         dataset: `tf.data.Dataset` of known length, such as those of `load`: batches of

@@ -1,29 +1,29 @@
 # %% [markdown]
-# # 6. Your own pictures, your own train_step
+# # 6. Custom data, custom train_step
 #
-# You will train on a folder of your own picture files, with the mistakes that everybody makes
-# once; put your own Keras networks into a model; and then write a `train_step` of your own, which
-# still saves, resumes, exports and gives the same weights on several devices. You need nothing
-# but this package: digits that it draws stand in for your photographs.
-# [Tutorial 5](05_making_it_train.ipynb) is about making such a training succeed.
+# You will train on a folder of image files, with the mistakes that everybody makes once; put custom
+# Keras networks into a model; and then write a custom `train_step`, which still saves, resumes,
+# exports and gives the same weights on several devices. You need nothing but this package: digits
+# that it draws stand in for your photographs. [Tutorial 5](05_making_it_train.ipynb) is about
+# making such a training succeed.
 #
 # Measured: 2.6 minutes on two CPU cores.
 
-# %% tags=["parameters"] reduced={"PICTURES": 96, "TEST_PICTURES": 48, "EPOCHS": 1, "BATCH_SIZE": 16, "SAMPLES": 64, "WIDTH": 4, "RUN": "--epochs 1 --set networks=mlp"}
-PICTURES = 600  # few, as one's own pictures are
-TEST_PICTURES = 750
+# %% tags=["parameters"] reduced={"IMAGES": 96, "TEST_IMAGES": 48, "EPOCHS": 1, "BATCH_SIZE": 16, "SAMPLES": 64, "WIDTH": 4, "RUN": "--epochs 1 --set networks=mlp"}
+IMAGES = 600  # few, like most custom data sets
+TEST_IMAGES = 750
 EPOCHS = 54
 BATCH_SIZE = 64
-SAMPLES = 750  # generated pictures, of a measurement
-WIDTH = 32  # filters of our own networks
+SAMPLES = 750  # generated images per measurement
+WIDTH = 32  # filters of the custom networks
 LATENT_DIM = 64
 SEED = 0
 RUN = "--epochs 8 --batch-size 16"  # of the command line
 
 # %% [markdown]
-# After the imports, one processor is made to count as two devices. TensorFlow takes this only
-# before it has computed anything. It serves one purpose: to show at the end that two devices give
-# the weights of one.
+# After the imports, one processor is configured as two devices. TensorFlow allows this only before
+# its first operation. It serves one purpose: to show at the end that two devices give the same
+# weights as one.
 
 # %%
 import inspect
@@ -39,20 +39,21 @@ from keras import layers
 from PIL import Image
 
 import keras_genimg as kg
+from keras_genimg.core import update_ema
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-tf.get_logger().setLevel("ERROR")  # a strategy announces whatever it does
+tf.get_logger().setLevel("ERROR")  # strategies log every reduction
 
 # %% [markdown]
-# # Part 1: your own pictures
+# # Part 1: custom data
 #
-# ## What a folder may look like
+# ## The layout of a folder
 #
-# `kg.load` takes the path of a folder where it takes the name of a data set. The folder holds
-# either pictures, which is a set without labels, or one sub-folder of pictures for each class.
-# Two sub-folders called `train` and `test`, each laid out so, are the two splits.
+# `kg.load` takes the path of a folder as well as the name of a data set. The folder contains either
+# images, a set without labels, or one sub-folder of images per class. Two sub-folders called
+# `train` and `test`, with either layout, are the two splits.
 #
 # We write such a folder. Photographs come in many sizes, so our digits have four.
 
@@ -60,8 +61,8 @@ tf.get_logger().setLevel("ERROR")  # a strategy announces whatever it does
 SIZES = [(28, 28), (40, 40), (36, 52), (64, 48)]  # (height, width)
 
 
-def write_pictures(folder, split, count):
-    """Writes digits of four sizes as PNG files, a sub-folder a digit."""
+def write_images(folder, split, count):
+    """Writes digits of four sizes as PNG files, one sub-folder per digit."""
     for turn, size in enumerate(SIZES):
         drawn = kg.load(
             "glyphs", split, batch_size=count, num_images=count, image_size=size, with_labels=True
@@ -71,22 +72,22 @@ def write_pictures(folder, split, count):
             kg.plotting.save_png(f"{folder}/{split}/{labels[i]}/{i:05d}.png", images[i])
 
 
-write_pictures("digits", "train", PICTURES)
-write_pictures("digits", "test", TEST_PICTURES)
+write_images("digits", "train", IMAGES)
+write_images("digits", "test", TEST_IMAGES)
 print(sorted(os.listdir("digits")), sorted(os.listdir("digits/train")))
 print(sorted(os.listdir("digits/train/7"))[:4], "...")
 
 # %% [markdown]
-# ## What it does with odd files
+# ## Unusual files
 #
-# A second folder, without classes, holds one of each kind of file that turns up among real
-# pictures: a palette, transparency, the four inks of a printer, a wide picture, one taken
-# with the camera on its side, and one whose download broke off.
+# A second folder, without classes, contains one of each kind of file that occurs in real
+# collections: greyscale, a palette, transparency, CMYK, a wide image, one taken with the camera on
+# its side, and one whose download was interrupted.
 
 # %%
 os.makedirs("odd")
 colour = next(iter(kg.load("glyphs", batch_size=8, image_size=48, channels=3)))  # (8, 48, 48, 3)
-colour = [Image.fromarray(picture) for picture in kg.plotting.to_uint8(colour)]
+colour = [Image.fromarray(image) for image in kg.plotting.to_uint8(colour)]
 wide = next(iter(kg.load("glyphs", batch_size=7, image_size=(48, 96), channels=3)))[6]
 
 colour[1].convert("L").save("odd/a_grey.png")
@@ -97,38 +98,38 @@ see_through.save("odd/c_transparent.png")
 colour[4].convert("CMYK").save("odd/d_inks.jpg")
 Image.fromarray(kg.plotting.to_uint8(wide)).save("odd/e_wide.png")
 camera = Image.Exif()
-camera[0x0112] = 6  # orientation: to be turned a quarter to the right
+camera[0x0112] = 6  # orientation: to be rotated by 90 degrees clockwise
 colour[5].rotate(90).save("odd/f_sideways.jpg", exif=camera)
 colour[7].save("odd/g_broken.png")
 whole = open("odd/g_broken.png", "rb").read()
 open("odd/g_broken.png", "wb").write(whole[: len(whole) // 2])
 
 stored = [Image.open(f"odd/{name}") for name in sorted(os.listdir("odd"))[:-1]]
-print([(picture.mode, picture.size) for picture in stored])  # (mode, (width, height))
+print([(image.mode, image.size) for image in stored])  # (mode, (width, height))
 
 # %% [markdown]
-# What can be put right by whoever calls is an `InputError`: one sentence with the rule and with
-# what was received instead. `sentence` catches it, because this tutorial provokes many.
+# Invalid arguments raise an `InputError`: one sentence with the rule and what was received instead.
+# `message_of` catches it, because this tutorial provokes many.
 
 
 # %%
-def sentence(function, *arguments, **options):
-    """The sentence with which the package refuses a call."""
+def message_of(function, *arguments, **options):
+    """The message with which the package rejects a call."""
     try:
         function(*arguments, **options)
     except kg.InputError as error:
         return textwrap.fill(str(error), 98)
-    raise AssertionError("This call was taken.")
+    raise AssertionError("This call was accepted.")
 
 
-print(sentence(kg.load, "odd", batch_size=8))
+print(message_of(kg.load, "odd", batch_size=8))
 print()
-print(sentence(kg.load, "odd", batch_size=8, image_size=28, with_labels=True))
+print(message_of(kg.load, "odd", batch_size=8, image_size=28, with_labels=True))
 print()
-print(sentence(kg.load, "nowhere/", batch_size=8))
+print(message_of(kg.load, "nowhere/", batch_size=8))
 
 # %% [markdown]
-# With `image_size=28` it is taken. The broken file does not end a night of training: it is
+# With `image_size=28` it is accepted. The broken file does not end a night of training: it is
 # skipped, counted and named in a warning.
 
 # %%
@@ -139,25 +140,24 @@ print(loaded.shape, loaded.dtype)
 print(*(warning.message for warning in caught), sep="\n")
 
 # %% [markdown]
-# The upper row is what the files hold (their colours, transparent or not), the lower what the model
-# gets. A picture is cut around
-# its centre to the shape asked for and then resized, so nothing is distorted and the ends of the
-# wide one are lost. What is transparent becomes white. The sideways one is turned upright. All
-# have three channels, because one of them is in colour.
+# The upper row shows the contents of the files (their colours, transparent or not), the lower row
+# the inputs of the model. An image is centre-cropped to the aspect ratio of the target and then
+# resized, so nothing is distorted and the ends of the wide one are lost. Transparent pixels become
+# white. The sideways one is rotated upright. All have three channels, because one of them is in
+# colour.
 
 # %%
 figure, axes = plt.subplots(2, len(stored), figsize=(7, 2.6), layout="constrained")
-for column, picture in enumerate(stored):
-    axes[0, column].imshow(picture.convert("RGB"), interpolation="nearest")
-    axes[0, column].set_title(f"{picture.mode} {picture.size}", fontsize=8)
+for column, image in enumerate(stored):
+    axes[0, column].imshow(image.convert("RGB"), interpolation="nearest")
+    axes[0, column].set_title(f"{image.mode} {image.size}", fontsize=8)
     kg.plotting.show_images(loaded[column : column + 1], axes=axes[1, column])
     axes[0, column].set_axis_off()
 plt.show()
 
 # %% [markdown]
-# `channels=1` makes grey pictures of all. `kg.data.data_info` tells what `load` would give. Unless
-# you say what you want, a single colour file makes the whole set one of colour pictures, which
-# costs memory and time.
+# `channels=1` converts all to greyscale. `kg.data.data_info` describes what `load` would return. By
+# default a single colour file makes the whole set a colour set, which costs memory and time.
 
 # %%
 for channels in (None, 1):
@@ -167,8 +167,8 @@ print(kg.data.data_info("digits", "train", image_size=28))
 # %% [markdown]
 # ## Batches, ranges, order
 #
-# From here on, `digits` loads our set as 28x28 grey. Pixels arrive as float32 in [-1, 1]: this is
-# the range of the generators' `tanh`, and every model of the package expects it.
+# From here on, `digits` loads our set as 28x28 greyscale. Pixels arrive as float32 in [-1, 1]: this
+# is the range of the generators' `tanh`, and every model of the package expects it.
 
 
 # %%
@@ -184,33 +184,35 @@ images, labels = next(iter(digits(with_labels=True, shuffle_seed=SEED)))
 print("shuffle_seed=0: ", labels.numpy()[:16])
 
 # %% [markdown]
-# Without `shuffle_seed` a folder comes in its stored order, class after class: a batch of zeros
-# only, which is no way to train. With it the whole set is permuted, not a window of it.
+# Without `shuffle_seed` a folder comes in its stored order, class after class: a batch contains
+# only zeros, which is unsuitable for training. With it the whole set is permuted, not a window of
+# it.
 #
-# The order of pass number e depends on the seed and on e alone. Iterating the same dataset again
-# goes on with the next pass, a new dataset starts at pass 0, and `first_epoch=1` starts at
-# pass 1: this is how a resumed training sees what the unbroken one would have seen.
+# The order of epoch e depends only on the seed and on e. Iterating the same dataset again continues
+# with the next epoch, a new dataset starts at epoch 0, and `first_epoch=1` starts at epoch 1: so a
+# resumed training sees the same images as an uninterrupted one.
 
 # %%
 once = digits(with_labels=True, shuffle_seed=SEED)
-passes = [np.concatenate([labels for _, labels in once]) for _ in range(2)]
+epochs = [np.concatenate([labels for _, labels in once]) for _ in range(2)]
 later = digits(with_labels=True, shuffle_seed=SEED, first_epoch=1)
 later = np.concatenate([labels for _, labels in later])
-print("pass 0:", passes[0][:16])
-print("pass 1:", passes[1][:16])
-print("pass 1 by first_epoch is the same:", np.array_equal(passes[1], later))
+print("epoch 0:", epochs[0][:16])
+print("epoch 1:", epochs[1][:16])
+print("epoch 1 by first_epoch is the same:", np.array_equal(epochs[1], later))
 
 # %% [markdown]
 # `num_images` takes fewer, evenly spread over the sorted files, so that no class is lost. The
-# splits are the two sub-folders; the slices of tensorflow-datasets are for its own sets.
+# splits are the two sub-folders; the slice syntax of tensorflow-datasets works only for its own
+# sets.
 
 # %%
 _, labels = next(iter(digits(batch_size=20, num_images=20, with_labels=True)))
 print("20 of the set:", labels.numpy())
-print(sentence(digits, "train[:80%]"))
+print(message_of(digits, "train[:80%]"))
 
 # %% [markdown]
-# ## Mistakes, a sentence each
+# ## Common mistakes
 #
 # The checks run before the first step, on all of an array and on the first batch of a dataset.
 # Every model checks shapes, types and the range; those that learn classes check labels too.
@@ -224,55 +226,55 @@ hole[3, 14, 14, 0] = np.nan
 
 mistakes = [
     ("bytes", gan, (np.zeros((8, 28, 28, 1), "uint8"),)),
-    ("pictures in 0..255", gan, (good + 255.0,)),
-    ("no axis of channels", gan, (good[..., 0],)),
+    ("images in 0..255", gan, (good + 255.0,)),
+    ("no channel axis", gan, (good[..., 0],)),
     ("colour for grey", gan, (np.repeat(good, 3, axis=-1),)),
     ("NaN in one pixel", gan, (hole,)),
     ("labels missing", conditional, (good,)),
-    ("a class too many", conditional, (good, np.arange(8) + 3)),
+    ("label out of range", conditional, (good, np.arange(8) + 3)),
 ]
 for name, model, arguments in mistakes:
-    print(f"{name}:\n{textwrap.indent(sentence(model.fit, *arguments), '    ')}")
+    print(f"{name}:\n{textwrap.indent(message_of(model.fit, *arguments), '    ')}")
 
 # %% [markdown]
-# ## Few pictures: `augment`
+# ## Few images: `augment`
 #
-# A discriminator that sees the same few pictures again and again learns them by heart. With
-# `augment`, it only ever sees pictures that a random function $T$ has changed, real and generated
-# alike, and the generator learns through $T$, which is differentiable
-# ([Zhao et al., 2020](https://arxiv.org/abs/2006.10738)):
+# A discriminator that sees the same few images again and again memorises them. With `augment`, it
+# only ever sees images that a random function $T$ has augmented, real and generated alike, and the
+# generator learns through $T$, which is differentiable ([Zhao et al.,
+# 2020](https://arxiv.org/abs/2006.10738)):
 #
 # $$L_D = -\log D(T(x)) - \log(1 - D(T(G(z)))), \qquad L_G = -\log D(T(G(z)))$$
 #
-# The upper row is what we have, the two below are two draws of $T$.
+# The upper row shows our images, the two rows below two draws of $T$.
 
 # %%
 POLICY = "translation,cutout"
 few = images[:8]  # (8, 28, 28, 1)
 batch = kg.distribution.whole_batch(8)
-draws = [kg.data.diff_augment(few, batch, (SEED, draw), POLICY) for draw in range(2)]
+draws = [kg.layers.diff_augment(few, batch, (SEED, draw), POLICY) for draw in range(2)]
 kg.plotting.show_images(tf.concat([few, *draws], axis=0), POLICY, columns=8)
 plt.show()
 
 # %% [markdown]
-# We train the default GAN twice, from the same seed: without and with. `EvaluateSamples` measures
-# as it trains: the Frechet distance between generated and test pictures in the features of the
-# package's classifier of such digits, lower is better. `ImageGrid` writes a grid of samples,
-# each time of the same latents. `ema_decay=0.99` makes the average of the generator's weights,
-# which draws these samples, short enough for a run of a few hundred steps.
+# We train the default GAN twice, from the same seed: without and with augmentation.
+# `EvaluateSamples` measures during training: the Fréchet distance between generated and test images
+# in the features of the package's classifier of such digits; lower is better. `ImageGrid` writes a
+# grid of samples, always of the same latents. `ema_decay=0.99` gives the EMA generator, which
+# generates these samples, a memory short enough for a run of a few hundred steps.
 #
-# A dataset remembers the pass it has come to, so each training gets a fresh one.
+# A dataset remembers its current epoch, so each training gets a new one.
 
 # %%
-test = np.concatenate(list(digits("test")))  # (TEST_PICTURES, 28, 28, 1)
-training = np.concatenate(list(digits()))  # (PICTURES, 28, 28, 1)
+test = np.concatenate(list(digits("test")))  # (TEST_IMAGES, 28, 28, 1)
+training = np.concatenate(list(digits()))  # (IMAGES, 28, 28, 1)
 NAME = "frechet_distance[glyphs]"
 EVERY = max(1, EPOCHS // 3)
-distances = {}  # of each training, what EvaluateSamples has measured
+distances = {}  # name of a training -> the values of EvaluateSamples
 
 
 def train(name, model, **compiled):
-    """Trains on the folder, measures, and draws a grid now and then."""
+    """Trains on the folder, with measurements and grids of samples."""
     model.compile(**compiled)
     evaluate = kg.callbacks.EvaluateSamples(
         test, "frechet_distance", features="glyphs", num_images=SAMPLES, every=EVERY
@@ -285,15 +287,15 @@ def train(name, model, **compiled):
     return history
 
 
-games = {}
+gans = {}
 for name, augment in (("plain", None), ("augmented", POLICY)):
     keras.utils.set_random_seed(SEED)
-    games[name] = kg.GAN((28, 28, 1), LATENT_DIM, augment=augment, ema_decay=0.99, seed=SEED)
-    train(name, games[name])
+    gans[name] = kg.GAN((28, 28, 1), LATENT_DIM, augment=augment, ema_decay=0.99, seed=SEED)
+    train(name, gans[name])
 
 # %% [markdown]
-# The grids are PNG files whose text fields say which model, seed and epoch they are from, and that
-# they are generated.
+# The grids are PNG files whose text fields name the model, the seed and the epoch, and say that the
+# images are generated.
 
 # %%
 files = sorted(os.listdir("grids/augmented"))
@@ -307,40 +309,39 @@ for file, ax in zip(shown, axes):
 plt.show()
 
 # %% [markdown]
-# What was learned by heart can be read off the discriminator itself: how real it takes the
-# pictures it has trained on to be, and others of the same kind that it has never seen. The gap
-# between the two columns is what it knows by heart.
+# The discriminator itself shows overfitting: compare its scores on its training images and on
+# unseen images of the same kind. The gap between the two columns is what it has memorised.
 
 
 # %%
-def score(model, pictures):
+def score(model, images):
     """Mean of sigmoid(D(x))."""
-    return float(tf.reduce_mean(tf.sigmoid(model.discriminator(pictures, training=False))))
+    return float(tf.reduce_mean(tf.sigmoid(model.discriminator(images, training=False))))
 
 
 extract = kg.metrics.get_features("glyphs")
 floor = kg.metrics.frechet_distance(extract(training), extract(test))
-print(f"{'':12}D on training pictures   on test pictures   distance")
-for name, model in games.items():
+print(f"{'':12}D on training images   on test images   distance")
+for name, model in gans.items():
     known, unknown = score(model, training), score(model, test)
     print(f"{name:12}{known:22.2f}{unknown:19.2f}{distances[name][-1][1]:11.1f}")
-print(f"distance of the training pictures themselves: {floor:.1f}")
+print(f"distance of the training images themselves: {floor:.1f}")
 
 # %% [markdown]
-# One seed, one size, a short run. At its end the distance does not reward augmentation: its game
-# is the harder one. What it buys is a discriminator that takes new pictures for what they are,
-# where the other has come to know its own.
-# [docs/adversarial.md](../docs/adversarial.md) has a long run on 1,000 pictures.
+# One seed, one size, a short run. At its end augmentation has not improved the distance: its
+# objective is harder. What it gives is a discriminator that generalises to new images, where the
+# other has memorised its training images. [docs/adversarial.md](../docs/adversarial.md) has a long
+# run on 1,000 images.
 #
-# ## Keep it
+# ## Saving
 #
-# A `.keras` file holds both networks, both optimizers, the averaged copy and the state of the
-# noise: training can go on from it. Generating needs only `load_model`.
+# A `.keras` file contains both networks, both optimizers, the EMA generator and the state of the
+# noise: training can resume from it. Generating needs only `load_model`.
 
 # %%
-games["augmented"].save("digits.keras")
+gans["augmented"].save("digits.keras")
 again = keras.saving.load_model("digits.keras")
-before, after = (model.generate(16, seed=1) for model in (games["augmented"], again))
+before, after = (model.generate(16, seed=1) for model in (gans["augmented"], again))
 print("largest difference of a pixel:", np.abs(before - after).max())
 
 # %% [markdown]
@@ -351,8 +352,8 @@ print("largest difference of a pixel:", np.abs(before - after).max())
 # ```
 #
 # It takes a folder like any set, and writes a run folder: samples, losses, logs, the model and a
-# SavedModel. `--evaluate-every 1 --features glyphs` would measure as we did above. Here the same
-# function runs without a terminal, for fewer epochs of smaller batches.
+# SavedModel. `--evaluate-every 1 --features glyphs` would measure as above. Here the same function
+# runs without a terminal, for fewer epochs of smaller batches.
 
 # %%
 from keras_genimg import cli
@@ -369,20 +370,20 @@ ax.set_axis_off()
 plt.show()
 
 # %% [markdown]
-# # Part 2: your own networks
+# # Part 2: custom networks
 #
-# A GAN of the package is a game; the players may be yours. The generator takes `(batch,
-# latent_dim)` and makes pictures in [-1, 1], the discriminator takes pictures and makes one
-# logit each. The layers of `kg.layers` keep two promises that Keras's own do not:
-# `BatchNormalization` takes its means over the batch of all devices together, and
-# `SpectralNormalization` divides a kernel by its largest singular value with the gradient through
-# the division ([Miyato et al., 2018](https://arxiv.org/abs/1802.05957)):
+# A GAN of the package is an objective; the networks may be custom. The generator maps `(batch,
+# latent_dim)` to images in [-1, 1], the discriminator maps images to one logit each. The layers of
+# `kg.layers` have two properties that those of Keras lack: `BatchNormalization` takes its moments
+# over the batch of all devices together, and `SpectralNormalization` divides a kernel by its
+# largest singular value with the gradient through the division ([Miyato et al.,
+# 2018](https://arxiv.org/abs/1802.05957)):
 #
 # $$\bar W = W / \sigma(W), \qquad \sigma(W) = \max_{v \ne 0} \|Wv\| / \|v\|$$
 
 
 # %%
-def own_generator(width=WIDTH):
+def custom_generator(width=WIDTH):
     z = keras.Input((LATENT_DIM,))
     x = layers.Dense(7 * 7 * 2 * width, use_bias=False)(z)  # (B, 7*7*2w)
     x = layers.Reshape((7, 7, 2 * width))(x)  # (B, 7*7*2w) -> (B, 7, 7, 2w)
@@ -393,78 +394,78 @@ def own_generator(width=WIDTH):
     return keras.Model(z, x, name="generator")
 
 
-def own_discriminator(width=WIDTH):
+def custom_discriminator(width=WIDTH):
     normalized = kg.layers.SpectralNormalization
-    pictures = keras.Input((28, 28, 1))
-    x = normalized(layers.Conv2D(width, 4, 2, padding="same"))(pictures)  # (B, 14, 14, w)
+    images = keras.Input((28, 28, 1))
+    x = normalized(layers.Conv2D(width, 4, 2, padding="same"))(images)  # (B, 14, 14, w)
     x = layers.LeakyReLU(0.2)(x)
     x = normalized(layers.Conv2D(2 * width, 4, 2, padding="same"))(x)  # (B, 7, 7, 2w)
     x = layers.LeakyReLU(0.2)(x)
     x = layers.Flatten(name="features")(x)  # (B, 7, 7, 2w) -> (B, 7*7*2w)
     logits = normalized(layers.Dense(1))(x)  # (B, 1)
-    return keras.Model(pictures, logits, name="discriminator")
+    return keras.Model(images, logits, name="discriminator")
 
 
 keras.utils.set_random_seed(SEED)
-own = kg.GAN(
+custom = kg.GAN(
     (28, 28, 1),
     LATENT_DIM,
-    generator=own_generator(),
-    discriminator=own_discriminator(),
+    generator=custom_generator(),
+    discriminator=custom_discriminator(),
     ema_decay=0.99,
     seed=SEED,
 )
-for network in (own.generator, own.discriminator):
-    print(f"{network.name}: {network.count_params():,} numbers")
+for network in (custom.generator, custom.discriminator):
+    print(f"{network.name}: {network.count_params():,} weights")
 
 # %% [markdown]
 # ## What is checked, and what cannot be
 #
-# When the model is made, each network is called once on a symbolic input. One that takes or makes
-# another shape is refused, by what it makes or in the words of the layer that failed.
+# When the model is created, each network is called once on a symbolic input. A network with another
+# input or output shape is rejected, with its output shape or the error of the layer that failed.
 
 # %%
-own_players = {"generator": own_generator(), "discriminator": own_discriminator()}
+fitting = {"generator": custom_generator(), "discriminator": custom_discriminator()}
 small = keras.Sequential([layers.Dense(14 * 14), layers.Reshape((14, 14, 1))])
 maps = keras.Sequential([layers.Conv2D(1, 4, 2, padding="same")])
 for name, network in (("generator", small), ("discriminator", maps), ("generator", np.tanh)):
-    players = {**own_players, name: network}
-    print(sentence(kg.GAN, (28, 28, 1), LATENT_DIM, **players) + "\n")
-print(sentence(kg.layers.SpectralNormalization, layers.MaxPooling2D()))
+    pair = {**fitting, name: network}
+    print(message_of(kg.GAN, (28, 28, 1), LATENT_DIM, **pair) + "\n")
+print(message_of(kg.layers.SpectralNormalization, layers.MaxPooling2D()))
 
 # %% [markdown]
-# Two things are yours to get right, because no shape shows them. The generator must end in [-1, 1]:
-# a missing `tanh` makes pictures that can be told from real ones by their range alone. And the
-# discriminator must end in a logit: behind a sigmoid of yours, the losses would take a second one.
+# Two conditions cannot be checked, because no shape shows them. The generator must end in [-1, 1]:
+# without a `tanh` its images differ from real ones by their range alone. And the discriminator must
+# end in a logit: after a sigmoid in the network, the losses would apply a second one.
 #
-# Networks of one's own have the rate of the DCGAN paper, 2e-4, unless told otherwise.
+# By default, custom networks are trained with the rate of the DCGAN paper, 2e-4.
 
 # %%
-kernels = [layer.kernel for layer in own.discriminator.layers if hasattr(layer, "kernel")]
+kernels = [layer.kernel for layer in custom.discriminator.layers if hasattr(layer, "kernel")]
 
 
 def largest_singular_values():
-    """sigma(W) of each kernel, one column an output channel."""
+    """sigma(W) of each kernel, one column per output channel."""
     flat = [np.asarray(kernel).reshape(-1, kernel.shape[-1]) for kernel in kernels]
     return [round(float(np.linalg.svd(matrix, compute_uv=False)[0]), 2) for matrix in flat]
 
 
 start = largest_singular_values()
-history = train("own networks", own, learning_rate=1e-3)
+history = train("custom networks", custom, learning_rate=1e-3)
 print("sigma(W) of the discriminator's kernels:", start, "->", largest_singular_values())
 
 # %% [markdown]
-# The kernels themselves grow or shrink as they like: what the pictures meet is $W / \sigma(W)$,
-# whose largest singular value is 1. Exercise 2 measures that.
+# The kernels themselves may grow or shrink: the layers use $W / \sigma(W)$, whose largest singular
+# value is 1. Exercise 2 measures that.
 
 # %%
 kg.plotting.plot_losses(history.history)
 plt.show()
 
 # %% [markdown]
-# # Part 3: your own train_step
+# # Part 3: a custom train_step
 #
-# Here is the step of `kg.GAN`, as the package has it.
+# Here is the step of `kg.GAN`, from the package.
 
 # %%
 print(inspect.getsource(kg.GAN.train_step))
@@ -472,36 +473,36 @@ print(inspect.getsource(kg.GAN.train_step))
 # %% [markdown]
 # Read it from the top.
 #
-# - `unpack` checks what `fit` hands over, and returns the pictures, labels or None, and `batch`:
-#   how many pictures are here, how many on all devices together, and where ours stand among them.
+# - `unpack` checks the data of `fit`, and returns the images, labels or None, and `batch`: the
+#   number of images here, the number on all devices together, and the position of ours among them.
 # - `sample_latents(batch)` draws noise for the batch of all devices and keeps our rows. The first
-#   fake pictures are made outside the tape, because this update moves the discriminator alone.
-# - `d_loss * batch.share`: each device takes the mean over its own $n$ of the $N$ pictures, and an
-#   optimizer adds the gradients of all devices up. With the share $n/N$, that sum is the gradient
-#   of the mean over all $N$.
-# - `tape.gradient` and `apply_gradients` for the discriminator's weights, then the same for the
-#   generator with fresh noise and a new tape. Each network has an optimizer of its own.
-# - `update_ema_generator` moves the averaged copy; `log` averages over devices and steps.
+#   fake images are generated outside the tape, because this update changes only the discriminator.
+# - `tape.gradient(d_loss, weights, batch.share)`: each device takes the mean over its $n$ of the
+#   $N$ images, and an optimizer sums the gradients over devices. With the share $n/N$ as the factor
+#   of the gradient, that sum is the gradient of the mean over all $N$.
+# - `apply_gradients` updates the discriminator's weights; then the same for the generator, with
+#   fresh noise and a new tape. Each network has its own optimizer.
+# - `update_ema` updates the EMA generator; `log` averages over devices and steps.
 #
 # ## A new loss: feature matching
 #
 # [Salimans et al. (2016)](https://arxiv.org/abs/1606.03498), section 3.1, give the generator
-# another aim. It no longer tries to fool the discriminator. The pictures it makes are to have, on
-# average, the features $f$ of real ones, where $f$ is a layer inside the discriminator:
+# another objective. It no longer tries to fool the discriminator. On average, its images should
+# have the same features $f$ as real ones, where $f$ is a layer inside the discriminator:
 #
 # $$L_G = \left\| \mathbb{E}_{x}\, f(x) - \mathbb{E}_{z}\, f(G(z)) \right\|_2^2$$
 #
-# The discriminator learns as before, and so keeps looking for features that tell the two apart.
+# The discriminator learns as before, so it keeps learning features that separate the two.
 #
-# This loss is no mean over pictures: it is the square of a difference of means. Times the share
-# it would not add up to the right thing, if each device took the means of its own pictures.
-# `mean_features` therefore adds the features up over all devices before it divides.
+# This loss is not a mean over images: it is the square of a difference of means. If each device
+# took the means of its own images, the weighted sum of the losses would be wrong. So
+# `mean_features` sums the features over all devices before it divides.
 
 
 # %%
 @keras.saving.register_keras_serializable(package="tutorial_6")
 class FeatureMatchingGAN(kg.GAN):
-    """GAN whose generator matches mean features of real pictures (Salimans et al., 2016)."""
+    """GAN whose generator matches mean features of real images (Salimans et al., 2016)."""
 
     def __init__(self, *arguments, feature_layer="features", **options):
         super().__init__(*arguments, **options)
@@ -520,9 +521,8 @@ class FeatureMatchingGAN(kg.GAN):
             real_logits = self.discriminator(images, training=True)  # (B, 1)
             fake_logits = self.discriminator(fake_images, training=True)  # (B, 1)
             d_loss = self.discriminator_loss(real_logits, fake_logits)
-            shared_loss = d_loss * batch.share
         weights = self.discriminator.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(d_loss, weights, batch.share)
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
 
         # 2. One step of G: descend || E f(x) - E f(G(z)) ||^2.
@@ -532,42 +532,39 @@ class FeatureMatchingGAN(kg.GAN):
             fake_images = self.generator(latents, training=True)
             fake_mean = self.mean_features(fake_images, batch)  # (d,)
             g_loss = tf.reduce_sum(tf.square(real_mean - fake_mean))
-            shared_loss = g_loss * batch.share
         weights = self.generator.trainable_variables
-        gradients = tape.gradient(shared_loss, weights)
+        gradients = tape.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
-        self.update_ema_generator()
+        update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
-        # 3. Logs, under names of our own choice.
+        # 3. Logs, under custom names.
         return self.log(batch, d_loss=d_loss, feature_distance=g_loss)
 
     def mean_features(self, images, batch):
-        """Mean of f over the pictures of all devices: `(d,)`."""
+        """Mean of f over the images of all devices: `(d,)`."""
         features = self.features(images, training=True)  # (B, d)
         total = kg.distribution.sum_over_replicas(tf.reduce_sum(features, axis=0))  # (d,)
         return total / tf.cast(batch.global_size, total.dtype)
 
-    def get_config(self):
-        return {**super().get_config(), "feature_layer": self.feature_layer}
-
 
 # %% [markdown]
-# What a step of your own has to keep, as a list:
+# The rules for a custom step:
 #
 # 1. Begin with `unpack`, end with `return self.log(batch, name=scalar, ...)`.
 # 2. Noise by `sample_latents(batch)`, or by `kg.distribution.random_normal(batch, shape,
 #    self.seed_generator.next())`: rows of one global draw, from a state that is saved.
-# 3. A loss that is a mean over pictures: times `batch.share` before the gradient. Whatever is not
-#    such a mean: `kg.distribution.sum_over_replicas` or `batch_mean` first, then the share.
+# 3. A loss that is a mean over images: `tape.gradient(loss, weights, batch.share)`. Anything else:
+#    `kg.distribution.sum_over_replicas` or `batch_mean` first, then the share.
 # 4. Optimizers by their names (`generator_optimizer`, `discriminator_optimizer`, or `optimizer`
 #    of a VAE), in each step, on the same weights: not under a `tf.cond`, no Python `if` on tensors.
-# 5. Every new weight or layer made in `__init__`, where the base class has already set
-#    `self.built`; every new argument in `get_config`.
+# 5. Every new weight or layer is created in `__init__`, where the base class has already set
+#    `self.built`. Arguments such as `feature_layer` are recorded and saved automatically.
 #
-# A step honours the options that it reads. This one reads neither `augment` nor `r1_weight`, so
-# they do nothing here: refuse in `__init__` what your step does not honour, or write it in.
+# A step has only the options that it implements. This one implements neither `augment` nor
+# `r1_weight`, so they have no effect here: reject in `__init__` what your step does not implement,
+# or implement it.
 #
-# `test_step` is still that of `GAN`; a new one is written likewise, without the updates.
+# `test_step` is still that of `GAN`; a new one is written in the same way, without the updates.
 #
 # ## Train it
 #
@@ -575,13 +572,13 @@ class FeatureMatchingGAN(kg.GAN):
 
 # %%
 def matching(model_class=FeatureMatchingGAN, width=WIDTH):
-    """A model of this class with our networks, from the seed."""
+    """A model of this class with the custom networks, from the seed."""
     keras.utils.set_random_seed(SEED)
     return model_class(
         (28, 28, 1),
         LATENT_DIM,
-        generator=own_generator(width),
-        discriminator=own_discriminator(width),
+        generator=custom_generator(width),
+        discriminator=custom_discriminator(width),
         ema_decay=0.99,
         seed=SEED,
     )
@@ -594,9 +591,9 @@ plt.show()
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7, 2.2), layout="constrained")
-for ax, (name, player) in zip(axes, {"own networks": own, "feature matching": model}.items()):
+for ax, (name, each) in zip(axes, {"custom networks": custom, "feature matching": model}.items()):
     title = f"{name}: {distances[name][-1][1]:.1f}"
-    kg.plotting.show_images(player.generate(24, seed=1), title, columns=8, axes=ax)
+    kg.plotting.show_images(each.generate(24, seed=1), title, columns=8, axes=ax)
 plt.show()
 
 # %%
@@ -611,18 +608,18 @@ for name, found in distances.items():
     print(f"{name:18}" + "".join(f"{distance:8.1f}" for _, distance in found))
 
 # %% [markdown]
-# Four runs of one seed and a few hundred steps: they show that each of them learns, and how fast
-# at this size. They are no ranking. What can be seen in the pictures has a reason, though: feature
-# matching tells the generator about averages only. No term looks at a single picture, and single
-# pictures may come out ragged. The paper uses it to make training steady, and to learn features
-# for a classifier.
+# These are four runs of one seed and a few hundred steps: they show that each of them learns, and
+# how fast at this size. They are not a ranking. One effect in the images has a reason, though:
+# feature matching constrains only averages. No term depends on a single image, so single images may
+# be of low quality. The paper uses it to stabilise training, and to learn features for a
+# classifier.
 #
 # ## Everything else still works
 #
-# Saving, loading, generating and exporting were inherited. The decorator
-# `register_keras_serializable` is how `load_model` finds the class; without it,
-# `custom_objects={"FeatureMatchingGAN": FeatureMatchingGAN}` does. In another program, the class
-# has to be imported before the file is opened.
+# Saving, loading, generating and exporting are inherited. `load_model` finds the class through the
+# decorator `register_keras_serializable`; without it, `custom_objects={"FeatureMatchingGAN":
+# FeatureMatchingGAN}` is needed. In another program, the class must be imported before the file is
+# loaded.
 
 # %%
 model.save("matching.keras")
@@ -638,27 +635,27 @@ apart = np.abs(bytes_.astype(int) - kg.plotting.to_uint8(before)).max()
 print(bytes_.shape, bytes_.dtype, "largest difference of a level:", apart)
 
 # %% [markdown]
-# The last lines run without this package and without your class: a SavedModel holds graphs.
-# [Tutorial 7](07_notebook_to_server.ipynb) takes it to a server.
+# The last lines work without this package and without your class: a SavedModel contains graphs.
+# [Tutorial 7](07_notebook_to_server.ipynb) puts it on a server.
 #
-# ## Stop and go on, one device or two
+# ## Stop and resume, one device or two
 #
-# Now the promises that a hand-written step can break. We train a small version for two epochs in
+# Now the guarantees that a custom step can break. We train a small version for two epochs in
 # four ways, each time from the same seed and on the same batches:
 #
-# - on one device, in one go, while `Resume` writes a checkpoint an epoch;
-# - on one device, set back by `Resume` to the checkpoint of the first epoch, as after a kill in the
+# - on one device, without interruption, while `Resume` writes one checkpoint per epoch;
+# - on one device, reset by `Resume` to the checkpoint of the first epoch, as after a kill in the
 #   second;
 # - on two devices, under a `tf.distribute` strategy;
-# - on two devices with one line changed: each takes the mean features of its own pictures.
+# - on two devices with one line changed: each takes the mean features of its own images.
 #
-# Plain gradient descent moves the weights here. Adam divides by the size of the gradient, so
-# that where the gradient is next to nothing, a rounding decides which way a weight goes.
+# The optimizer is plain gradient descent here. Adam divides by the magnitude of the gradient, so
+# that for a tiny gradient a rounding error decides the direction of an update.
 
 
 # %%
-class OwnMeans(FeatureMatchingGAN):
-    """The mistake: means over the pictures of one device."""
+class LocalMeans(FeatureMatchingGAN):
+    """The mistake: means over the images of one device."""
 
     def mean_features(self, images, batch):
         return tf.reduce_mean(self.features(images, training=True), axis=0)
@@ -675,37 +672,37 @@ def short_training(strategy=None, model_class=FeatureMatchingGAN, callbacks=()):
 
 
 def weights_of(model):
-    """Copies of all that its optimizers have trained."""
+    """Copies of all trained weights."""
     return [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_variables]
 
 
-ends = {"not trained at all": weights_of(matching(width=4))}
+ends = {"not trained": weights_of(matching(width=4))}
 resume = kg.callbacks.Resume("checkpoints")
 small = short_training(callbacks=[resume])
-one_go = weights_of(small)
+uninterrupted = weights_of(small)
 
 os.remove("checkpoints/epoch-0002.keras")
 small.fit(digits(batch_size=16, num_images=64), epochs=2, callbacks=[resume], verbose=0)
-ends["set back and resumed"] = weights_of(small)
+ends["reset and resumed"] = weights_of(small)
 
 mirrored = kg.distribution.get_strategy("mirrored")
 ends["two devices"] = weights_of(short_training(mirrored))
-ends["two devices, own means"] = weights_of(short_training(mirrored, OwnMeans))
+ends["two devices, local means"] = weights_of(short_training(mirrored, LocalMeans))
 
 # %%
-print(f"{mirrored.num_replicas_in_sync} devices; largest difference of a weight from one go:")
+print(f"{mirrored.num_replicas_in_sync} devices; largest difference of a weight from run 1:")
 for name, end in ends.items():
-    print(f"{name:24}{max(np.abs(a - b).max() for a, b in zip(end, one_go)):.1e}")
+    print(f"{name:24}{max(np.abs(a - b).max() for a, b in zip(end, uninterrupted)):.1e}")
 
 # %% [markdown]
-# The first line says how far training has moved the weights, or equal ones would show nothing. Two
-# devices differ from one by rounding, because sums are taken in another order. The mistake of
-# the last line raises no error and makes pictures: only such a comparison finds it. Make it a test
-# of your own step.
+# The first line shows how much training has changed the weights; without a change, equality would
+# mean nothing. Two devices differ from one by rounding, because sums are taken in another order.
+# The mistake in the last line raises no error and still generates images: only such a comparison
+# finds it. Use it as a test of your custom step.
 #
-# One more guard needs nothing from you. `fit` looks at the first batch before it begins; what goes
-# wrong later shows in the logs, and training ends at that step. The weights of that model
-# are lost by then, what was saved before is not.
+# One more check is automatic. `fit` checks the first batch before it starts; a later fault shows in
+# the logs, and training stops at that step. The weights of that model are lost by then, but earlier
+# checkpoints are not.
 
 # %%
 def spoiled(number, images):
@@ -714,7 +711,7 @@ def spoiled(number, images):
 
 
 data = digits(batch_size=16, num_images=64).enumerate().map(spoiled)
-print(sentence(small.fit, data, verbose=0))
+print(message_of(small.fit, data, verbose=0))
 
 # %% [markdown]
 # ## Exercises
@@ -722,14 +719,14 @@ print(sentence(small.fit, data, verbose=0))
 # Try each before you open the answer.
 
 # %% [markdown]
-# ### Exercise 1: Does shuffling lose a picture?
+# ### Exercise 1: Does shuffling lose an image?
 #
-# Show that two passes with a `shuffle_seed` hold the same pictures as the stored order, each once,
-# though in other orders. What does `drop_remainder=True` change?
+# Show that two epochs with a `shuffle_seed` contain the same images as the stored order, each once,
+# but in different orders. What does `drop_remainder=True` change?
 
 # %% tags=["answer"]
-def one_pass(data):
-    """All pictures of a pass, as rows: (n, 28*28)."""
+def one_epoch(data):
+    """All images of an epoch, as rows: (n, 28*28)."""
     return np.concatenate(list(data)).reshape(-1, 28 * 28)
 
 
@@ -739,28 +736,28 @@ def in_order(rows):
 
 
 shuffled = digits(shuffle_seed=SEED)
-first, second, stored = one_pass(shuffled), one_pass(shuffled), one_pass(digits())
-assert len(first) == len(second) == len(stored) == PICTURES
+first, second, stored = one_epoch(shuffled), one_epoch(shuffled), one_epoch(digits())
+assert len(first) == len(second) == len(stored) == IMAGES
 assert not np.array_equal(first, second)
 assert np.array_equal(in_order(first), in_order(stored))
 assert np.array_equal(in_order(second), in_order(stored))
-full = one_pass(digits(shuffle_seed=SEED, drop_remainder=True))
-assert len(full) == PICTURES // BATCH_SIZE * BATCH_SIZE
-print(f"{PICTURES} pictures a pass; whole batches hold {len(full)}: others are left out next time")
+full = one_epoch(digits(shuffle_seed=SEED, drop_remainder=True))
+assert len(full) == IMAGES // BATCH_SIZE * BATCH_SIZE
+print(f"{IMAGES} images per epoch; whole batches have {len(full)}: the next epoch drops others")
 
 # %% [markdown]
 # ### Exercise 2: Is the largest singular value really 1?
 #
 # Wrap a dense layer from 12 to 8 in `kg.layers.SpectralNormalization`, and find the matrix that it
-# multiplies by, without looking into the layer. Each call with `training=True` takes power
-# iteration one round further: compare the matrix after one call and after 200.
+# multiplies by, without looking into the layer. Each call with `training=True` does one
+# iteration of the power method: compare the matrix after one call and after 200.
 
 # %% tags=["answer"]
 keras.utils.set_random_seed(SEED)
 layer = kg.layers.SpectralNormalization(layers.Dense(8, use_bias=False))
 unit_vectors = np.eye(12, dtype="float32")  # row i of the output is row i of the matrix
 for calls in (1, 200):
-    for _ in range(calls):  # each begins where the one before has stopped
+    for _ in range(calls):  # each starts from the result of the one before
         layer(unit_vectors, training=True)
     matrix = np.asarray(layer(unit_vectors))  # (12, 8)
     values = np.linalg.svd(matrix, compute_uv=False)
@@ -773,15 +770,15 @@ np.testing.assert_allclose(matrix, np.asarray(layer.kernel) / sigma, atol=1e-4)
 # ### Exercise 3: A VAE without a KL term
 #
 # Write a `train_step` for `kg.VAE` in which the codes of a batch as a whole must look like draws
-# from N(0, I), instead of each code's distribution: descend
-# $-\log p(x|z) + \lambda\, \mathrm{MMD}^2$ ([Zhao et al., 2017](https://arxiv.org/abs/1706.02262);
-# [Tolstikhin et al., 2018](https://arxiv.org/abs/1711.01558)), with codes $z$, draws $z'$ of the
-# prior and $k(a, b) = \exp(-\|a - b\|^2 / 2d)$ in
+# from N(0, I), instead of each code's distribution: descend $-\log p(x|z) + \lambda\,
+# \mathrm{MMD}^2$ ([Zhao et al., 2017](https://arxiv.org/abs/1706.02262); [Tolstikhin et al.,
+# 2018](https://arxiv.org/abs/1711.01558)), with codes $z$, draws $z'$ of the prior and $k(a, b) =
+# \exp(-\|a - b\|^2 / 2d)$ in
 #
 # $$\mathrm{MMD}^2 = \mathbb{E}\,k(z, z) + \mathbb{E}\,k(z', z') - 2\,\mathbb{E}\,k(z, z').$$
 #
-# The methods `encoder`, `draw` and `log_likelihoods` of the VAE do the rest. For two draws of the
-# prior $\mathbb{E}\,k = (1 + 2/d)^{-d/2}$: check your kernel with it.
+# The VAE's `encoder`, `sampling`, `decoder` and `log_likelihood_of` do the rest. For two draws of
+# the prior $\mathbb{E}\,k = (1 + 2/d)^{-d/2}$: check your kernel with it.
 
 # %% tags=["answer"]
 def mean_kernel(a, b):
@@ -795,7 +792,7 @@ def squared_mmd(a, b):
 
 
 class MMDVAE(kg.VAE):
-    """On one device: on several, the codes of all of them would have to be gathered first."""
+    """For one device: on several, the codes of all devices must be gathered first."""
 
     def train_step(self, data):
         images, _, batch = self.unpack(data)  # (B, 28, 28, 1)
@@ -804,9 +801,10 @@ class MMDVAE(kg.VAE):
         )  # (B, d)
         with tf.GradientTape() as tape:
             z_mean, z_log_var = self.encoder(images, training=True)  # (B, d) each
-            z = self.draw(z_mean, z_log_var)  # (1, B, d)
-            reconstruction_loss = -tf.reduce_mean(self.log_likelihoods(images, z, training=True))
-            mmd = squared_mmd(z[0], prior)
+            z = self.sampling(z_mean, z_log_var)  # (B, d)
+            outputs = self.decoder(z, training=True)  # (B, 28, 28, 1)
+            reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
+            mmd = squared_mmd(z, prior)
             loss = reconstruction_loss + 1000.0 * mmd
         weights = self.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
@@ -830,15 +828,15 @@ assert logs["reconstruction_loss"][-1] < logs["reconstruction_loss"][0]
 for name, values in logs.items():
     print(f"{name}: {values[0]:.3f} -> {values[-1]:.3f}")
 print(f"k of two draws of the prior: {float(mean_kernel(a, b)):.4f}, expected {closed_form:.4f}")
-kg.plotting.show_images(vae.generate(20, seed=1), "new pictures", columns=10)
+kg.plotting.show_images(vae.generate(20, seed=1), "new images", columns=10)
 plt.show()
 
 # %% [markdown]
 # ## Where to go next
 #
-# - [Making it train](05_making_it_train.ipynb): what to do when the losses run away.
+# - [Making it train](05_making_it_train.ipynb): what to do when the losses diverge.
 # - [From a notebook to a server](07_notebook_to_server.ipynb): what to do with a model that works.
-# - [docs/adversarial.md](../docs/adversarial.md): which loss and which option, with figures.
+# - [docs/adversarial.md](../docs/adversarial.md): which loss and which option, with results.
 #
 # References: Salimans et al. (2016), *Improved Techniques for Training GANs*,
 # https://arxiv.org/abs/1606.03498; Miyato et al. (2018), *Spectral Normalization for Generative

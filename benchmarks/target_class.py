@@ -1,9 +1,9 @@
-"""Does a conditional model make the class that it is asked for? A classifier that never saw it reads.
+"""Do samples of a conditional model belong to their target class? An independent classifier says.
 
-    TFDS_DATA_DIR=... python benchmarks/asked_class.py runs/conditional_gan --data fashion_mnist
+    TFDS_DATA_DIR=... python benchmarks/target_class.py runs/conditional_gan --data fashion_mnist
 
-Prints, class by class, the share of samples (1,000 a class) and of the real test pictures that the
-package's classifier of that set reads as their class.
+Prints, for each class, the share of samples (1,000 per class) and of the real test images that the
+package's classifier of that set assigns to their class.
 """
 
 import argparse
@@ -19,15 +19,16 @@ from keras_genimg.runs import load_run
 
 
 def shares(features, images, labels):
-    """Share of `images` that the classifier reads as their label, for each label: `(classes,)`."""
-    read = features.logits(images).argmax(axis=1)
-    return np.array([(read[labels == label] == label).mean() for label in np.unique(labels)])
+    """Share of `images` that are classified as their label, for each label: `(classes,)`."""
+    predicted = features.logits(images).argmax(axis=1)
+    return np.array([(predicted[labels == label] == label).mean() for label in np.unique(labels)])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", help="a folder of keras-genimg train")
-    parser.add_argument("--data", default="fashion_mnist", choices=["fashion_mnist", "mnist", "cifar10"])
+    parser.add_argument("run", help="run folder of keras-genimg train")
+    choices = ["fashion_mnist", "mnist", "cifar10"]
+    parser.add_argument("--data", default="fashion_mnist", choices=choices)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -38,9 +39,9 @@ def main():
     real = [(images.numpy(), y.numpy())
             for images, y in load(options.data, "test", batch_size=1000, with_labels=True)]
     of_real = shares(features, *(np.concatenate(parts) for parts in zip(*real)))
-    print("| class | samples | real test pictures |\n|---|---|---|")
-    for label, (sample, picture) in enumerate(zip(of_samples, of_real)):
-        print(f"| {label} | {100 * sample:.1f} % | {100 * picture:.1f} % |")
+    print("| class | samples | real test images |\n|---|---|---|")
+    for label, (sample, image) in enumerate(zip(of_samples, of_real)):
+        print(f"| {label} | {100 * sample:.1f} % | {100 * image:.1f} % |")
     print(f"| all | {100 * of_samples.mean():.1f} % | {100 * of_real.mean():.1f} % |")
 
 
