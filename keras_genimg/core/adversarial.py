@@ -78,7 +78,7 @@ class AdversarialModel(OptimizerPair, ImageModel):
             `network`, built, or None.
         """
         if network is not None:
-            network = self.make_network(role, network, None, takes)
+            network = super().make_network(role, network, None, takes)  # the user's, as it is
             network.trainable = False
         return network
 
@@ -167,6 +167,10 @@ class LatentGAN(AdversarialModel):
         """
         step = tf.cast(self.generator_optimizer.iterations, at_least_float32(self.dtype_policy))
         return tf.minimum((1.0 + step) / (10.0 + step), self.ema_decay or 0.0)
+
+    def update_ema_generator(self) -> None:
+        """`update_ema` of the generator, for steps that were written with version 0.1."""
+        update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
     def sample_latents(self, batch: distribution.GlobalBatch) -> tf.Tensor:
         """Training noise for this replica's rows of the global batch.

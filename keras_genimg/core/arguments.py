@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from keras_genimg.checks import is_number
+
 __all__ = ["RecordsArguments", "argument_names", "dtype_policy"]
 
 
@@ -29,12 +31,19 @@ def dtype_policy(name) -> Iterator[None]:
 
 
 def _constructors(cls):
-    """The constructors that take a call's arguments: up to the first without `*args`."""
+    """The constructors that share out a call's arguments.
+
+    Those of a user's subclasses pass on what they do not name, by `*args` or `**kwargs`. The last
+    one is that of the first class with a `summary`, as all of `keras_genimg.models` have.
+    """
     for base in cls.__mro__:
         if "__init__" in vars(base):
             signature = inspect.signature(vars(base)["__init__"])
             yield signature
-            if not any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
+            kinds = {parameter.kind for parameter in signature.parameters.values()}
+            if inspect.Parameter.VAR_POSITIONAL in kinds:
+                continue
+            if "summary" in vars(base) or inspect.Parameter.VAR_KEYWORD not in kinds:
                 return
 
 
@@ -49,22 +58,25 @@ def argument_names(cls) -> set:
 
 
 def _recorded(cls, args, kwargs):
-    """The arguments of one call by name, defaults included."""
-    *subclasses, signature = _constructors(cls)
-    try:
-        bound = signature.bind(None, *args, **kwargs)
-    except TypeError:  # the constructor itself reports what is wrong
-        return {}
-    bound.apply_defaults()
-    recorded = dict(list(bound.arguments.items())[1:])  # without self
-    extra = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
-    recorded |= recorded.pop(extra, {})
-    names = argument_names(cls)
-    for each in subclasses:  # defaults of arguments that only a subclass has
-        for parameter in each.parameters.values():
-            if parameter.name in names and parameter.default is not parameter.empty:
-                recorded.setdefault(parameter.name, parameter.default)
-    return {name: value for name, value in recorded.items() if name in names}
+    """The arguments of one call by name; the defaults of the first constructor included."""
+    recorded = {}
+    for number, signature in enumerate(_constructors(cls)):
+        try:
+            bound = signature.bind_partial(None, *args, **kwargs)
+        except TypeError:  # the constructor itself reports what is wrong
+            return recorded
+        if not number:
+            bound.apply_defaults()
+        args, kwargs = (), {}
+        for name, value in list(bound.arguments.items())[1:]:  # without self
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                args = value
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                kwargs = value
+            else:
+                recorded.setdefault(name, value)
+    return recorded
 
 
 def _serialized(value):
@@ -92,22 +104,29 @@ class RecordsArguments:
         # Bypasses `__setattr__`, or Keras would track the networks in it a second time. Not a
         # dict, or Keras would save and load them under "arguments" instead of their own names.
         vars(model)["arguments"] = collections.UserDict(_recorded(cls, args, kwargs))
+        vars(model)["_custom_networks"] = set()  # see `ImageModel.make_network`
         return model
 
     def is_custom(self, *names: str) -> bool:
-        """Whether any of the arguments `names`, such as `"generator"`, was given.
+        """Whether any of these networks was given to the constructor.
 
         Args:
-            *names: strings.
+            *names: strings, such as `"generator"`.
 
         Returns:
             bool.
         """
-        return any(self.arguments[name] is not None for name in names)
+        return not self._custom_networks.isdisjoint(names)
 
     def get_config(self) -> dict:
         """The arguments, serialised to a JSON-compatible dict."""
-        return {**super().get_config(), **_serialized(dict(self.arguments))}
+        arguments = {name: self._current(name, value) for name, value in self.arguments.items()}
+        return {**super().get_config(), **_serialized(arguments)}
+
+    def _current(self, name, value):
+        """An argument's value now: a number may have been set anew, as in `vae.beta = 4.0`."""
+        current = getattr(self, name, value)
+        return current if is_number(value) and is_number(current) else value
 
     @classmethod
     def upgraded(cls, config: dict) -> dict:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from keras_genimg import distribution
 from keras_genimg.checks import check_number, is_number
+from keras_genimg.core.arguments import argument_names
 from keras_genimg.core.priors import HoldsPriors
 from keras_genimg.errors import InputError
 from keras_genimg.layers import FiniteScalarQuantizer, VectorQuantizer, VectorQuantizerEMA
@@ -207,7 +208,8 @@ class CodeModel(HoldsPriors):
         Raises:
             InputError: invalid images, or images that all have one value.
         """
-        if self.arguments.get("data_variance", 1.0) is None:
+        named = "data_variance" in argument_names(type(self))
+        if named and self.arguments.get("data_variance") is None:
             variance = round(float(np.var(self.checked_images(images))), 4)
             self.data_variance = check_number("data_variance", variance, low=1e-12)
             self.arguments["data_variance"] = self.data_variance

@@ -166,8 +166,8 @@ class Images(Part):
         self._check_shape(model, x, rule)
 
     def check_values(self, model, x, count=None) -> None:
+        x = np.asarray(x)  # of objects where it is ragged
         self.check_structure(model, x)
-        x = np.asarray(x)
         if x.size == 0:
             self._raise(model, "needs at least one image", "none")
         low, high = float(x.min()), float(x.max())
@@ -219,8 +219,8 @@ class Codes(Part):
         self._check_shape(model, x, f"was made for {self.name} of shape {{}}")
 
     def check_values(self, model, x, count=None) -> None:
+        x = np.asarray(x)  # of objects where it is ragged
         self.check_structure(model, x)
-        x = np.asarray(x)
         if x.size == 0:
             self._raise(model, f"needs at least one grid of {self.name}", "none")
         low, high = int(x.min()), int(x.max())

@@ -72,6 +72,8 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
         Raises:
             InputError: a network with other input or output shapes.
         """
+        if custom is not None:
+            self._custom_networks.add(role)
         return resolve_network(role, default() if custom is None else custom, takes, makes)
 
     def adapt(self, images) -> None:

@@ -1,6 +1,7 @@
 """ConditionalVAE: a variational autoencoder conditioned on the class (Kingma et al., 2014)."""
 
 import functools
+import warnings
 
 import keras
 
@@ -72,6 +73,17 @@ class ConditionalVAE(VAE):
             encoder=encoder, decoder=decoder, beta=beta, likelihood=likelihood,
             kl_warmup_steps=kl_warmup_steps, free_bits=free_bits, prior=prior, seed=seed, **kwargs,
         )
+
+    @classmethod
+    def upgraded(cls, config: dict) -> dict:
+        draws = config.pop("importance_samples", 1)
+        if draws > 1:
+            warnings.warn(
+                f"This model was trained with version 0.1 on the bound with {draws} importance "
+                "samples; further training descends the bound with one.",
+                stacklevel=2,
+            )
+        return config
 
     def conditioned(self, inputs, labels) -> list:
         return [inputs, labels]

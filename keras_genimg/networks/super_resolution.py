@@ -35,7 +35,7 @@ def check_scale(image_shape: tuple, scale: int) -> tuple:
     """
     if not is_integer(scale) or scale not in SCALES:
         raise InputError(f"scale must be 2 or 4. Received: scale={scale!r}.")
-    height, width, channels = image_shape
+    height, width, channels = check_image_shape(image_shape, default_networks=False)
     if height % scale or width % scale:
         raise InputError(
             f"Height and width must be multiples of the scale, {scale}. Received: {height}x{width}."

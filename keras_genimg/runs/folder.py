@@ -116,8 +116,11 @@ def read_record(folder) -> dict:
     settings = record.get("settings", {})
     if "damage" in settings:  # the names of version 0.1
         settings["corruption"] = settings.pop("damage")
-    if record.get("model") == "vae" and settings.get("set", {}).get("importance_samples", 1) > 1:
-        record["model"] = "iwae"
+    if record.get("model") == "vae" and "importance_samples" in settings.get("set", {}):
+        if settings["set"]["importance_samples"] > 1:
+            record["model"] = "iwae"
+        else:
+            del settings["set"]["importance_samples"]
     return record
 
 

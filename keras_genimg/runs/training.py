@@ -215,7 +215,7 @@ def _callbacks(model, folder, settings):
             ImageGrid(samples, num_images=number, seed=settings["seed"], labels=labels)
         )
     elif isinstance(model, TranslationModel):
-        targets = _held_out(settings, 18)
+        targets = _held_out(settings, 32 if settings["data_b"] else 18)
         sources = model.sources_of(targets)
         if sources is None:
             sources = corrupted(targets, settings)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import SHAPE
 
-from keras_genimg import GAN, VAE, VQVAE
+from keras_genimg import GAN, VAE, VQVAE, ConditionalVAE
 from keras_genimg.core import argument_names
 
 
@@ -67,3 +67,52 @@ def test_wrong_arguments_are_the_constructors_to_refuse():
         GAN(SHAPE, latent_dims=4)
     with pytest.raises(TypeError):
         GAN(SHAPE, 4, "positional")
+
+
+class Digits(GAN):
+    """A subclass with a constructor of its own, which says what its parent gets."""
+
+    def __init__(self, mine=3, **kwargs):
+        super().__init__(SHAPE, networks="mlp", **{"latent_dim": 8, **kwargs})
+        self.mine = mine
+
+
+@pytest.mark.parametrize("given", [{}, {"mine": 5, "loss": "hinge", "seed": 4}, {"latent_dim": 6}])
+def test_a_subclass_with_its_own_constructor(given, tmp_path):
+    model = Digits(**given)
+    model.compile()  # asks whether networks are custom
+    config = model.get_config()
+    assert {name: config[name] for name in given} == given
+    assert config["mine"] == given.get("mine", 3)
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras", custom_objects={"Digits": Digits})
+    assert again.latent_dim == given.get("latent_dim", 8) and again.get_config() == config
+    assert again.arguments.get("loss") == given.get("loss")
+    np.testing.assert_array_equal(again.generate(2, seed=1), model.generate(2, seed=1))
+
+
+class WithOwnNetwork(GAN):
+    def __init__(self, **kwargs):
+        layers = [keras.Input((8,)), keras.layers.Dense(256), keras.layers.Reshape(SHAPE)]
+        super().__init__(SHAPE, 8, generator=keras.Sequential(layers), **kwargs)
+
+
+def test_a_network_that_a_subclass_hands_on_is_custom():
+    model = WithOwnNetwork()
+    model.compile()
+    assert model.is_custom("generator") and not model.is_custom("discriminator")
+    assert float(model.generator_optimizer.learning_rate) == pytest.approx(2e-4)
+
+
+def test_a_number_that_is_set_anew_is_saved(tmp_path):
+    vae = VAE(SHAPE, 4, networks="mlp")
+    vae.beta = 4.0
+    vae.save(tmp_path / "x.keras")
+    assert keras.saving.load_model(tmp_path / "x.keras").beta == 4.0
+
+
+def test_a_conditional_vae_of_importance_samples_loads_with_a_warning():
+    config = ConditionalVAE(SHAPE, 4, 4, networks="mlp").get_config()
+    with pytest.warns(UserWarning, match="with 5 importance samples; further training"):
+        model = ConditionalVAE.from_config({**config, "importance_samples": 5})
+    assert model.get_config() == config

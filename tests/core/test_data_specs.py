@@ -122,3 +122,8 @@ def test_specs_add_up_without_changing():
     first = Images()
     both = first + Labels()
     assert isinstance(both, DataSpec) and len(both.parts) == 2 and len(first.parts) == 1
+
+
+def test_ragged_images_are_refused(model):
+    rows = tf.ragged.stack([tf.zeros(SHAPE), tf.zeros((1, *SHAPE[1:]))])
+    assert "floating-point images" in refused(model, Images(), rows)
