@@ -8,41 +8,16 @@ from keras_genimg.backend import check_backend
 from keras_genimg.errors import InputError
 from keras_genimg.version import __version__
 
+_MODELS = (
+    "CNNClassifier", "CodeTransformer", "ConditionalGAN", "ConditionalVAE", "CycleGAN", "GAN",
+    "IWAE", "Pix2Pix", "PixelCNN", "SequenceGAN", "SuperResolutionGAN", "VAE", "VQGAN", "VQVAE",
+    "VQVAE2", "WGAN", "WGANGP",
+)
 # Name -> the module that defines it.
-_EXPORTS = {
-    "CNNClassifier": "keras_genimg.models",
-    "CodeTransformer": "keras_genimg.models",
-    "ConditionalGAN": "keras_genimg.models",
-    "ConditionalVAE": "keras_genimg.models",
-    "CycleGAN": "keras_genimg.models",
-    "GAN": "keras_genimg.models",
-    "IWAE": "keras_genimg.models",
-    "Pix2Pix": "keras_genimg.models",
-    "PixelCNN": "keras_genimg.models",
-    "SequenceGAN": "keras_genimg.models",
-    "SuperResolutionGAN": "keras_genimg.models",
-    "VAE": "keras_genimg.models",
-    "VQGAN": "keras_genimg.models",
-    "VQVAE": "keras_genimg.models",
-    "VQVAE2": "keras_genimg.models",
-    "WGAN": "keras_genimg.models",
-    "WGANGP": "keras_genimg.models",
-    "load": "keras_genimg.data",
-}
+_EXPORTS = {**dict.fromkeys(_MODELS, "keras_genimg.models"), "load": "keras_genimg.data"}
 _SUBPACKAGES = (
-    "callbacks",
-    "data",
-    "distribution",
-    "export",
-    "latents",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "networks",
-    "optimizers",
-    "placement",
-    "plotting",
+    "callbacks", "data", "distribution", "export", "latents", "layers", "losses", "metrics",
+    "models", "networks", "optimizers", "placement", "plotting",
 )
 
 __all__ = ["InputError", "__version__", *_EXPORTS, *_SUBPACKAGES]

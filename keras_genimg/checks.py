@@ -11,17 +11,8 @@ import numpy as np
 from keras_genimg.errors import InputError
 
 __all__ = [
-    "check_choice",
-    "check_code_shape",
-    "check_condition",
-    "check_count",
-    "check_image_shape",
-    "check_labels",
-    "check_latents",
-    "check_number",
-    "check_seed",
-    "first_reason",
-    "is_integer",
+    "check_choice", "check_code_shape", "check_condition", "check_count", "check_image_shape",
+    "check_labels", "check_latents", "check_number", "check_seed", "first_reason", "is_integer",
     "is_number",
 ]
 

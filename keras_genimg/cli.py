@@ -321,7 +321,3 @@ def _print_columns(rows):
     widths = [2 + max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print("".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -27,16 +27,8 @@ from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
 
 __all__ = [
-    "GlobalBatch",
-    "batch_mean",
-    "from_chief",
-    "get_strategy",
-    "global_batch",
-    "is_chief",
-    "random_normal",
-    "random_truncated_normal",
-    "random_uniform",
-    "sum_over_replicas",
+    "GlobalBatch", "batch_mean", "from_chief", "get_strategy", "global_batch", "is_chief",
+    "random_normal", "random_truncated_normal", "random_uniform", "sum_over_replicas",
     "whole_batch",
 ]
 

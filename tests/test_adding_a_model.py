@@ -65,11 +65,7 @@ def test_the_code_of_the_guide_is_a_whole_model(tmp_path):
     with open(models / "__init__.py", "a") as file:
         file.write(f"\nfrom keras_genimg.models.{NAME} import {CLASS}  # noqa: E402\n")
     exports = tmp_path / "keras_genimg" / "__init__.py"
-    exports.write_text(
-        exports.read_text().replace(
-            "_EXPORTS = {", f'_EXPORTS = {{\n    "{CLASS}": "keras_genimg.models",'
-        )
-    )
+    exports.write_text(exports.read_text().replace("_MODELS = (", f'_MODELS = (\n    "{CLASS}",'))
 
     def run(*command):
         environment = {

@@ -107,11 +107,8 @@ class ImageGrid(keras.callbacks.Callback):
         if not is_chief(self.model.distribute_strategy):
             return
         notes = {
-            "model": type(self.model).__name__,
-            "seed": self.seed,
-            "epoch": epoch,
-            "generated": self._generated_part(),
-            "Software": f"keras_genimg {__version__}",
+            "model": type(self.model).__name__, "seed": self.seed, "epoch": epoch,
+            "generated": self._generated_part(), "Software": f"keras_genimg {__version__}",
         }
         with replace_when_complete(self.folder / f"epoch-{epoch:04d}.png") as partial:
             save_png(partial, grid, notes, scale=max(1, 512 // max(grid.shape)))

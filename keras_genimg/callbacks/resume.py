@@ -16,11 +16,7 @@ from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 
 __all__ = [
-    "Resume",
-    "latest_checkpoint",
-    "read_note",
-    "remove_partial_files",
-    "restore_checkpoint",
+    "Resume", "latest_checkpoint", "read_note", "remove_partial_files", "restore_checkpoint",
     "save_checkpoint",
 ]
 

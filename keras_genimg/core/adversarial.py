@@ -16,11 +16,7 @@ from keras_genimg.placement import device_of, run_on, scope
 from keras_genimg.precision import at_least_float32
 
 __all__ = [
-    "AdversarialModel",
-    "LatentGAN",
-    "ema_copy",
-    "images_of_update",
-    "mean_scores",
+    "AdversarialModel", "LatentGAN", "ema_copy", "images_of_update", "mean_scores",
     "update_ema",
 ]
 

@@ -101,14 +101,8 @@ class LatentVariableModel(ImageModel):
         return tf.reshape(self.log_likelihood_of(repeated, outputs), (k, -1))  # (k*B,) -> (k, B)
 
     def log_likelihood(
-        self,
-        images,
-        num_samples: int = 5000,
-        *,
-        labels=None,
-        seed: int = 0,
-        batch_size: int = 16,
-        block_size: int = 100,
+        self, images, num_samples: int = 5000, *, labels=None, seed: int = 0,
+        batch_size: int = 16, block_size: int = 100,
     ) -> np.ndarray:
         """Estimates log p(x) by importance sampling from q(z|x).
 

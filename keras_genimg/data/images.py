@@ -12,14 +12,8 @@ from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
 
 __all__ = [
-    "DataInfo",
-    "Reader",
-    "checked_count",
-    "fit_image",
-    "fits_in_memory",
-    "indices_in_order",
-    "read_by_index",
-    "read_from_memory",
+    "DataInfo", "Reader", "checked_count", "fit_image", "fits_in_memory", "indices_in_order",
+    "read_by_index", "read_from_memory",
 ]
 
 # Decoded sets up to this many bytes are kept in memory; larger ones are decoded in every epoch.

@@ -235,11 +235,8 @@ class Codebook(Quantizer):
 
     def get_config(self) -> dict:
         return {
-            **super().get_config(),
-            "num_embeddings": self.num_embeddings,
-            "embedding_dim": self.embedding_dim,
-            "commitment_cost": self.commitment_cost,
-            "dead_code_threshold": self.dead_code_threshold,
-            "gradient": self.gradient,
+            **super().get_config(), "num_embeddings": self.num_embeddings,
+            "embedding_dim": self.embedding_dim, "commitment_cost": self.commitment_cost,
+            "dead_code_threshold": self.dead_code_threshold, "gradient": self.gradient,
             "seed": self.seed,
         }

@@ -49,15 +49,9 @@ class MaskedConv2D(keras.layers.Layer):
     """
 
     def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple | list,
-        mask_type: str = "B",
-        *,
-        groups: int = 1,
-        use_bias: bool = True,
-        kernel_initializer: str | dict | keras.Initializer = "glorot_uniform",
-        **kwargs,
+        self, filters: int, kernel_size: int | tuple | list, mask_type: str = "B", *,
+        groups: int = 1, use_bias: bool = True,
+        kernel_initializer: str | dict | keras.Initializer = "glorot_uniform", **kwargs,
     ):
         super().__init__(**kwargs)
         pair = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size,) * 2
@@ -118,11 +112,8 @@ class MaskedConv2D(keras.layers.Layer):
 
     def get_config(self) -> dict:
         return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": list(self.kernel_size),
-            "mask_type": self.mask_type,
-            "groups": self.groups,
-            "use_bias": self.use_bias,
+            **super().get_config(), "filters": self.filters,
+            "kernel_size": list(self.kernel_size), "mask_type": self.mask_type,
+            "groups": self.groups, "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

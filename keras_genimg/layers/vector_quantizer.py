@@ -66,15 +66,9 @@ class VectorQuantizer(Codebook):
         return EarlierVectorQuantizerEMA(*args, decay=ema_decay, **kwargs)
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        commitment_cost: float = 0.25,
-        *,
-        dead_code_threshold: float | None = None,
-        gradient: str = "straight_through",
-        seed: int | None = None,
-        **kwargs,
+        self, num_embeddings: int, embedding_dim: int, commitment_cost: float = 0.25, *,
+        dead_code_threshold: float | None = None, gradient: str = "straight_through",
+        seed: int | None = None, **kwargs,
     ):
         for name in ("ema_decay", "epsilon"):  # None, and unused, in configurations of version 0.1
             kwargs.pop(name, None)

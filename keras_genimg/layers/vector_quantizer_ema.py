@@ -60,17 +60,9 @@ class VectorQuantizerEMA(Codebook):
     """
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        commitment_cost: float = 0.25,
-        decay: float = 0.99,
-        epsilon: float = 1e-5,
-        *,
-        dead_code_threshold: float | None = None,
-        gradient: str = "straight_through",
-        seed: int | None = None,
-        **kwargs,
+        self, num_embeddings: int, embedding_dim: int, commitment_cost: float = 0.25,
+        decay: float = 0.99, epsilon: float = 1e-5, *, dead_code_threshold: float | None = None,
+        gradient: str = "straight_through", seed: int | None = None, **kwargs,
     ):
         if not is_number(decay) or not 0 < decay < 1:
             raise InputError(f"decay must be a number between 0 and 1. Received: decay={decay!r}.")

@@ -12,21 +12,12 @@ from keras_genimg.distribution import batch_mean, global_batch
 from keras_genimg.errors import InputError
 
 __all__ = [
-    "ADVERSARIAL_LOSSES",
-    "RELATIVISTIC_LOSSES",
-    "get_adversarial_loss",
-    "hinge_discriminator_loss",
-    "hinge_generator_loss",
-    "least_squares_discriminator_loss",
-    "least_squares_generator_loss",
-    "minimax_discriminator_loss",
-    "minimax_generator_loss",
-    "non_saturating_discriminator_loss",
-    "non_saturating_generator_loss",
-    "relativistic_average_discriminator_loss",
-    "relativistic_average_generator_loss",
-    "wasserstein_discriminator_loss",
-    "wasserstein_generator_loss",
+    "ADVERSARIAL_LOSSES", "RELATIVISTIC_LOSSES", "get_adversarial_loss",
+    "hinge_discriminator_loss", "hinge_generator_loss", "least_squares_discriminator_loss",
+    "least_squares_generator_loss", "minimax_discriminator_loss", "minimax_generator_loss",
+    "non_saturating_discriminator_loss", "non_saturating_generator_loss",
+    "relativistic_average_discriminator_loss", "relativistic_average_generator_loss",
+    "wasserstein_discriminator_loss", "wasserstein_generator_loss",
 ]
 
 

@@ -10,11 +10,8 @@ import tensorflow as tf
 from keras import ops
 
 __all__ = [
-    "bernoulli_log_likelihood",
-    "discretized_logistic_log_likelihood",
-    "gaussian_kl",
-    "gaussian_log_likelihood",
-    "importance_weighted_bound",
+    "bernoulli_log_likelihood", "discretized_logistic_log_likelihood", "gaussian_kl",
+    "gaussian_log_likelihood", "importance_weighted_bound",
 ]
 
 

@@ -13,14 +13,8 @@ from keras_genimg.metrics.precision_recall import precision_recall_density_cover
 from keras_genimg.plotting import to_uint8
 
 __all__ = [
-    "FrechetDistance",
-    "InceptionScore",
-    "KernelDistance",
-    "PrecisionRecallDensityCoverage",
-    "SampleMetric",
-    "as_stored",
-    "get_metrics",
-    "update_metrics",
+    "FrechetDistance", "InceptionScore", "KernelDistance", "PrecisionRecallDensityCoverage",
+    "SampleMetric", "as_stored", "get_metrics", "update_metrics",
 ]
 
 IMAGES_AT_ONCE = 1024  # of an array that holds them all

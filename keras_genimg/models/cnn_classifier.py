@@ -68,15 +68,8 @@ class CNNClassifier(ImageModel):
     paper = "LeCun et al., 1998"
 
     def __init__(
-        self,
-        image_shape=(28, 28, 1),
-        num_classes: int = 10,
-        *,
-        filters: tuple = (32,),
-        units: tuple = (),
-        dropout: float = 0.0,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(28, 28, 1), num_classes: int = 10, *, filters: tuple = (32,),
+        units: tuple = (), dropout: float = 0.0, seed: int | None = None, **kwargs,
     ):
         image_shape = check_image_shape(image_shape)
         super().__init__(image_shape, seed=seed, **kwargs)

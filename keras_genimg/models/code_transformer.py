@@ -49,17 +49,9 @@ class CodeTransformer(AutoregressiveModel):
     paper = "Esser et al., 2021"
 
     def __init__(
-        self,
-        code_shape=(7, 7),
-        num_embeddings: int = 128,
-        *,
-        features: int = 128,
-        layers: int = 4,
-        num_heads: int = 4,
-        num_classes: int | None = None,
-        dropout: float = 0.0,
-        seed: int | None = None,
-        **kwargs,
+        self, code_shape=(7, 7), num_embeddings: int = 128, *, features: int = 128,
+        layers: int = 4, num_heads: int = 4, num_classes: int | None = None, dropout: float = 0.0,
+        seed: int | None = None, **kwargs,
     ):
         shape = check_code_shape(code_shape)
         levels = check_count("num_embeddings", num_embeddings)

@@ -69,20 +69,11 @@ class ConditionalGAN(LatentGAN):
     paper = "Mirza and Osindero, 2014"
 
     def __init__(
-        self,
-        image_shape: tuple = (28, 28, 1),
-        num_classes: int = 10,
-        latent_dim: int = 64,
-        *,
-        conditioning: str = "projection",
-        generator: keras.Model | None = None,
-        discriminator: keras.Model | None = None,
-        loss: str | tuple = "non_saturating",
-        classifier_weight: float | None = None,
-        noise: str = "normal",
-        ema_decay: float | None = 0.999,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape: tuple = (28, 28, 1), num_classes: int = 10, latent_dim: int = 64, *,
+        conditioning: str = "projection", generator: keras.Model | None = None,
+        discriminator: keras.Model | None = None, loss: str | tuple = "non_saturating",
+        classifier_weight: float | None = None, noise: str = "normal",
+        ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
         self.num_classes = check_count("num_classes", num_classes, minimum=2)

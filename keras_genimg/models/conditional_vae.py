@@ -50,21 +50,10 @@ class ConditionalVAE(VAE):
     paper = "Kingma et al., 2014"
 
     def __init__(
-        self,
-        image_shape=(28, 28, 1),
-        num_classes: int = 10,
-        latent_dim: int = 32,
-        *,
-        networks: str = "conv",
-        network_options: dict | None = None,
-        encoder=None,
-        decoder=None,
-        beta: float = 1.0,
-        likelihood: str = "bernoulli",
-        kl_warmup_steps: int = 0,
-        free_bits: float = 0.0,
-        prior: GaussianMixture | None = None,
-        seed: int | None = None,
+        self, image_shape=(28, 28, 1), num_classes: int = 10, latent_dim: int = 32, *,
+        networks: str = "conv", network_options: dict | None = None, encoder=None, decoder=None,
+        beta: float = 1.0, likelihood: str = "bernoulli", kl_warmup_steps: int = 0,
+        free_bits: float = 0.0, prior: GaussianMixture | None = None, seed: int | None = None,
         **kwargs,
     ):
         self.num_classes = check_count("num_classes", num_classes, minimum=2)

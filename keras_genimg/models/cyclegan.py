@@ -81,21 +81,10 @@ class CycleGAN(TranslationModel):
     }
 
     def __init__(
-        self,
-        image_shape=(32, 32, 1),
-        image_shape_b=None,
-        *,
-        cycle_weight: float = 10.0,
-        identity_weight: float = 0.5,
-        pool_size: int = 50,
-        residual_blocks: int = 3,
-        generator_a_to_b=None,
-        generator_b_to_a=None,
-        discriminator_a=None,
-        discriminator_b=None,
-        loss="least_squares",
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(32, 32, 1), image_shape_b=None, *, cycle_weight: float = 10.0,
+        identity_weight: float = 0.5, pool_size: int = 50, residual_blocks: int = 3,
+        generator_a_to_b=None, generator_b_to_a=None, discriminator_a=None, discriminator_b=None,
+        loss="least_squares", seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, seed=seed, **kwargs)
         a = b = self.image_shape

@@ -95,22 +95,11 @@ class GAN(LatentGAN):
     paper = "Goodfellow et al., 2014"
 
     def __init__(
-        self,
-        image_shape=(28, 28, 1),
-        latent_dim: int = 64,
-        *,
-        networks: str = "dcgan",
-        generator=None,
-        discriminator=None,
-        loss="non_saturating",
-        r1_weight: float = 0.0,
-        augment: str | None = None,
-        spectral_normalization: bool | None = None,
-        minibatch_standard_deviation: bool = False,
-        noise: str = "normal",
-        ema_decay: float | None = 0.999,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(28, 28, 1), latent_dim: int = 64, *, networks: str = "dcgan",
+        generator=None, discriminator=None, loss="non_saturating", r1_weight: float = 0.0,
+        augment: str | None = None, spectral_normalization: bool | None = None,
+        minibatch_standard_deviation: bool = False, noise: str = "normal",
+        ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
         self.networks = check_choice("networks", networks, NETWORKS)

@@ -50,19 +50,10 @@ class IWAE(VAE):
     paper = "Burda et al., 2016"
 
     def __init__(
-        self,
-        image_shape=(28, 28, 1),
-        latent_dim: int = 32,
-        *,
-        importance_samples: int = 5,
-        networks: str = "conv",
-        network_options: dict | None = None,
-        encoder=None,
-        decoder=None,
-        likelihood: str = "bernoulli",
-        prior: GaussianMixture | None = None,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(28, 28, 1), latent_dim: int = 32, *, importance_samples: int = 5,
+        networks: str = "conv", network_options: dict | None = None, encoder=None, decoder=None,
+        likelihood: str = "bernoulli", prior: GaussianMixture | None = None,
+        seed: int | None = None, **kwargs,
     ):
         weighting = {name: kwargs.pop(name, value) for name, value in UNWEIGHTED.items()}
         if weighting != UNWEIGHTED:

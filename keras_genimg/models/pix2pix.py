@@ -57,17 +57,9 @@ class Pix2Pix(TranslationModel):
     paper = "Isola et al., 2017"
 
     def __init__(
-        self,
-        image_shape=(32, 32, 3),
-        source_shape=None,
-        *,
-        l1_weight: float = 100.0,
-        adversarial_weight: float = 1.0,
-        generator=None,
-        discriminator=None,
-        loss="non_saturating",
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(32, 32, 3), source_shape=None, *, l1_weight: float = 100.0,
+        adversarial_weight: float = 1.0, generator=None, discriminator=None,
+        loss="non_saturating", seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, source_shape, seed, **kwargs)
         self.l1_weight = check_number("l1_weight", l1_weight)

@@ -68,22 +68,11 @@ class PixelCNN(AutoregressiveModel):
     paper = "van den Oord et al., 2016"
 
     def __init__(
-        self,
-        image_shape=None,
-        levels: int | None = None,
-        *,
-        code_shape=None,
-        num_embeddings: int | None = None,
-        filters: int = 48,
-        layers: int = 5,
-        kernel_size: int = 3,
-        first_kernel_size: int = 7,
-        num_classes: int | None = None,
-        condition_shape=None,
-        condition_embeddings: int | None = None,
-        dropout: float = 0.0,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=None, levels: int | None = None, *, code_shape=None,
+        num_embeddings: int | None = None, filters: int = 48, layers: int = 5,
+        kernel_size: int = 3, first_kernel_size: int = 7, num_classes: int | None = None,
+        condition_shape=None, condition_embeddings: int | None = None, dropout: float = 0.0,
+        seed: int | None = None, **kwargs,
     ):
         of_codes = code_shape is not None or num_embeddings is not None
         if of_codes and (image_shape is not None or levels is not None):

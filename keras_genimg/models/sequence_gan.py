@@ -67,19 +67,11 @@ class SequenceGAN(LatentGAN):
     }
 
     def __init__(
-        self,
-        image_shape: tuple = (28, 28, 1),
-        num_frames: int = 16,
-        content_dim: int = 56,
-        motion_dim: int = 8,
-        *,
-        generator: keras.Model | None = None,
+        self, image_shape: tuple = (28, 28, 1), num_frames: int = 16, content_dim: int = 56,
+        motion_dim: int = 8, *, generator: keras.Model | None = None,
         image_discriminator: keras.Model | None = None,
-        clip_discriminator: keras.Model | None = None,
-        loss: str | tuple = "non_saturating",
-        ema_decay: float | None = 0.999,
-        seed: int | None = None,
-        **kwargs,
+        clip_discriminator: keras.Model | None = None, loss: str | tuple = "non_saturating",
+        ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
     ):
         latent_dim = check_count("content_dim", content_dim) + check_count("motion_dim", motion_dim)
         super().__init__(image_shape, latent_dim, "normal", ema_decay, seed, **kwargs)

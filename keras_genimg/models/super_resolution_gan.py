@@ -73,17 +73,9 @@ class SuperResolutionGAN(TranslationModel):
     paper = "Ledig et al., 2017"
 
     def __init__(
-        self,
-        image_shape=(32, 32, 3),
-        scale: int = 2,
-        *,
-        adversarial_weight: float = 1e-3,
-        content_network=None,
-        generator=None,
-        discriminator=None,
-        loss="non_saturating",
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(32, 32, 3), scale: int = 2, *, adversarial_weight: float = 1e-3,
+        content_network=None, generator=None, discriminator=None, loss="non_saturating",
+        seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, seed=seed, **kwargs)
         self.scale, self.source_shape = scale, check_scale(self.image_shape, scale)

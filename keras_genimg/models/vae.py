@@ -92,21 +92,10 @@ class VAE(LatentVariableModel):
     paper = "Kingma and Welling, 2014"
 
     def __init__(
-        self,
-        image_shape=(28, 28, 1),
-        latent_dim: int = 32,
-        *,
-        networks: str = "conv",
-        network_options: dict | None = None,
-        encoder=None,
-        decoder=None,
-        beta: float = 1.0,
-        likelihood: str = "bernoulli",
-        kl_warmup_steps: int = 0,
-        free_bits: float = 0.0,
-        prior: GaussianMixture | None = None,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(28, 28, 1), latent_dim: int = 32, *, networks: str = "conv",
+        network_options: dict | None = None, encoder=None, decoder=None, beta: float = 1.0,
+        likelihood: str = "bernoulli", kl_warmup_steps: int = 0, free_bits: float = 0.0,
+        prior: GaussianMixture | None = None, seed: int | None = None, **kwargs,
     ):
         draws = check_count("importance_samples", kwargs.pop("importance_samples", 1))
         if draws > 1:

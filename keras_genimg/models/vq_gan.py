@@ -99,29 +99,13 @@ class VQGAN(VQVAE, AdversarialModel):
     }
 
     def __init__(
-        self,
-        image_shape=(32, 32, 3),
-        num_embeddings: int = 512,
-        embedding_dim: int = 64,
-        *,
-        commitment_cost: float = 0.25,
-        ema_decay: float | None = 0.99,
-        dead_code_threshold: float | None = 0.1,
-        gradient: str = "straight_through",
-        levels=None,
-        networks: str = "residual",
-        network_options: dict | None = None,
-        encoder=None,
-        decoder=None,
-        prior=None,
-        discriminator=None,
-        adversarial_weight: float = 0.8,
-        adversarial_start_step: int = 2000,
-        content_network=None,
-        perceptual_weight: float = 1.0,
-        loss="hinge",
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(32, 32, 3), num_embeddings: int = 512, embedding_dim: int = 64, *,
+        commitment_cost: float = 0.25, ema_decay: float | None = 0.99,
+        dead_code_threshold: float | None = 0.1, gradient: str = "straight_through", levels=None,
+        networks: str = "residual", network_options: dict | None = None, encoder=None,
+        decoder=None, prior=None, discriminator=None, adversarial_weight: float = 0.8,
+        adversarial_start_step: int = 2000, content_network=None, perceptual_weight: float = 1.0,
+        loss="hinge", seed: int | None = None, **kwargs,
     ):
         with scope(device_of("generator")):  # the codebook too
             super().__init__(

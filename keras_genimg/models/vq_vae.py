@@ -80,24 +80,12 @@ class VQVAE(CodeModel):
     paper = "van den Oord et al., 2017"
 
     def __init__(
-        self,
-        image_shape=(28, 28, 1),
-        num_embeddings: int = 128,
-        embedding_dim: int = 32,
-        *,
-        commitment_cost: float = 0.25,
-        ema_decay: float | None = 0.99,
-        dead_code_threshold: float | None = 0.1,
-        gradient: str = "straight_through",
-        levels=None,
-        data_variance: float | None = None,
-        networks: str = "residual",
-        network_options: dict | None = None,
-        encoder=None,
-        decoder=None,
-        prior=None,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(28, 28, 1), num_embeddings: int = 128, embedding_dim: int = 32, *,
+        commitment_cost: float = 0.25, ema_decay: float | None = 0.99,
+        dead_code_threshold: float | None = 0.1, gradient: str = "straight_through", levels=None,
+        data_variance: float | None = None, networks: str = "residual",
+        network_options: dict | None = None, encoder=None, decoder=None, prior=None,
+        seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, seed=seed, **kwargs)
         self.quantizer = self.make_quantizer(

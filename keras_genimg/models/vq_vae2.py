@@ -80,22 +80,11 @@ class VQVAE2(CodeModel):
     paper = "Razavi et al., 2019"
 
     def __init__(
-        self,
-        image_shape=(32, 32, 3),
-        num_embeddings: int = 512,
-        embedding_dim: int = 64,
-        *,
-        commitment_cost: float = 0.25,
-        ema_decay: float | None = 0.99,
-        dead_code_threshold: float | None = 0.1,
-        data_variance: float | None = None,
-        network_options: dict | None = None,
-        encoder=None,
-        decoder=None,
-        top_prior=None,
-        bottom_prior=None,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape=(32, 32, 3), num_embeddings: int = 512, embedding_dim: int = 64, *,
+        commitment_cost: float = 0.25, ema_decay: float | None = 0.99,
+        dead_code_threshold: float | None = 0.1, data_variance: float | None = None,
+        network_options: dict | None = None, encoder=None, decoder=None, top_prior=None,
+        bottom_prior=None, seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, seed=seed, **kwargs)
         self.top_quantizer, self.bottom_quantizer = (

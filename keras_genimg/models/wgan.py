@@ -61,18 +61,10 @@ class WGAN(LatentGAN):
     paper = "Arjovsky et al., 2017"
 
     def __init__(
-        self,
-        image_shape: tuple = (28, 28, 1),
-        latent_dim: int = 64,
-        *,
-        generator: keras.Model | None = None,
-        discriminator: keras.Model | None = None,
-        n_critic: int = 5,
-        clip_value: float = 0.01,
-        noise: str = "normal",
-        ema_decay: float | None = 0.999,
-        seed: int | None = None,
-        **kwargs,
+        self, image_shape: tuple = (28, 28, 1), latent_dim: int = 64, *,
+        generator: keras.Model | None = None, discriminator: keras.Model | None = None,
+        n_critic: int = 5, clip_value: float = 0.01, noise: str = "normal",
+        ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
         self.n_critic = check_count("n_critic", n_critic)

@@ -10,13 +10,8 @@ from keras_genimg.networks.shapes import halvings, strides_between, widths_of
 from keras_genimg.precision import policy_dtype
 
 __all__ = [
-    "conv_decoder",
-    "conv_encoder",
-    "two_level_decoder",
-    "two_level_encoder",
-    "two_level_join",
-    "vq_decoder",
-    "vq_encoder",
+    "conv_decoder", "conv_encoder", "two_level_decoder", "two_level_encoder", "two_level_join",
+    "vq_decoder", "vq_encoder",
 ]
 
 

@@ -11,12 +11,7 @@ from keras_genimg.networks.shapes import strides_between
 from keras_genimg.precision import policy_dtype
 
 __all__ = [
-    "crop",
-    "downsample",
-    "float_input",
-    "gaussian",
-    "kernel_wrapper",
-    "upsample",
+    "crop", "downsample", "float_input", "gaussian", "kernel_wrapper", "upsample",
     "upsample_to_image",
 ]
 

@@ -17,13 +17,7 @@ from keras_genimg.files import replace_when_complete
 from keras_genimg.version import __version__
 
 __all__ = [
-    "check_run",
-    "cut_logs",
-    "describe_run",
-    "is_run",
-    "load_run",
-    "read_record",
-    "start_from",
+    "check_run", "cut_logs", "describe_run", "is_run", "load_run", "read_record", "start_from",
     "write_json",
 ]
 
@@ -97,11 +91,8 @@ def describe_run(name, model, settings, info, strategy) -> dict:
         "num_images": info.num_images,
         "replicas": strategy.num_replicas_in_sync,
         "versions": {
-            "keras_genimg": __version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
+            "keras_genimg": __version__, "keras": keras.__version__, "tensorflow": tf.__version__,
+            "numpy": np.__version__, "python": platform.python_version(),
         },
     }
 

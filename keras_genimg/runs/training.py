@@ -80,15 +80,9 @@ def train(
     # sees the same batches as an uninterrupted one.
     first_pass = first_epoch * steps // full_pass
     data = load(
-        settings["data"],
-        batch_size=batch_size,
-        with_labels=model.data.part(Labels) is not None,
-        shuffle_seed=settings["seed"],
-        drop_remainder=True,
-        epochs=None,
-        first_epoch=first_pass,
-        num_frames=model.num_frames if model.data.part(Clips) else None,
-        **source,
+        settings["data"], batch_size=batch_size, with_labels=model.data.part(Labels) is not None,
+        shuffle_seed=settings["seed"], drop_remainder=True, epochs=None, first_epoch=first_pass,
+        num_frames=model.num_frames if model.data.part(Clips) else None, **source,
     )
     if settings["binarize"]:
         data = binarized(data, settings["binarize"], settings["seed"], first_pass * full_pass)
@@ -113,12 +107,8 @@ def train(
     callbacks = [*evaluations, *callbacks]  # first, so that the others see its results
     try:
         model.fit(
-            data,
-            steps_per_epoch=steps,
-            epochs=settings["epochs"],
-            initial_epoch=first_epoch,
-            callbacks=callbacks,
-            verbose=("auto" if sys.stdout.isatty() else 2) if chief else 0,
+            data, steps_per_epoch=steps, epochs=settings["epochs"], initial_epoch=first_epoch,
+            callbacks=callbacks, verbose=("auto" if sys.stdout.isatty() else 2) if chief else 0,
         )
     except InputError:
         if chief and latest_checkpoint(os.path.join(folder, "checkpoints")) is None:

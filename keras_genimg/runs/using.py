@@ -146,11 +146,7 @@ def evaluate(
         features = features or features_for(data, model.image_shape)
         count = 10_000 if count is None else count
         callback = EvaluateSamples(
-            images_of(500),
-            of_samples,
-            features=features,
-            num_images=count,
-            seed=seed,
+            images_of(500), of_samples, features=features, num_images=count, seed=seed,
             verbose=int(sys.stdout.isatty()),
         )
         callback.set_model(model)
