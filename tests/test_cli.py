@@ -86,8 +86,13 @@ def test_list_names_every_model(capsys):
 
 
 @pytest.mark.parametrize(
-    "model", ["gan", "conditional_gan", "vae", "vq_vae", "vq_vae2", "vq_gan", "cnn_classifier"]
-)
+    "model",
+    [
+        "gan", "cnn_classifier", "vq_vae",
+        *(pytest.param(name, marks=pytest.mark.slow)
+          for name in ("conditional_gan", "vae", "vq_vae2", "vq_gan")),
+    ],
+)  # fmt: skip
 def test_train_fills_the_run_folder(model, tmp_path, capsys):
     folder = tmp_path / model
     assert main(["train", model, *SMALL, "--epochs", "2", "--output", str(folder)]) == 0
@@ -113,6 +118,7 @@ def test_train_fills_the_run_folder(model, tmp_path, capsys):
     assert "serving_default" in tf.saved_model.load(str(folder / "saved_model")).signatures
 
 
+@pytest.mark.slow
 def test_a_policy_is_that_of_the_networks_and_of_the_resumed_run_alone(tmp_path):
     folder = tmp_path / "gan"
     given = [*SMALL, "--policy", "mixed_bfloat16", "--output", str(folder)]
@@ -160,6 +166,7 @@ def test_resume_keeps_settings_and_goes_on(tmp_path, capfd):
         assert again[name] == record[name]
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_ends_as_if_it_never_was(tmp_path):
     arguments = ["train", "gan", *SMALL, "--epochs", "6", "--set", "networks=dcgan"]
     unbroken = start(*arguments, "--output", tmp_path / "unbroken")
@@ -202,6 +209,7 @@ def test_train_is_quiet_about_missing_gpus(tmp_path, monkeypatch):
         assert word.lower() not in errors.lower(), errors
 
 
+@pytest.mark.slow
 def test_two_workers_train_one_run(tmp_path):
     from test_distribution import free_ports
 
@@ -261,6 +269,7 @@ def test_set_reaches_constructor_and_compile(tmp_path):
     assert float(model.generator_optimizer.learning_rate) == pytest.approx(1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_starts_with_the_weights_of_another(run, tmp_path, capfd):
     mine, still = tmp_path / "mine", ["--set", "learning_rate=0.0"]
     command = ["train", "gan", *SMALL, "--epochs", "1", "--start-from", str(run)]

@@ -111,7 +111,7 @@ def test_a_resumed_stream_is_that_of_the_unbroken_run(kind, tmp_path):
         (["cyclegan", "--data", "glyphs"],
          "CycleGAN is trained on two sets: --data-b names the second. Received: --data glyphs"),
         (["gan", "--damage", "mask"],  # its name in version 0.1
-         "--corruption is for models that are trained on pairs, GAN is not."),
+         "--corruption is for models that are trained on pairs; GAN is not."),
         (["pix2pix", "--data-b", "glyphs"],
          "--data-b is not for Pix2Pix, which takes --corruption. Received: --data-b glyphs."),
         (["pix2pix", "--corruption", "rain"], "corruption must be one of mask, noise, grey."),

@@ -116,6 +116,7 @@ def test_the_test_step_is_the_losses_of_fixed_networks():
     assert logs["g_loss"] == pytest.approx(float(generator_loss(fake_logits)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditioning", KINDS)
 def test_it_learns_which_class_is_which(conditioning):
     """Class 0 is dark and class 1 is bright: a few steps of training tell them apart."""

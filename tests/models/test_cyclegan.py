@@ -179,6 +179,7 @@ def test_defaults():
         assert float(optimizer.learning_rate) == pytest.approx(2e-4)
 
 
+@pytest.mark.slow
 def test_it_learns_the_other_set_without_pairs():
     """A is dark with a bright bar, B bright with a dark one, of other bars."""
     keras.utils.set_random_seed(0)

@@ -235,7 +235,7 @@ def test_two_time_scales(tmp_path):
         ({"learning_rate": (1e-4,)}, "learning_rate may be a pair"),
         (
             {"learning_rate": (1e-4, 1e-4), "generator_optimizer": "adam"},
-            "of the default optimizers",
+            "with the default optimizers only",
         ),
         ({"learning_rate": (1e-4, "fast")}, "Received: learning_rate='fast'."),
     ],

@@ -234,6 +234,7 @@ def dense_networks(width=32):
     }
 
 
+@pytest.mark.slow
 def test_it_learns_that_frames_follow_on():
     """Frames of one brightness that changes its sign with every frame."""
     keras.utils.set_random_seed(0)

@@ -216,6 +216,7 @@ def test_both_priors_learn_and_leave_the_model_alone(fitted):
     )
 
 
+@pytest.mark.slow
 def test_what_is_generated_are_decoded_draws_of_the_bottom_given_the_top(fitted, tmp_path):
     model = fitted[0]
     made = model.generate(5, seed=1)
@@ -252,6 +253,7 @@ def test_what_is_generated_are_decoded_draws_of_the_bottom_given_the_top(fitted,
     assert np.abs(signatures["serving_default"](**given)["images"] - (made + 1) * 127.5).max() <= 1
 
 
+@pytest.mark.slow
 def test_conditional_priors_generate_the_target_class():
     """Two classes of images, bright bars and dark ones."""
     images, labels = smooth_pictures(32), np.arange(32) % 2
