@@ -146,7 +146,8 @@ def test_what_is_refused(runs, tmp_path, capfd):
     )
     assert "num_steps" in refused(capfd, "interpolate", runs / "gan", "--steps", 1)
     assert "has no classes" in refused(capfd, "interpolate", runs / "gan", "--labels", "0")
-    assert "integers separated by commas" in refused(capfd, "interpolate", runs / "gan", "--labels", "a")
+    message = refused(capfd, "interpolate", runs / "gan", "--labels", "a")
+    assert "integers separated by commas" in message
     (tmp_path / "x.png").write_bytes(b"no picture")
     for path in (tmp_path / "x.png", tmp_path / "nowhere.png"):
         message = refused(capfd, "invert", runs / "gan", "--images", path)
