@@ -9,7 +9,7 @@
 # pairs (`CycleGAN`, what the article's Chinese name usually means). You need tutorial
 # [1](01_gan_to_vq_vae.ipynb), or to know what a GAN and a VAE are.
 #
-# Measured: 3.5 minutes on two CPU cores.
+# Measured: 4.3 minutes on two CPU cores, on a shared machine.
 
 # %% [markdown]
 # All sizes are here. The runs are short, none is longer than a minute. The text gives results of

@@ -7,7 +7,7 @@
 # that cannot be inspected, and images of unknown origin. You need Python and NumPy,
 # and [tutorial 1](01_gan_to_vq_vae.ipynb) if GAN and VAE are new to you.
 #
-# Measured: 3.8 minutes on two CPU cores.
+# Measured: 5.5 minutes on two CPU cores, on a shared machine.
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_TRAIN": 256, "NUM_TEST": 128, "CLASSIFIER_EPOCHS": 1, "AMOUNTS": [64], "GAN_EPOCHS": 2, "SMALL_SETS": [[64, 2]], "LOOK_EVERY": 2, "TINY_STEPS": 2, "REAL_ONLY_STEPS": 3, "VAE_EPOCHS": 1, "SAMPLES": 70, "FILTERS": 4}
 DATA = "fashion_mnist"

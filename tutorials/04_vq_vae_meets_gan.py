@@ -7,7 +7,7 @@
 # that do not fit together. You need what [tutorial 1](01_gan_to_vq_vae.ipynb) says about GANs and
 # codebooks, and the CIFAR-10 data set.
 #
-# Measured: 2.7 minutes on two CPU cores.
+# Measured: 4.0 minutes on two CPU cores, on a shared machine.
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 64, "NUM_TEST": 32, "BATCH": 16, "EVERY": 1, "STEPS": 2, "MORE": 1, "START": 0, "FEW": 1, "FILTERS": 8, "ARTICLE_WIDTH": 4, "CODES": 32, "SHOWN": 4}
 DATA = "cifar10"
