@@ -328,10 +328,10 @@ for name, model in gans.items():
 print(f"distance of the training images themselves: {floor:.1f}")
 
 # %% [markdown]
-# One seed, one size, a short run. At its end augmentation has not improved the distance: its
-# objective is harder. What it gives is a discriminator that generalises to new images, where the
-# other has memorised its training images. [docs/adversarial.md](../docs/adversarial.md) has a long
-# run on 1,000 images.
+# One seed, one size, a short run. At its end the distance is higher with augmentation, 49.2 instead
+# of 28.4: its objective is harder. What it gives is a discriminator that generalises to new images,
+# where the other has memorised its training images. [docs/adversarial.md](../docs/adversarial.md)
+# has a long run on 1,000 images.
 #
 # ## Saving
 #
