@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 import keras_genimg
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -53,6 +55,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_the_code_of_the_guide_is_a_whole_model(tmp_path):
     guide = (ROOT / "CONTRIBUTING.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)

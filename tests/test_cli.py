@@ -199,6 +199,7 @@ def test_a_run_killed_twice_ends_as_if_it_never_was(tmp_path):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_train_is_quiet_about_missing_gpus(tmp_path, monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     process = start("train", "vae", *SMALL, "--epochs", "1", "--output", tmp_path / "run")
@@ -603,6 +604,7 @@ def test_full_disk(tmp_path, capfd):
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_train_measures_its_samples_and_keeps_the_best(tmp_path, capsys, monkeypatch):
     from keras_genimg.runs import training
 

@@ -4,6 +4,7 @@ import json
 
 import keras
 import numpy as np
+import pytest
 from PIL import Image
 from test_cli import refused
 
@@ -12,6 +13,7 @@ from keras_genimg import plotting
 from keras_genimg.cli import main
 
 
+@pytest.mark.slow
 def test_a_run_of_clips(tmp_path, capfd):
     folder = tmp_path / "clips"
     small = ["--image-size", "16", "--batch-size", "4", "--steps-per-epoch", "2", "--epochs", "1"]

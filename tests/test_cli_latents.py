@@ -156,6 +156,7 @@ def test_what_is_refused(runs, tmp_path, capfd):
     assert not list(runs.glob("*/inversion*.partial*"))
 
 
+@pytest.mark.slow
 def test_super_resolution_shows_low_resolution_output_and_target(tmp_path, capsys):
     folder = tmp_path / "run"
     train = ["train", "super_resolution_gan", *SMALL, "--epochs", "2", "--set", "scale=4"]

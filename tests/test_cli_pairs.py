@@ -63,6 +63,7 @@ def test_pix2pix_undoes_corruption(tmp_path, capfd):
     assert "instead of generate" in refused(capfd, "generate", folder)
 
 
+@pytest.mark.slow
 def test_cyclegan_takes_a_second_set(tmp_path):
     others = photos(tmp_path / "photos", 12)
     folder = tmp_path / "cyclegan"

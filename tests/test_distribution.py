@@ -156,6 +156,7 @@ class OwnMoments(keras_genimg.GAN):
         super().__init__(*args, generator=generator, **kwargs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", [SameNoise, UnequalWeights, OwnMoments])
 def test_the_comparison_sees_a_defect(defect, mirrored):
     def make():

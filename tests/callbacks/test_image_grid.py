@@ -61,6 +61,7 @@ def test_same_latents_each_epoch(tmp_path):
         np.testing.assert_array_equal(pixels(file), expected(image_grid(noise)))
 
 
+@pytest.mark.slow
 def test_images_change_with_the_model_and_the_seed(tmp_path):
     fit(Generator(step=0.25), 2, ImageGrid(tmp_path / "a", num_images=4))
     fit(Generator(step=0.25), 2, ImageGrid(tmp_path / "b", num_images=4, seed=1))
