@@ -114,42 +114,42 @@ def compile_with_sgd(model, rate=0.01, **compiled):
     model.compile(**optimizers, **compiled)
 
 
-def dataset(pictures, model, batch_size):
+def dataset(images, model, batch_size):
     """The images in order, as what the model is trained on: with labels, in pairs, as clips."""
-    arrays = [array_of(pictures, part, model) for part in model.data.parts]
+    arrays = [array_of(images, part, model) for part in model.data.parts]
     if isinstance(model.data, Pairs):
         arrays[1] = arrays[1][::-1]
     data = arrays[0] if len(arrays) == 1 else tuple(arrays)
     return tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
 
 
-def array_of(pictures, part, model):
+def array_of(images, part, model):
     """One of the arrays that a model is trained on, with something of the images in it."""
     if isinstance(part, Labels):
-        return np.arange(len(pictures)) % model.num_classes
+        return np.arange(len(images)) % model.num_classes
     if isinstance(part, Codes):
-        return codes_of(pictures, model)
+        return codes_of(images, model)
     if isinstance(part, Clips):
-        return clips_of(pictures, model.num_frames)
-    return fitting(pictures, part.shape(model))
+        return clips_of(images, model.num_frames)
+    return fitting(images, part.shape(model))
 
 
-def codes_of(pictures, model):
+def codes_of(images, model):
     """Grids of codes that grow with brightness: int32 `(n, *code_shape)`."""
-    small = fitting(pictures, (*model.code_shape, 1))[..., 0]
+    small = fitting(images, (*model.code_shape, 1))[..., 0]
     number = model.num_embeddings
     return np.clip((small + 1) / 2 * number, 0, number - 1).astype("int32")
 
 
-def clips_of(pictures, frames):
+def clips_of(images, frames):
     """Sequences of `frames` images that move to the right: `(n, frames, h, w, c)`."""
-    return np.stack([np.roll(pictures, 2 * frame, axis=2) for frame in range(frames)], axis=1)
+    return np.stack([np.roll(images, 2 * frame, axis=2) for frame in range(frames)], axis=1)
 
 
-def fitting(pictures, shape):
+def fitting(images, shape):
     """Images of another size or number of channels."""
-    step = pictures.shape[1] // shape[0]
-    return np.repeat(pictures[:, ::step, ::step, :1], shape[2], axis=3)
+    step = images.shape[1] // shape[0]
+    return np.repeat(images[:, ::step, ::step, :1], shape[2], axis=3)
 
 
 def labels_in_turn(model, count):
@@ -158,7 +158,7 @@ def labels_in_turn(model, count):
 
 
 def train(
-    name, pictures, strategy=None, batch_size=16, epochs=2, callbacks=None, rate=None,
+    name, images, strategy=None, batch_size=16, epochs=2, callbacks=None, rate=None,
     policy="float64",
 ):
     """Trains the model `name` (or what a function makes) by SGD: its weights and history.
@@ -172,7 +172,7 @@ def train(
             model = name() if callable(name) else MODELS[name]()
             compile_with_sgd(model, rate or SGD_RATES.get(name, 0.01))
         history = model.fit(
-            dataset(pictures, model, batch_size), epochs=epochs, verbose=0, callbacks=callbacks
+            dataset(images, model, batch_size), epochs=epochs, verbose=0, callbacks=callbacks
         )
     return model.get_weights(), history.history
 

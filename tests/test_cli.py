@@ -493,17 +493,17 @@ def _no_network(url):
 
 
 def test_empty_folder_as_data(tmp_path, capfd):
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "photos").mkdir()
     message = refused(
-        capfd, "train", "gan", "--data", tmp_path / "pictures", "--output", tmp_path / "run"
+        capfd, "train", "gan", "--data", tmp_path / "photos", "--output", tmp_path / "run"
     )
-    assert str(tmp_path / "pictures") in message
+    assert str(tmp_path / "photos") in message
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_pictures_trains_and_names_the_corrupt_one(tmp_path):
     rng = np.random.default_rng(0)
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "photos"
     folder.mkdir()
     for index in range(12):
         Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(
@@ -660,7 +660,7 @@ def test_train_measures_its_samples_and_keeps_the_best(tmp_path, capsys, monkeyp
 
 def test_features_that_do_not_fit_are_refused(run, tmp_path, capfd):
     evaluate = ["evaluate", run, "--data", "glyphs", "--metrics", "frechet_distance"]
-    assert "name one of fashion_mnist" in refused(capfd, *evaluate)  # 16x16 pictures
+    assert "name one of fashion_mnist" in refused(capfd, *evaluate)  # 16x16 images
     assert "height 28" in refused(capfd, *evaluate, "--features", "glyphs")
     assert "metrics must be" in refused(capfd, *evaluate[:-1], "fid", "--features", "glyphs")
     train = ["train", "gan", *SMALL, "--epochs", "1", "--evaluate-every", "1"]

@@ -22,7 +22,6 @@ __all__ = [
 
 UPDATE_BATCH = 32  # images per update by default, same as in Keras
 
-
 NOISES = {
     "normal": distribution.random_normal,
     "uniform": functools.partial(distribution.random_uniform, low=-1.0, high=1.0),
