@@ -15,24 +15,19 @@ several (`tf.distribute.MirroredStrategy`) and on several workers
 Without a strategy each function here reduces to the obvious one-liner.
 """
 
-import functools
-import json
 import math
-import os
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
+from keras_genimg.workers import from_chief, get_strategy, is_chief
 
 __all__ = [
     "GlobalBatch", "batch_mean", "from_chief", "get_strategy", "global_batch", "is_chief",
     "random_normal", "random_truncated_normal", "random_uniform", "sum_over_replicas",
-    "whole_batch",
+    "weighted", "whole_batch",
 ]
-
-STRATEGIES = ("auto", "mirrored", "multi_worker")
 
 
 class GlobalBatch(NamedTuple):
@@ -46,12 +41,41 @@ class GlobalBatch(NamedTuple):
         share: float scalar, n / N. A loss that is a mean over this replica's
             images, times `share`, sums over replicas to the mean over the
             global batch.
+        weights: float tensor `(n,)`, the `sample_weight` of this replica's images, or None.
     """
 
     size: int | tf.Tensor
     first: int | tf.Tensor
     global_size: int | tf.Tensor
     share: float | tf.Tensor
+    weights: tf.Tensor | None = None
+
+    def mean(self, values: tf.Tensor) -> tf.Tensor:
+        """Mean over this replica's images, weighted as Keras weights a loss: sum(w v) / n.
+
+        Args:
+            values: float tensor `(n, ...)`, this replica's rows.
+
+        Returns:
+            Scalar. Times `share` it sums over replicas to the mean over the global batch.
+        """
+        return tf.reduce_mean(weighted(values, self.weights))
+
+
+def weighted(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """Values times the weights of their images.
+
+    Args:
+        values: float tensor `(n, ...)`, one row per image.
+        weights: float tensor `(n,)`, or None for `values` as they are.
+
+    Returns:
+        tensor of the shape and type of `values`.
+    """
+    if weights is None:
+        return values
+    shape = (-1, *[1] * (len(values.shape) - 1))  # (n,) -> (n, 1, ..., 1)
+    return values * tf.reshape(tf.cast(weights, values.dtype), shape)
 
 
 def _several_replicas():
@@ -214,104 +238,3 @@ def random_uniform(
     """
     uniform = _rows_of(lambda full: low + (high - low) * _unit_uniform(full, seed), batch, shape)
     return tf.cast(uniform, dtype)
-
-
-def get_strategy(name: str = "auto") -> tf.distribute.Strategy:
-    """Creates a `tf.distribute` strategy by name.
-
-    Args:
-        name: `"auto"` (all GPUs of this machine if there are at least two,
-            otherwise the default strategy; several workers if `TF_CONFIG` names
-            them), `"mirrored"` (all GPUs, or all logical CPUs) or
-            `"multi_worker"` (the cluster in the environment variable
-            `TF_CONFIG`).
-
-    Returns:
-        A `tf.distribute.Strategy`. Build the model inside its `scope()`.
-
-    Raises:
-        InputError: an unknown name; `"multi_worker"` without a cluster.
-    """
-    if name not in STRATEGIES:
-        raise InputError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {name!r}.")
-    workers = _cluster_workers()
-    if name == "multi_worker" and not workers:
-        raise InputError(
-            "strategy multi_worker needs the environment variable TF_CONFIG to hold a cluster "
-            'with workers, like {"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
-            '"task": {"type": "worker", "index": 0}}. '
-            f"Received: TF_CONFIG={os.environ.get('TF_CONFIG', '')!r}."
-        )
-    if name == "multi_worker" or (name == "auto" and len(workers) > 1):
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    gpus = tf.config.list_logical_devices("GPU")
-    if name == "mirrored" or len(gpus) > 1:
-        devices = gpus or tf.config.list_logical_devices("CPU")
-        return _mirrored(tuple(device.name for device in devices))
-    return tf.distribute.get_strategy()
-
-
-@functools.cache
-def _mirrored(devices):
-    # One per process: TensorFlow 2.21 numbers the collectives of each strategy from the same
-    # start, and a second strategy on the same devices fails at the first shape that differs.
-    return tf.distribute.MirroredStrategy(list(devices))
-
-
-def _cluster_workers():
-    """Addresses of the workers in TF_CONFIG, an empty list without one."""
-    text = os.environ.get("TF_CONFIG", "")
-    try:
-        cluster = json.loads(text).get("cluster", {}) if text else {}
-        return list(cluster.get("chief", [])) + list(cluster.get("worker", []))
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f"TF_CONFIG must hold a JSON object with a cluster. Received: {text!r}."
-        ) from error
-
-
-def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
-    """Whether this process is the one that writes files.
-
-    Args:
-        strategy: `tf.distribute.Strategy`, the current one by default.
-
-    Returns:
-        bool. True except on the workers other than the first of a
-        `MultiWorkerMirroredStrategy`.
-    """
-    strategy = strategy or tf.distribute.get_strategy()
-    resolver = getattr(strategy, "cluster_resolver", None)
-    if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return True
-    cluster = resolver.cluster_spec().as_dict()
-    leads = "chief" not in cluster and resolver.task_id in (0, None)
-    return not cluster or resolver.task_type == "chief" or leads
-
-
-def from_chief(values: list, strategy: tf.distribute.Strategy) -> list:
-    """The chief's numbers, on every worker.
-
-    Results that each worker computes can differ by rounding. A decision that depends on them
-    (which model is the best) must be the same on all workers, or one waits forever. Every
-    worker must call this.
-
-    Args:
-        values: list of floats, of one length on every worker.
-        strategy: `tf.distribute.Strategy`.
-
-    Returns:
-        list of floats.
-    """
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return values
-    chief = is_chief(strategy)
-
-    @tf.function
-    def share():
-        context = tf.distribute.get_replica_context()
-        first = tf.logical_and(chief, tf.equal(context.replica_id_in_sync_group, 0))
-        mine = tf.where(first, tf.constant(values, tf.float64), 0.0)
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
-
-    return strategy.experimental_local_results(strategy.run(share))[0].numpy().tolist()
