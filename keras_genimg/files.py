@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 
 from keras_genimg.errors import InputError
 
-__all__ = ["replace_when_complete"]
+__all__ = ["remove_partial", "replace_when_complete"]
+
+_PARTIAL = re.compile(r"\.partial-(\d+)\.(.*)", re.DOTALL)
 
 # TensorFlow and other native writers raise their own errors, with the system's
 # message inside a longer text. Windows does not have EDQUOT.
@@ -30,7 +33,7 @@ def replace_when_complete(
     stays on one disk. When the body ends, the content is flushed to disk and moved
     into place. If the body raises or is interrupted, the temporary content and the
     parent folders created for it are removed, and `path` is untouched. Only a
-    killed process leaves its `.partial-` behind, which is safe to delete.
+    killed process leaves its `.partial-` behind, until the same path is written again.
 
     A file is replaced in one step (`os.replace`): at every moment `path` is the
     old file or the new one. A folder cannot be replaced in one step: the old
@@ -73,6 +76,7 @@ def replace_when_complete(
         os.makedirs(parent, exist_ok=True)
         temporary = os.path.join(parent, f".partial-{os.getpid()}.{name}")
         _remove(temporary)  # a killed process may have had the same id
+        remove_partial(parent, name)
         if folder:
             os.mkdir(temporary)
         yield temporary
@@ -101,6 +105,31 @@ def replace_when_complete(
                 with contextlib.suppress(OSError):
                     os.rmdir(parent)
     _flush_folder(os.path.dirname(target))
+
+
+def remove_partial(folder: str | os.PathLike, name: str | None = None) -> None:
+    """Removes the temporary files and folders that killed processes left in a folder.
+
+    Args:
+        folder: path.
+        name: string, the complete name of what was written; None for any.
+    """
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):
+            match = _PARTIAL.fullmatch(entry)
+            if match and name in (None, match[2]) and not _runs(int(match[1])):
+                _remove(os.path.join(folder, entry))
+
+
+def _runs(process):
+    """Whether a process of this id runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _check_target(path, target, folder, replaceable):

@@ -11,14 +11,17 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.callbacks import latest_checkpoint
+from keras_genimg.callbacks.resume import read_note
+from keras_genimg.checks import is_integer
 from keras_genimg.core import ImageModel
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
+from keras_genimg.runs.store import is_run, write_json
 from keras_genimg.version import __version__
 
 __all__ = [
-    "check_run", "cut_logs", "describe_run", "is_run", "load_run", "read_record", "start_from",
-    "write_json",
+    "check_run", "cut_logs", "describe_run", "is_run", "load_run", "read_record", "resume_point",
+    "start_from", "write_json",
 ]
 
 
@@ -38,6 +41,35 @@ def load_run(folder) -> ImageModel:
         return keras.saving.load_model(path)
     except (ValueError, OSError, KeyError) as error:
         raise InputError(f"{path} could not be read as a model: {error}") from error
+
+
+def resume_point(folder, record: dict) -> tuple:
+    """Where the run in a folder goes on: its last intact checkpoint, or else its `model.keras`.
+
+    Args:
+        folder: path of a run folder.
+        record: dict, the content of its `run.json`.
+
+    Returns:
+        `(path, epochs)`: the file, and the epochs that it was trained for.
+
+    Raises:
+        InputError: neither is intact.
+    """
+    found = latest_checkpoint(os.path.join(folder, "checkpoints"))
+    if found is not None:
+        return found
+    path, epochs = os.path.join(folder, "model.keras"), record.get("epochs_done")
+    try:
+        read_note(path)
+    except InputError:
+        epochs = None
+    if not is_integer(epochs):
+        raise InputError(
+            "--resume never trains from scratch, and goes on from an intact checkpoint or "
+            f"model.keras. Received: {folder}, which has none; --overwrite replaces it."
+        )
+    return path, epochs
 
 
 def start_from(model, folder) -> None:
@@ -62,10 +94,6 @@ def start_from(model, folder) -> None:
             f"Received: {folder}, {type(other).__name__} with {numbers[1]:,}."
         )
     model.set_weights(other.get_weights())
-
-
-def is_run(folder) -> bool:
-    return os.path.isfile(os.path.join(folder, "run.json"))
 
 
 def check_run(folder) -> None:
@@ -115,18 +143,17 @@ def read_record(folder) -> dict:
     return record
 
 
-def write_json(path, content) -> None:
-    """Writes a JSON file, completely or not at all."""
-    with replace_when_complete(path) as partial, open(partial, "w") as file:
-        json.dump(content, file, indent=2, default=str)
-
-
 def cut_logs(path, epochs) -> None:
     """Keeps the header and the rows of the first `epochs` epochs."""
     if not os.path.exists(path):
         return
-    with open(path, newline="") as file:
-        rows = list(csv.reader(file))
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.reader(file))
+    except (ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path} could not be read: {error}. Move it away to go on without it."
+        ) from error
     kept = rows[:1] + [
         row for row in rows[1:]
         if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) < epochs

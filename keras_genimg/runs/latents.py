@@ -14,6 +14,7 @@ from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.latents.checks import latent_dim_of
 from keras_genimg.runs.folder import load_run
+from keras_genimg.runs.splits import held_out_split
 from keras_genimg.version import __version__
 
 __all__ = ["interpolate", "invert"]
@@ -45,8 +46,8 @@ def interpolate(
         steps: int. Images per interpolation, both ends included.
         method: `"linear"` or `"spherical"`.
         seed: int, optional.
-        labels: list of int, the class of each interpolation in turn, for conditional models;
-            by default all their classes in turn.
+        labels: list of numbers and names of classes, one per interpolation in turn, for
+            conditional models; by default all their classes in turn.
         output: path of a .png grid, a .gif that plays the interpolations side by side, or an .npz
             of latents and images; by default `interpolation.png` in the run folder.
     """
@@ -67,7 +68,7 @@ def interpolate(
 
 def invert(
     folder: str, images: str | None = None, data: str | None = None, data_dir: str | None = None,
-    split: str = "test", count: int = 8, mask: str = "none", labels: list | None = None,
+    split: str | None = None, count: int = 8, mask: str = "none", labels: list | None = None,
     seed: int | None = None, output: str | None = None,
 ) -> None:
     """Finds latents of given images, or of their unmasked pixels, and writes a grid.
@@ -82,8 +83,8 @@ def invert(
         data_dir, split: see `evaluate`.
         count: int. Images of the folder or the set.
         mask: `"none"`, `"half"` (the lower half is masked) or `"box"` (the middle).
-        labels: list of int, the class of each image in turn, for conditional models; by
-            default the labels of the data set.
+        labels: list of numbers and names of classes, one per image in turn, for conditional
+            models; by default the labels of the data set.
         seed: int, optional. Seed of the starting points.
         output: path of a .png grid, or an .npz of the results; by default `inversion.png` in
             the run folder.
@@ -109,11 +110,9 @@ def invert(
 
 def _labels(model, labels, count):
     """What `latents.decode` takes besides latents: nothing, or classes in turn."""
-    if labels is None:
-        if not model.data.part(Labels):
-            return {}
-        labels = np.arange(model.num_classes)
-    return {"labels": np.resize(labels, count)}
+    if labels is None and not model.data.part(Labels):
+        return {}
+    return {"labels": model.labels_in_turn(count, labels)}
 
 
 def _images(model, images, data, data_dir, split, count, with_labels):
@@ -133,6 +132,9 @@ def _images(model, images, data, data_dir, split, count, with_labels):
                 f"not be read: {error}."
             ) from error
         return pixels[None].astype("float32") / 127.5 - 1.0, None
+    if split is None:
+        shape = {"image_size": (height, width), "channels": channels}
+        split = held_out_split(data, data_dir=data_dir, **shape)
     batches = load(data, split, data_dir=data_dir, with_labels=with_labels, **settings)
     batch = next(iter(batches))
     return tuple(part.numpy() for part in batch) if with_labels else (batch.numpy(), None)

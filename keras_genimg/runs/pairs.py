@@ -6,8 +6,12 @@ import tensorflow as tf
 from keras_genimg.core import Pairs
 from keras_genimg.data import corrupt, corrupted_pairs, corrupted_shape, data_info, load
 from keras_genimg.errors import InputError
+from keras_genimg.runs.splits import readable_images, training_split
 
-__all__ = ["check_pairs", "corrupted", "evaluation_pairs", "in_pairs", "pair_arguments"]
+__all__ = [
+    "check_pairs", "corrupted", "evaluation_pairs", "images_of_second_set", "in_pairs",
+    "pair_arguments",
+]  # fmt: skip
 
 
 def check_pairs(model_class: type, settings: dict) -> None:
@@ -42,7 +46,14 @@ def pair_arguments(settings: dict, image_shape: tuple) -> dict:
     return {}
 
 
-def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch) -> tf.data.Dataset:
+def images_of_second_set(settings: dict, image_shape: tuple) -> int:
+    """The number of readable training images of `--data-b`."""
+    source = _source_b(settings, image_shape)
+    split = training_split(settings["data_b"], settings.get("holdout"), **source)
+    return readable_images(settings["data_b"], split, **source)[0]
+
+
+def in_pairs(data, settings, image_shape, batch_size, first_needed, first_batch) -> tf.data.Dataset:
     """The data for `fit`: `data` itself, or its images paired with others.
 
     Args:
@@ -51,22 +62,24 @@ def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch) -
         settings: dict, of the run.
         image_shape: tuple (height, width, channels) of these images.
         batch_size: int.
-        first_step: int. Number of the step with which training starts.
+        first_needed: int. Number of the batch with which training starts.
         first_batch: int.
 
     Returns:
-        `tf.data.Dataset`, which starts with step `first_step`.
+        `tf.data.Dataset`, which starts with batch `first_needed`.
     """
     if settings["corruption"]:
         data = corrupted_pairs(data, settings["corruption"], settings["seed"], first_batch)
-    data = data.skip(first_step - first_batch)
+    data = data.skip(first_needed - first_batch)
     if not settings["data_b"]:
         return data
     source = _source_b(settings, image_shape)
-    full_pass = max(1, data_info(settings["data_b"], **source).num_images // batch_size)
-    first_pass, done = divmod(first_step, full_pass)
+    split = training_split(settings["data_b"], settings.get("holdout"), **source)
+    full_pass = images_of_second_set(settings, image_shape) // batch_size
+    first_pass, done = divmod(first_needed, full_pass)
     others = load(
         settings["data_b"],
+        split,
         batch_size=batch_size,
         shuffle_seed=settings["seed"] + 1,  # a separate order
         drop_remainder=True,
@@ -80,7 +93,7 @@ def in_pairs(data, settings, image_shape, batch_size, first_step, first_batch) -
 def evaluation_pairs(
     data, settings, split, image_shape, batch_size, count, seed
 ) -> tf.data.Dataset:
-    """See `in_pairs`; one epoch of `data`, images of the split `split`."""
+    """See `in_pairs`; one epoch of `data`. `split` is that of the second set."""
     if settings.get("corruption"):
         return corrupted_pairs(data, settings["corruption"], seed)
     if not settings.get("data_b"):

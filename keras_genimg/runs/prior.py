@@ -4,17 +4,18 @@ import os
 import sys
 
 import keras
-import numpy as np
 
 from keras_genimg import plotting
 from keras_genimg.core import CodeModel, argument_names, dtype_policy
-from keras_genimg.data import load
+from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.models import CodeTransformer, PixelCNN
 from keras_genimg.runs.binarization import binarized_as_trained
 from keras_genimg.runs.folder import load_run, read_record, write_json
 from keras_genimg.runs.likelihood import in_memory
+from keras_genimg.runs.registry import name_classes
+from keras_genimg.runs.splits import held_out_split, training_split
 
 __all__ = ["prior"]
 
@@ -56,8 +57,12 @@ def prior(
             f"Received: a run of {type(model).__name__}."
         )
     data = read_record(folder)["settings"]
-    train_set, test_set = (_images(data, split, by_class) for split in ("train", "test"))
-    num_classes = int(train_set[1].max()) + 1 if by_class else None
+    train_set, test_set = (
+        _images(data, split_of, by_class) for split_of in (training_split, held_out_split)
+    )
+    source = {key: data[key] for key in ("data_dir", "image_size", "channels")}
+    info = data_info(data["data"], **source)
+    num_classes = info.num_classes if by_class else None
     if by_class and num_classes < 2:
         name = data["data"]
         raise InputError(f"--by-class is for labelled images. Received: {name}, with one class.")
@@ -79,20 +84,20 @@ def prior(
         first = CLASSES[kind](code_shape=tuple(shape), num_embeddings=number, **arguments)
     first.compile(**compiled)
     verbose = "auto" if sys.stdout.isatty() else 2
-    histories = model.fit_prior(
+    history = model.fit_prior(
         *train_set, **{name: first}, batch_size=batch_size, epochs=epochs, verbose=verbose
     )
-    histories = histories if isinstance(histories, tuple) else [histories]
+    if by_class:
+        name_classes(model, info)
     result = {
         "kind": kind, "epochs": epochs, "batch_size": batch_size, "by_class": by_class,
         "settings": {**settings, **compiled}, "policy": policy, "seed": seed,
-        "history": [each.history for each in histories],
+        "history": history.history,
         "test": _measured(model, *test_set),
     }
     model.save(os.path.join(folder, "model.keras"))
     model.export(os.path.join(folder, "saved_model"))
-    labels = {"labels": np.arange(SHOWN) % num_classes} if by_class else {}
-    images = model.generate(SHOWN, seed=seed, verbose=0, **labels)
+    images = model.generate(SHOWN, seed=seed, verbose=0)
     path = os.path.join(folder, "prior_samples.png")
     notes = {"model": type(model).__name__, "prior": kind, "seed": seed, "generated": "yes"}
     with replace_when_complete(path) as partial:
@@ -103,13 +108,11 @@ def prior(
     print(path)
 
 
-def _images(settings, split, by_class):
-    """`[images]` or `[images, labels]` of a split, or of the training split if it is missing."""
+def _images(settings, split_of, by_class):
+    """`[images]` or `[images, labels]` of the training or the held-out images."""
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
-    try:
-        batches = load(settings["data"], split, batch_size=500, with_labels=by_class, **source)
-    except InputError:
-        batches = load(settings["data"], "train", batch_size=500, with_labels=by_class, **source)
+    split = split_of(settings["data"], settings.get("holdout"), **source)
+    batches = load(settings["data"], split, batch_size=500, with_labels=by_class, **source)
     return in_memory(binarized_as_trained(batches, settings))
 
 

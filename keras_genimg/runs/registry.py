@@ -8,7 +8,7 @@ import keras_genimg.models as models
 from keras_genimg.core import Codes
 from keras_genimg.errors import InputError
 
-__all__ = ["model_class", "parameters_of", "trainable_models"]
+__all__ = ["model_class", "name_classes", "parameters_of", "trainable_models"]
 
 
 def model_class(name: str) -> type:
@@ -41,3 +41,15 @@ def parameters_of(function) -> set:
     """Names of a function's arguments, without `self`, `*args` and `**kwargs`."""
     found = inspect.signature(function).parameters.values()
     return {p.name for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {"self"}
+
+
+def name_classes(model, info) -> None:
+    """Sets a model's `class_names` to those of a data set, if it has as many classes.
+
+    Args:
+        model: image model.
+        info: `keras_genimg.data.DataInfo`.
+    """
+    names = info.class_names or ()
+    if len(names) == model.num_classes:
+        model.class_names = names

@@ -1,10 +1,9 @@
 """The settings of a run: the defaults, a recipe's, and the given ones."""
 
-import os
-
 from keras_genimg.core import Clips, Pairs
 from keras_genimg.errors import InputError
-from keras_genimg.runs.folder import check_run, is_run, read_record
+from keras_genimg.runs.folder import check_run, read_record
+from keras_genimg.runs.store import RunFolder
 
 __all__ = ["DEFAULTS", "complete_settings"]
 
@@ -18,6 +17,7 @@ DEFAULTS = {
     "binarize": None,
     "corruption": None,
     "data_b": None,
+    "holdout": None,
     "batch_size": 64,
     "epochs": 15,
     "steps_per_epoch": None,
@@ -59,23 +59,12 @@ def complete_settings(
             than those of the run to resume.
     """
     given = {key: value for key, value in given.items() if value is not None}
-    exists = os.path.lexists(folder)
-    if exists and not os.path.isdir(folder):
-        raise InputError(f"A run is written to a folder. Received: {folder}, which is a file.")
-    if overwrite and exists and os.listdir(folder) and not is_run(folder):
-        raise InputError(
-            f"--overwrite replaces only a run folder, with a run.json. Received: {folder}, "
-            "which holds other files."
-        )
+    if resume:
+        check_run(folder)
+    RunFolder(folder).check(resume, overwrite)
     if not resume:
-        if exists and os.listdir(folder) and not overwrite:
-            raise InputError(
-                f"{folder} exists; --resume continues it, --overwrite replaces it, "
-                "--output RUN names another folder."
-            )
         settings = {**DEFAULTS, **_defaults_of(data), **recipe, **given}
         return {**settings, "set": {**recipe.get("set", {}), **given.get("set", {})}}
-    check_run(folder)
     record = read_record(folder)
     if record["model"] != name:
         raise InputError(f"{folder} holds a run of {record['model']}. Received: {name}.")

@@ -1,5 +1,6 @@
 """The command that trains: from settings to a run folder."""
 
+import contextlib
 import math
 import os
 import shutil
@@ -8,9 +9,12 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_genimg import plotting
-from keras_genimg.callbacks import EvaluateSamples, ImageGrid, Resume, latest_checkpoint
+from keras_genimg import plotting, signals
+from keras_genimg.callbacks import EvaluateSamples, ImageGrid, Resume
+from keras_genimg.callbacks.resume import restore_checkpoint
+from keras_genimg.cluster import leads
 from keras_genimg.core import (
     Clips,
     ImageModel,
@@ -21,24 +25,47 @@ from keras_genimg.core import (
 )
 from keras_genimg.core.optimizers import EXECUTION
 from keras_genimg.data import binarized, data_info, load
-from keras_genimg.distribution import get_strategy, is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.metrics import features_for
 from keras_genimg.runs.binarization import binarized_as_trained, check_binarization
-from keras_genimg.runs.folder import cut_logs, describe_run, read_record, start_from, write_json
-from keras_genimg.runs.pairs import check_pairs, corrupted, in_pairs, pair_arguments
-from keras_genimg.runs.registry import model_class, parameters_of
+from keras_genimg.runs.folder import (
+    cut_logs,
+    describe_run,
+    read_record,
+    resume_point,
+    start_from,
+)
+from keras_genimg.runs.opening import opening
+from keras_genimg.runs.pairs import (
+    check_pairs,
+    corrupted,
+    images_of_second_set,
+    in_pairs,
+    pair_arguments,
+)
+from keras_genimg.runs.registry import model_class, name_classes, parameters_of
 from keras_genimg.runs.settings import complete_settings
+from keras_genimg.runs.splits import held_out_split, readable_images, training_split
+from keras_genimg.runs.store import RunFolder
+from keras_genimg.workers import (
+    CONNECT_TIMEOUT,
+    check_agreement,
+    get_strategy,
+    is_chief,
+    lost_worker,
+)
 
 __all__ = ["train"]
 
+# Entries of run.json that a resumed run takes over.
+OF_PROGRESS = ("seconds", "epochs_done", "final_logs")
 SAMPLES = 10_000  # per evaluation, the size of the test splits of the small sets
 
 
 def train(
     name: str, given: dict, folder: str, resume: bool = False, overwrite: bool = False,
-    recipe: dict | None = None,
+    recipe: dict | None = None, connect_timeout: float = CONNECT_TIMEOUT,
 ) -> None:
     """Trains a model into a run folder and prints the paths of its files.
 
@@ -49,103 +76,141 @@ def train(
         resume: bool. Whether to resume the run in `folder`.
         overwrite: bool. Whether to replace the run in `folder`.
         recipe: dict, optional. Settings of a recipe; given settings take precedence.
+        connect_timeout: float. Seconds to wait for other workers.
 
     Raises:
         InputError: a folder that exists and neither `resume` nor `overwrite`;
             settings that differ from those of the run to resume; settings that
-            are invalid for the data or the model.
+            are invalid for the data or the model; a worker that is lost.
     """
     of_model = model_class(name)
+    run = RunFolder(folder)
+    if leads():
+        run.recover()
     settings = complete_settings(
         name, of_model.data, given, recipe or {}, folder, resume, overwrite
     )
-    strategy = get_strategy(settings["strategy"])
-    chief = is_chief(strategy)
+    earlier = read_record(folder) if resume else {}
+    start, first_epoch = resume_point(folder, earlier) if resume else (None, 0)
+    if run.state() == "complete" and resume and settings["epochs"] <= first_epoch:
+        print(f"{folder} is complete, with {first_epoch} epochs; more --epochs train it further.")
+        return
+    strategy = get_strategy(settings["strategy"], connect_timeout)
+    with signals.watched() if _has_workers(strategy) else contextlib.nullcontext():
+        _train(name, of_model, settings, run, strategy, resume, earlier, start, first_epoch)
+
+
+def _train(name, of_model, settings, run, strategy, resume, earlier, start, first_epoch):
+    folder, chief = run.name, is_chief(strategy)
 
     # All checks run before anything is written.
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
-    info = data_info(settings["data"], **source)
+    split = training_split(settings["data"], settings["holdout"], **source)
+    info = data_info(settings["data"], split, **source)
     keras.utils.set_random_seed(settings["seed"])
     with strategy.scope(), dtype_policy(settings["policy"]):
         model = _make_model(of_model, settings, info)
-    # --batch-size is that of one update; a step of some models has several critic updates.
-    batch_size = settings["batch_size"] * model.n_critic
-    full_pass = max(1, info.num_images // batch_size)
-    steps = settings["steps_per_epoch"] or full_pass
-    found = latest_checkpoint(os.path.join(folder, "checkpoints")) if resume else None
-    first_epoch = found[1] if found else 0
-    if settings["start_from"] and not found:
+    # A batch is that of one update; a step of some models takes n_critic of them.
+    num_images, skipped = readable_images(settings["data"], split, **source)
+    batch_size = min(settings["batch_size"], num_images)
+    if settings["data_b"]:
+        batch_size = min(batch_size, images_of_second_set(settings, info.image_shape))
+    full_pass = num_images // batch_size
+    several = model.steps_per_execution  # in whole executions, as `fit` wants them
+    whole_pass = full_pass // model.n_critic // several * several
+    steps = settings["steps_per_epoch"] or max(several, whole_pass)
+    model.check_steps(steps)
+    if settings["start_from"] and not resume:
         start_from(model, settings["start_from"])
+    if start is not None and os.path.basename(start) == "model.keras":
+        restore_checkpoint(model, start)  # else `Resume` restores the checkpoint
     # One endless stream, whose position depends on the number of steps alone: a resumed run
     # sees the same batches as an uninterrupted one.
-    first_pass = first_epoch * steps // full_pass
+    first_batch = first_epoch * steps * model.n_critic
+    first_pass = first_batch // full_pass
     data = load(
-        settings["data"], batch_size=batch_size, with_labels=model.data.part(Labels) is not None,
-        shuffle_seed=settings["seed"], drop_remainder=True, epochs=None, first_epoch=first_pass,
+        settings["data"], split, batch_size=batch_size,
+        with_labels=model.data.part(Labels) is not None, shuffle_seed=settings["seed"],
+        drop_remainder=True, epochs=None, first_epoch=first_pass,
         num_frames=model.num_frames if model.data.part(Clips) else None, **source,
     )
     if settings["binarize"]:
         data = binarized(data, settings["binarize"], settings["seed"], first_pass * full_pass)
     data = in_pairs(
-        data, settings, info.image_shape, batch_size, first_epoch * steps, first_pass * full_pass
+        data, settings, info.image_shape, batch_size, first_batch, first_pass * full_pass
     )
 
     record = describe_run(name, model, settings, info, strategy)
+    record.update({key: earlier[key] for key in OF_PROGRESS if key in earlier})
+    local = ("strategy", "data_dir")  # may differ between workers
+    check_agreement(
+        strategy, versions=str(record["versions"]), data=str((*info, num_images)),
+        settings=str({key: value for key, value in settings.items() if key not in local}),
+    )
+    if chief:
+        print(opening(folder, model, settings, split, info, skipped, batch_size, steps), flush=True)
     callbacks = _callbacks(model, folder, settings)
     evaluations = [_evaluation(folder, settings, info)] if settings["evaluate_every"] else []
-    replaced = f"{os.path.normpath(folder)}.replaced"
-    if chief:
-        if overwrite and os.path.isdir(folder):
-            shutil.rmtree(replaced, ignore_errors=True)
-            os.rename(folder, replaced)  # deleted once the new run is complete
-        cut_logs(os.path.join(folder, "logs.csv"), first_epoch)
-        progress = RunProgress(folder, record, read_record(folder) if resume else {})
-        # The log row comes before the checkpoint: a row without a checkpoint is removed when the
-        # run is resumed, but a checkpoint without a row would leave a gap.
-        logger = keras.callbacks.CSVLogger(progress.logs_path, append=True)
-        callbacks = [progress, logger, *callbacks]
-    callbacks = [*evaluations, *callbacks]  # first, so that the others see its results
-    try:
-        model.fit(
-            data, steps_per_epoch=steps, epochs=settings["epochs"], initial_epoch=first_epoch,
-            callbacks=callbacks, verbose=("auto" if sys.stdout.isatty() else 2) if chief else 0,
-        )
-    except InputError:
-        if chief and latest_checkpoint(os.path.join(folder, "checkpoints")) is None:
-            # No epoch is complete: remove the new folder and restore the replaced one.
-            shutil.rmtree(folder, ignore_errors=True)
-            if os.path.isdir(replaced):
-                os.rename(replaced, folder)
-        raise
-    if chief:
-        _write_results(model, folder, settings, progress.record)
-        shutil.rmtree(replaced, ignore_errors=True)
+    with run.training(record, resume) if chief else contextlib.nullcontext():
+        if chief:
+            logs = os.path.join(folder, "logs.csv")
+            cut_logs(logs, first_epoch)
+            # The log row comes before the checkpoint: a row without a checkpoint is removed when
+            # the run is resumed, but a checkpoint without a row would leave a gap.
+            callbacks = [RunProgress(run), LogRows(logs), *callbacks]
+        callbacks = [*evaluations, *callbacks]  # first, so that the others see its results
+        try:
+            model.fit(
+                data, steps_per_epoch=steps, epochs=settings["epochs"], initial_epoch=first_epoch,
+                callbacks=callbacks, verbose=("auto" if sys.stdout.isatty() else 2) if chief else 0,
+            )
+        except tf.errors.OpError as error:
+            gone = lost_worker(error, strategy)
+            if gone is None:
+                raise
+            raise gone from error
+        if chief:
+            _write_results(model, folder, settings)
+
+
+def _has_workers(strategy):
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 class RunProgress(keras.callbacks.Callback):
     """Keeps `run.json` up to date: seconds, epochs done and the logs of the last one."""
 
-    def __init__(self, folder, record, earlier):
+    def __init__(self, run):
         super().__init__()
-        self.path = os.path.join(folder, "run.json")
-        self.logs_path = os.path.join(folder, "logs.csv")
-        self.earlier_seconds = earlier.get("seconds", 0.0)  # of the resumed run
-        done = {name: earlier[name] for name in ("epochs_done", "final_logs") if name in earlier}
-        self.record = {**record, "status": "training", "seconds": self.earlier_seconds, **done}
-
-    def on_train_begin(self, logs=None):
-        self.began = time.perf_counter()
-        write_json(self.path, self.record)
+        self.run = run
+        self.began = time.perf_counter() - run.record.get("seconds", 0.0)  # of the resumed run
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = self.earlier_seconds + time.perf_counter() - self.began
-        self.record["seconds"] = round(seconds, 1)
-        self.record["epochs_done"] = epoch + 1
         numbers = {name: float(value) for name, value in (logs or {}).items()}
         # An epoch without an evaluation logs NaN, which JSON does not support.
         finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
-        self.record["final_logs"] = finite
-        write_json(self.path, self.record)
+        seconds = round(time.perf_counter() - self.began, 1)
+        self.run.update(seconds=seconds, epochs_done=epoch + 1, final_logs=finite)
+
+
+class LogRows(keras.callbacks.Callback):
+    """Adds a row per epoch to `logs.csv`, as `keras.callbacks.CSVLogger` does, in one write."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        columns, lines = ["epoch", *sorted(row)], ""
+        if os.path.exists(self.path):
+            with open(self.path) as file:
+                columns = file.readline().rstrip("\n").split(",")
+        else:
+            lines = ",".join(columns) + "\n"
+        lines += ",".join(str({"epoch": epoch, **row}.get(name, "NA")) for name in columns) + "\n"
+        with open(self.path, "a", newline="") as file:
+            file.write(lines)
 
 
 def _make_model(of_model, settings, info):
@@ -172,25 +237,23 @@ def _make_model(of_model, settings, info):
         arguments["num_classes"] = info.num_classes
     arguments.update({key: value for key, value in settings["set"].items() if key in constructor})
     model = of_model(**arguments)
+    name_classes(model, info)
     model.compile(**{k: v for k, v in settings["set"].items() if k in of_compile - constructor})
     if of_model.adapt is not ImageModel.adapt:
-        model.adapt(_some_images(settings, "train", 1000))
+        model.adapt(_some_images(settings, training_split, 1000))
     return model
 
 
-def _some_images(settings, split, count):
+def _some_images(settings, split_of, count):
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
+    split = split_of(settings["data"], settings["holdout"], **source)
     count = min(count, data_info(settings["data"], split, **source).num_images)
     data = load(settings["data"], split, batch_size=count, **source)
     return next(iter(binarized_as_trained(data, settings))).numpy()
 
 
 def _held_out(settings, count):
-    """Images of the test split, or of the training split if there is no other."""
-    try:
-        return _some_images(settings, "test", count)
-    except InputError:
-        return _some_images(settings, "train", count)
+    return _some_images(settings, held_out_split, count)
 
 
 def _callbacks(model, folder, settings):
@@ -236,8 +299,8 @@ def _evaluation(folder, settings, info):
     )
 
 
-def _write_results(model, folder, settings, record):
-    """Writes the files of a finished run; run.json last, as the sign that all are there."""
+def _write_results(model, folder, settings):
+    """Writes the files of a finished run, and prints their paths."""
     names = {"samples": "samples.png", "losses": "losses.png", "logs": "logs.csv",
              "model": "model.keras", "SavedModel": "saved_model", "record": "run.json"}
     paths = {what: os.path.join(folder, name) for what, name in names.items()}
@@ -245,7 +308,8 @@ def _write_results(model, folder, settings, record):
     model.export(paths["SavedModel"])
     if model.makes == "labels":
         grid = _class_grid(model, _held_out(settings, 2000))
-        notes = {"model": record["class"], "content": "real images, one row per predicted class"}
+        content = "real images, one row per predicted class"
+        notes = {"model": type(model).__name__, "content": content}
         with replace_when_complete(paths["samples"]) as partial:
             plotting.save_png(partial, grid, notes, scale=2)
     else:
@@ -254,7 +318,6 @@ def _write_results(model, folder, settings, record):
         with replace_when_complete(paths["samples"]) as partial:
             shutil.copyfile(os.path.join(folder, "samples", last), partial)
     plotting.plot_losses(paths["logs"], paths["losses"])
-    write_json(paths["record"], {**record, "status": "complete"})
     print()
     if settings["evaluate_every"]:
         print(f"{'best':<12}{os.path.join(folder, 'best.keras')}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_genimg import plotting
 from keras_genimg.callbacks import EvaluateSamples
-from keras_genimg.checks import check_seed
+from keras_genimg.checks import check_count, check_seed
 from keras_genimg.core import Clips, Labels
 from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
@@ -18,6 +18,7 @@ from keras_genimg.runs.binarization import binarized_as_trained
 from keras_genimg.runs.folder import load_run, read_record, write_json
 from keras_genimg.runs.likelihood import measure_likelihood
 from keras_genimg.runs.pairs import evaluation_pairs
+from keras_genimg.runs.splits import held_out_split, same_set
 from keras_genimg.version import __version__
 
 __all__ = ["evaluate", "export", "generate"]
@@ -33,8 +34,8 @@ def generate(
         folder: path of the run folder.
         count: int. Number of images or clips.
         seed: int, optional.
-        labels: list of int, repeated in turn up to `count`, for conditional models; by
-            default all their classes in turn.
+        labels: list of numbers and names of classes, repeated in turn up to `count`, for
+            conditional models; by default all their classes in turn.
         output: path, or None for `generated` in the run folder.
         format: `"png"`, `"npz"` or `"gif"`; by default from the extension of `output`. Clips
             are strips in a PNG, and play together in a GIF.
@@ -45,12 +46,11 @@ def generate(
     format = format or (ending if ending in ("npz", "gif") else "png")
     if output is None:
         output = os.path.join(folder, "generated" + ("" if format == "png" else f".{format}"))
-    if labels is None and model.generates_by_label:
-        labels = np.arange(model.num_classes)
-    if labels is not None:
-        labels = np.resize(labels, max(count, 0))
     seed = check_seed(seed)
-    given = {} if labels is None else {"labels": labels}
+    check_count("num_images", count)
+    given = {}
+    if labels is not None or model.generates_by_label:
+        given = {"labels": model.labels_in_turn(count, labels)}
     frames = {} if num_frames is None else {"num_frames": num_frames}
     if frames and not model.data.part(Clips):
         raise InputError(
@@ -71,7 +71,9 @@ def generate(
         images = model.generate(count, seed=seed, **given, **frames)
         with replace_when_complete(output) as partial:
             if format == "npz":
-                np.savez_compressed(partial, images=plotting.to_uint8(images), seed=seed, **given)
+                names = {} if model.class_names is None else {"class_names": model.class_names}
+                pixels = plotting.to_uint8(images)
+                np.savez_compressed(partial, images=pixels, seed=seed, **given, **names)
             elif format == "gif":
                 plotting.save_gif(partial, images, scale=4 if images.ndim == 4 else 2)
             else:
@@ -79,22 +81,25 @@ def generate(
     print(output)
 
 
-def _write_images(folder, model, count, seed, notes, **given):
+def _write_images(folder, model, count, seed, notes, labels=None, **given):
     """One PNG per image, or a strip per clip, generated and written in batches."""
+    names = model.class_names or range(model.num_classes or 0)
     bar = keras.utils.Progbar(count, unit_name="image") if sys.stdout.isatty() else None
     done = 0
-    for images in model.generate_batches(count, seed=seed, **given):
+    for images in model.generate_batches(count, labels, seed, **given):
         for index, image in enumerate(plotting.to_uint8(images), start=done):
             if image.ndim == 4:
                 image = plotting.image_grid(image[None])  # (T, h, w, c) -> a row of frames
-            plotting.save_png(os.path.join(folder, f"{index:06d}.png"), image, notes)
+            of_class = {} if labels is None else {"class": names[labels[index]]}
+            path = os.path.join(folder, f"{index:06d}.png")
+            plotting.save_png(path, image, {**notes, **of_class})
         done += len(images)
         if bar:
             bar.update(done)
 
 
 def evaluate(
-    folder: str, data: str, data_dir: str | None = None, split: str = "test",
+    folder: str, data: str | None = None, data_dir: str | None = None, split: str | None = None,
     count: int | None = None, metrics: list | None = None, features: str | None = None,
     seed: int = 0, num_samples: int | None = None,
 ) -> None:
@@ -104,9 +109,10 @@ def evaluate(
 
     Args:
         folder: path of the run folder.
-        data: string. Name of a data set or folder.
+        data: string, optional. Name of a data set or folder; by default the one of the run.
         data_dir: path, optional. Where prepared data sets are.
-        split: string.
+        split: string, optional. By default what the run has held out, or else the test split;
+            the validation split or the training images of a set that has none.
         count: int, optional. Samples generated for `metrics`, 10,000 by default; they are compared
             with all images of the split. For `"log_likelihood"`, and without `metrics`, the
             number of images of the split to use, by default all.
@@ -121,10 +127,15 @@ def evaluate(
     """
     model = load_run(folder)
     height, width, channels = model.image_shape
+    trained = read_record(folder)["settings"]
+    if data is None:
+        data, data_dir = trained["data"], data_dir or trained.get("data_dir")
+    trained["data_dir"] = data_dir
     settings = {"image_size": (height, width), "channels": channels, "data_dir": data_dir,
                 "num_frames": model.num_frames if model.data.part(Clips) else None}
     labelled = model.data.part(Labels) is not None
-    trained = {**read_record(folder)["settings"], "data_dir": data_dir}
+    split_b = split or _default_split(trained.get("data_b"), trained, settings)
+    split = split or _default_split(data, trained, settings)
 
     def images_of(batch_size, **options):
         images = load(data, split, batch_size=batch_size, **options, **settings)
@@ -160,7 +171,7 @@ def evaluate(
             model.compile()
         images = images_of(100, with_labels=labelled, num_images=count,
                           drop_remainder=bool(trained.get("data_b")))
-        images = evaluation_pairs(images, trained, split, model.image_shape, 100, count, seed)
+        images = evaluation_pairs(images, trained, split_b, model.image_shape, 100, count, seed)
         values = model.evaluate(images, verbose=0, return_dict=True)
         results["count"] = count or data_info(data, split, **settings).num_images
     results["metrics"] = {name: float(value) for name, value in values.items()}
@@ -170,6 +181,20 @@ def evaluate(
     for name, value in results["metrics"].items():
         print(f"{name:<{width}}{value:.4f}")
     print(path)
+
+
+def _default_split(name, trained, settings):
+    """The split of a set to evaluate on, told where it is not the test split."""
+    if name is None:
+        return None
+    seen = any(same_set(name, trained[key]) for key in ("data", "data_b") if trained.get(key))
+    source = {key: settings[key] for key in ("image_size", "channels", "data_dir")}
+    split = held_out_split(name, trained.get("holdout") if seen else None, **source)
+    if split == "train":
+        print(f"{name} has no test split: evaluated on its training images.")
+    elif split != "test":
+        print(f"evaluated on {name}, {split}")
+    return split
 
 
 def export(
