@@ -34,14 +34,18 @@ def load(
             - "glyphs", digits rendered on the fly;
             - an image set of tensorflow-datasets (`"mnist"`, `"cifar10"`,
               `"lsun/church"`, ...);
-            - the path of a folder of images: unlabelled, or with one sub-folder per class.
-              For a folder in the working directory that shares its name with a set, write
-              `"./mnist"`;
+            - the path of a folder of images: unlabelled, or with one sub-folder per class,
+              in sub-folders "train", "val" and "test" if it has splits. All files that Pillow
+              decodes are used, whatever they are called; those that cannot be used are counted
+              and named in one warning. For a folder in the working directory that shares its
+              name with a set, write `"./mnist"`;
             - "moving_glyphs" or "moving_mnist", clips in which a digit moves over a larger
               canvas and bounces off its borders. "moving_mnist" is made from MNIST's digits
               of the split; it is not the set of that name in tensorflow-datasets, which has
               two digits per clip and only a test split.
-        split: str. For a set of tensorflow-datasets also a slice: "train[:80%]".
+        split: str, or a slice of a split as tensorflow-datasets has them: "train[:90%]",
+            "train[90%:]", "train[:100]". The images of a folder are sliced in an order that
+            depends on their names alone, in which the classes are mixed.
         batch_size: int. The last batch of an epoch may be smaller.
         image_size: int or tuple `(height, width)`. Images are centre-cropped to this
             aspect ratio and resized. Default: as stored; 28 for "glyphs" and for the
@@ -126,9 +130,9 @@ def data_info(
         name, split, image_size, data_dir, channels, num_images, num_frames: see `load`.
 
     Returns:
-        `DataInfo(image_shape, num_images, num_classes)`; for a set of clips, the shape of
-        a frame and the number of clips. Images in a folder are counted by their headers,
-        so a truncated file still counts.
+        `DataInfo(image_shape, num_images, num_classes)`, and `class_names` as an attribute; for
+        a set of clips, the shape of a frame and the number of clips. Images in a folder are
+        counted by their headers, so a truncated file still counts.
 
     Raises:
         InputError: an unknown name, or an argument that is invalid for this set.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-__all__ = ["call_python"]
+__all__ = ["call_python", "stop_at_exit"]
 
 WAIT_SECONDS = 20  # at most, for an image that is being decoded when the program exits
 
@@ -31,6 +31,12 @@ def call_python(function: Callable, inputs: list, dtypes, stateful: bool = False
     return tf.numpy_function(lambda *arrays: _calls.run(function, arrays), inputs, dtypes, stateful)
 
 
+def stop_at_exit() -> None:
+    """Ends the call that it is part of if the program is exiting; for long ones, now and then."""
+    if _calls.ending:
+        raise RuntimeError("The program is exiting.")
+
+
 class _Calls:
     def __init__(self):
         self.lock = threading.Lock()
@@ -43,8 +49,7 @@ class _Calls:
             self.running += 1
             self.started += 1
         try:
-            if self.ending:
-                raise RuntimeError("The program is exiting.")
+            stop_at_exit()
             return function(*arrays)
         finally:
             with self.lock:

@@ -1,5 +1,6 @@
 """Folders of images: layouts, sizes, corrupt files, sets too large for memory."""
 
+import os
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from keras_genimg.data import data_info, load
+from keras_genimg.data.images import UnknownSplit
 from keras_genimg.errors import InputError
 
 
@@ -68,6 +70,77 @@ def test_splits(tmp_path):
         load(tmp_path, "validation", batch_size=4)
 
 
+SIX = [0, 10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("train, other", [
+    ("train", "val"), ("train", "valid"), ("train", "validation"), ("Train", "Test"),
+    ("TRAIN", "VAL"), ("training", "testing"),
+])  # fmt: skip
+def test_split_names(tmp_path, train, other):
+    for i, value in enumerate(SIX):
+        save(tmp_path / (train if i < 4 else other) / f"{i}.png", value)
+    assert values(load(tmp_path, batch_size=8)) == SIX[:4]
+    assert data_info(tmp_path).num_classes is None
+    for name in {"v": ("val", "valid", "Validation"), "t": ("test",)}[other[0].lower()]:
+        assert values(load(tmp_path, name, batch_size=8)) == SIX[4:]
+
+
+def test_splits_of_classes(tmp_path):
+    for part in ("train/cat", "train/dog", "val/dog", "val/fox", "unlabeled"):
+        save(tmp_path / part / "a.png", 1)
+    (tmp_path / "test").mkdir()  # empty: no split
+    assert data_info(tmp_path).class_names == ("cat", "dog", "fox")
+    ((_, labels),) = load(tmp_path, "val", batch_size=8, with_labels=True)
+    assert labels.numpy().tolist() == [1, 2]
+    assert data_info(tmp_path, "unlabeled").num_images == 1
+    with pytest.raises(InputError, match=r"one of \['train', 'unlabeled', 'val'\]"):
+        data_info(tmp_path, "test")
+
+
+@pytest.mark.parametrize("paths, message", [
+    (("bus/1", "train/1"), "one or the other.*with train beside bus"),
+    (("1", "test/1"), "one or the other.*with test beside 1 images"),
+    (("train/1", "val/1", "Valid/1"), "one sub-folder per split.*with Valid, train, val"),
+    (("shapes/train/cat/1", "shapes/val/cat/1"), "sub-folder 'shapes' has the splits"),
+])  # fmt: skip
+def test_layouts_with_two_meanings(tmp_path, paths, message):
+    for path in paths:
+        save(tmp_path / f"{path}.png", 1)
+    with pytest.raises(InputError, match=message):
+        data_info(tmp_path)
+
+
+def test_only_train(tmp_path):
+    save(tmp_path / "train" / "cat" / "1.png", 1)
+    save(tmp_path / "train" / "test" / "1.png", 2)  # a class
+    save(tmp_path / "cover.png", 3)
+    assert data_info(tmp_path).class_names == ("cat", "test")
+    with pytest.warns(UserWarning, match=r"1 of 3 .* 1 beside the splits \(cover.png\)"):
+        assert values(load(tmp_path, batch_size=4)) == [1, 2]
+    with pytest.raises(UnknownSplit, match=r"one of \['train'\]"):
+        data_info(tmp_path, "test")
+
+
+def test_slices(tmp_path, either_way):
+    for i in range(20):
+        save(tmp_path / "ab"[i // 10] / f"{i:02}.png", i)
+    whole = values(load(tmp_path, batch_size=20))
+    most, rest = (values(load(tmp_path, f"train[{part}]", batch_size=20))
+                  for part in (":80%", "80%:"))
+    assert (len(most), len(rest)) == (16, 4)
+    assert sorted(most + rest) == whole == list(range(20))
+    assert most == sorted(most) and {i // 10 for i in rest} == {0, 1}  # of both classes
+    assert rest == [0, 6, 7, 19]  # the same on every machine
+    for part in ("-20%:", "16:", "-4:"):
+        assert values(load(tmp_path, f"train[{part}]", batch_size=20)) == rest
+    assert data_info(tmp_path, "train[:7]").num_images == 7
+    ((_, labels),) = load(tmp_path, "train[80%:]", batch_size=9, with_labels=True)
+    assert labels.numpy().tolist() == [0, 0, 0, 1]
+    with pytest.raises(InputError, match="must not be empty.*train"):
+        load(tmp_path, "train[:1%]", batch_size=1)
+
+
 def test_unknown_split_of_a_plain_folder(tmp_path):
     save(tmp_path / "a.png", 1)
     with pytest.raises(InputError, match=r"one of \['train'\].*split='test'"):
@@ -114,8 +187,9 @@ def test_corrupt_images_are_skipped_with_one_warning(tmp_path, either_way):
         assert values(dataset) == expected
     caught = [str(warning.message) for warning in caught]
     assert len(caught) == 1
-    assert caught[0].startswith("Skipped 3 of 6 images")
-    assert all(str(tmp_path / name) in caught[0] for name in ("1.png", "3.png", "5.jpg"))
+    assert caught[0].startswith(f"Skipped 3 of 6 files in {str(tmp_path)!r}: ")
+    assert "1 not recognised by Pillow (1.png)" in caught[0]
+    assert "2 damaged or cut off (3.png, 5.jpg)" in caught[0]
     assert len(dataset) == 2
 
 
@@ -123,7 +197,7 @@ def test_the_warning_names_only_the_first(tmp_path):
     save(tmp_path / "z.png", 1)
     for i in range(8):
         (tmp_path / f"{i}.png").write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"Skipped 8 of 9 .*4\.png, \.\.\.$") as caught:
+    with pytest.warns(UserWarning, match=r"Skipped 8 of 9 .*8 empty.*4\.png, \.\.\.") as caught:
         load(tmp_path, batch_size=1)
     assert "5.png" not in str(caught[0].message)
 
@@ -142,17 +216,17 @@ def test_an_image_that_disappears_during_training_is_replaced(tmp_path, monkeypa
 
 def test_all_corrupt(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(InputError, match="with 1 unreadable images"):
+    with pytest.raises(InputError, match=r"with 1 that cannot be read: 1 empty \(a.png"):
         load(tmp_path, batch_size=1)
     save(tmp_path / "a.png", 3, size=(40, 40))
     break_off(tmp_path / "a.png")
-    with pytest.raises(InputError, match="with 1 unreadable images"):
+    with pytest.raises(InputError, match=r"with 1 that cannot be read: 1 damaged"):
         load(tmp_path, batch_size=1)
 
 
 def test_empty_and_missing_folder(tmp_path):
     (tmp_path / "sub").mkdir()
-    with pytest.raises(InputError, match="must not be empty .*which has none"):
+    with pytest.raises(InputError, match="must hold some.*which has none"):
         load(tmp_path, batch_size=1)
     with pytest.raises(InputError, match="must exist.*nowhere"):
         load(str(tmp_path / "nowhere"), batch_size=1)
@@ -178,6 +252,16 @@ def test_num_images_spread_over_the_classes(tmp_path):
     assert data_info(tmp_path, num_images=3).num_images == 3
     with pytest.raises(InputError, match="num_images must not exceed .* has 12"):
         load(tmp_path, batch_size=1, num_images=13)
+
+
+def test_a_file_that_changed_is_read_anew(tmp_path, either_way):
+    path = tmp_path / "a.bmp"
+    save(path, 1)
+    assert values(load(tmp_path, batch_size=1)) == [1]
+    before = path.stat()
+    save(path, 2)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # of the same size, too
+    assert values(load(tmp_path, batch_size=1)) == [2]
 
 
 def test_an_edited_folder_is_read_anew(tmp_path):

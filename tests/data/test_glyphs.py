@@ -1,8 +1,12 @@
 """The drawn digits: what they depend on, what they look like, where they come from."""
 
+import pathlib
+
+import matplotlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image, ImageDraw, ImageFont
 
 from keras_genimg.data.sets import glyphs
 
@@ -81,14 +85,51 @@ def test_colours_contrast():
 
 
 def test_every_font_has_ten_different_digits():
-    for font in glyphs.FONTS:
-        digits = np.stack([glyphs._raster(font, digit) for digit in "0123456789"])
+    for digits in glyphs._rasters():
         assert ((digits > 0.5).mean((1, 2)) > 0.02).all()
         differences = np.abs(digits[:, None] - digits[None]).mean((2, 3)) + np.eye(10)
         assert differences.min() > 0.01
         rows = np.flatnonzero(digits[0].max(1) > 0.5)
         height = (rows[-1] - rows[0] + 1) / glyphs.RASTER_PIXELS
         assert height == pytest.approx(glyphs.DIGIT_SHARE, abs=0.02)
+
+
+def raster(path, digit):
+    """A digit in the centre of a square, as `digits.png` holds it; "0" is equally high in all."""
+    side = glyphs.RASTER_PIXELS
+    _, top, _, bottom = ImageFont.truetype(path, 400).getbbox("0")
+    face = ImageFont.truetype(path, 400 * glyphs.DIGIT_SHARE * side / (bottom - top))
+    left, top, right, bottom = face.getbbox(digit)
+    image = Image.new("L", (side, side))
+    corner = ((side - left - right) / 2, (side - top - bottom) / 2)
+    ImageDraw.Draw(image).text(corner, digit, font=face, fill=255)
+    return np.asarray(image)
+
+
+def test_digits_are_those_of_the_fonts():
+    folder = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf")
+    found = 0
+    for font, digits in zip(glyphs.FONTS, glyphs._rasters()):
+        path = folder / f"{font}.ttf"
+        if path.exists():  # Matplotlib has had cmti10 since 3.11
+            found += 1
+            drawn = np.stack([raster(str(path), digit) for digit in "0123456789"])
+            np.testing.assert_array_equal(np.rint(digits * 255), drawn)
+    assert found >= 11
+
+
+@pytest.mark.parametrize(
+    "split, channels, total",
+    [
+        ("train", 1, 6_310_357), ("train", 3, 64_864_531),
+        ("test", 1, 6_318_809), ("test", 3, 65_378_492),
+    ],
+)  # fmt: skip
+def test_images_stay_the_same(split, channels, total):
+    """Published numbers and the packaged features depend on them."""
+    images, _ = draw(range(240), split, channels=channels)
+    # Processors may round a pixel differently; the digits of another font change a thousandth.
+    assert images.sum(dtype="int64") == pytest.approx(total, rel=1e-6)
 
 
 def test_distance_of_a_disc():

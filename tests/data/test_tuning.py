@@ -47,19 +47,22 @@ def test_our_datasets_come_without(dataset):
     assert dataset().options().autotune.enabled is False
 
 
+@pytest.mark.parametrize("given", ["dataset", "array"])
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
-def test_models_read_without(method, monkeypatch):
+def test_models_read_without(method, given, monkeypatch):
     seen = []
 
     def note(self, x=None, *args, validation_data=None, **kwargs):
         seen.extend(d for d in (x, validation_data) if d is not None)
+        return {}
 
     monkeypatch.setattr(keras.Model, method, note)
     model = kg.VAE(image_shape=(28, 28, 1), latent_dim=2, networks="mlp")
     model.compile()
     images = np.zeros((4, 28, 28, 1), np.float32)
-    more = {"validation_data": batches_of(images)} if method == "fit" else {}
-    getattr(model, method)(batches_of(images), **more)
+    data = batches_of(images) if given == "dataset" else images
+    more = {"validation_data": data} if method == "fit" else {}
+    getattr(model, method)(data, **more)
     assert [d.options().autotune.enabled for d in seen] == [False] * (1 + len(more))
 
 

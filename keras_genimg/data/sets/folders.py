@@ -1,42 +1,39 @@
 """Folders of images."""
 
+import collections
 import functools
+import hashlib
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
 
-from keras_genimg.data.images import (
-    DataInfo,
-    Reader,
-    checked_count,
-    fit_image,
-    fits_in_memory,
-    indices_in_order,
-    read_from_memory,
+from keras_genimg.data.decoding import (
+    COLOURS,
+    DAMAGED,
+    NOT_IMAGES,
+    decode,
+    looks_whole,
+    peak_of,
+    reason_of,
+    white_of,
 )
-from keras_genimg.data.python_calls import call_python
+from keras_genimg.data.images import (
+    DEEP_WHITE,
+    DataInfo,
+    checked_count,
+    fits_in_memory,
+    read_by_index,
+    read_from_memory,
+    split_and_slice,
+)
+from keras_genimg.data.python_calls import call_python, stop_at_exit
+from keras_genimg.data.sets.folder_files import find_split, none_readable, reasons
 from keras_genimg.errors import InputError
 
 __all__ = ["open_folder"]
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-NAMES_IN_WARNING = 5
-
-
-class _File(NamedTuple):
-    path: str
-    label: int
-    stamp: tuple  # size and time of change, so that an edited folder is read again
-
-
-class _Header(NamedTuple):
-    size: tuple  # (height, width)
-    grey: bool
 
 
 def open_folder(
@@ -47,9 +44,12 @@ def open_folder(
 
     Args:
         folder: str. Images directly in it have no labels; images in its sub-folders are
-            labelled by sub-folder, in sorted order. Sub-folders "train" and "test", each
-            laid out this way, are the splits; without them the folder is "train".
-        split: str.
+            labelled by sub-folder, in sorted order. Sub-folders "train", "val" (or "valid",
+            "validation") and "test", in any case and each laid out this way, are the splits;
+            without them the folder is "train". A file is an image if Pillow can decode it,
+            whatever it is called. Hidden files and folders and `__MACOSX` are ignored.
+        split: str, or a slice such as "train[:90%]" of the images in an order that depends on
+            their names in the folder alone: whoever copies it or adds to it gets the same parts.
         image_size: tuple `(height, width)`, or None if all images have the same size.
         channels: 1, 3, or None for 3 if any image is in colour.
         num_images: int or None. Uses this many, evenly spaced over the sorted files.
@@ -58,192 +58,159 @@ def open_folder(
         A `DataInfo`, and a function without arguments that opens a `Reader`.
 
     Raises:
-        InputError: no such folder or split, no readable image, or several sizes without
-            `image_size`.
+        InputError: no such folder or split, a layout that could be read in two ways, no readable
+            image, or several sizes without `image_size`.
     """
-    files, classes = _list_split(folder, split)
-    with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(_read_header, files))
-    good = [file for file, header in zip(files, headers) if header]
-    bad = [file for file, header in zip(files, headers) if not header]
-    if not good:
-        raise _none_readable(folder, len(files))
-    headers = [header for header in headers if header]
-    sizes = sorted({header.size for header in headers})
+    name, bounds = split_and_slice(split)
+    found = find_split(folder, name)
+    sizes = sorted({header.size for header in found.headers})
     if image_size is None and len(sizes) > 1:
         raise InputError(
             "Images of several sizes need image_size, to which they are cropped and resized. "
             f"Received: {folder!r}, with (height, width) from {sizes[0]} to {sizes[-1]}."
         )
-    channels = channels or (1 if all(header.grey for header in headers) else 3)
-    count = checked_count(num_images, len(good), folder)
-    good = tuple(good[i * len(good) // count] for i in range(count))
+    channels = channels or (1 if all(header.grey for header in found.headers) else 3)
+    members = _members(found.files, *bounds(len(found.files)))
+    count = checked_count(num_images, len(members), folder)
+    members = [members[i * len(members) // count] for i in range(count)]
     image_shape = (*(image_size or sizes[0]), channels)
-    info = DataInfo(image_shape, count, len(classes) or None)
+    names = found.class_names
+    info = DataInfo(image_shape, count, None if names is None else len(names), names)
 
     def open_reader():
-        if fits_in_memory(info):
-            images, labels = _decode_all(good, tuple(bad), image_shape)
-            return read_from_memory(images, labels)
-        whole = [file for file in good if _looks_whole(file.path)]
-        broken = set(good) - set(whole)
-        _warn_of([*bad, *sorted(broken)], len(good) + len(bad))
-        return _read_from_disk(whole, image_shape)
+        whites, refused = _deep_values(folder, found)
+        chosen = [i for i in members if i not in refused]
+        files = tuple(found.files[i] for i in chosen)
+        in_memory = fits_in_memory(info)
+        if in_memory:
+            images, failures = _decode_all(files, image_shape, tuple(whites.items()))
+        else:
+            with ThreadPoolExecutor() as pool:
+                failures = list(pool.map(_damage, files, (found.headers[i] for i in chosen)))
+        skipped = [*found.skipped, *((why, found.files[i].path) for i, why in refused.items())]
+        skipped += [(why, file.path) for file, why in zip(files, failures) if why]
+        skipped.sort(key=lambda each: each[1])
+        labels = np.array([found.labels[i] for i in chosen], "int32")
+        readable = np.array([not why for why in failures], bool)
+        if not readable.any():
+            raise none_readable(folder, skipped)
+        unread = sum(why != NOT_IMAGES for why, _ in found.skipped)
+        _warn_of(folder, skipped, len(found.files) + unread)
+        if in_memory:
+            reader = read_from_memory(images, labels[readable])
+        else:
+            files = [file for file, why in zip(files, failures) if not why]
+            reader = _read_from_disk(folder, files, labels[readable], image_shape, whites)
+        return reader._replace(skipped=collections.Counter(why for why, _ in skipped))
 
     return info, open_reader
 
 
-def _list_split(folder, split):
-    """The files of a split, and the names of its classes (none for a flat folder)."""
-    if not os.path.isdir(folder):
-        raise InputError(f"A folder of images must exist. Received: {folder!r}.")
-    roots = {"train": folder}
-    if {"train", "test"} <= set(_sub_folders(folder)):
-        roots = {name: os.path.join(folder, name) for name in _sub_folders(folder)}
-    if split not in roots:
-        raise InputError(
-            f"split must be one of {sorted(roots)} for the folder {folder!r}; sub-folders "
-            f'"train" and "test" would be two splits. Received: split={split!r}.'
-        )
-    # Both splits use the same class indices, even if one of them lacks a class.
-    classes = sorted({name for root in roots.values() for name in _sub_folders(root)})
-    root = roots[split]
-    flat = [_File(path, 0, stamp) for path, stamp in _images_in(root, deep=False)]
-    labelled = [
-        _File(path, label, stamp)
-        for label, name in enumerate(classes)
-        for path, stamp in _images_in(os.path.join(root, name), deep=True)
-    ]
-    if flat and labelled:
-        raise InputError(
-            "A folder holds either images (no labels) or one sub-folder of images per class. "
-            f"Received: {root!r}, with {len(flat)} images next to its sub-folders."
-        )
-    if not flat and not labelled:
-        raise InputError(
-            f"A folder of images must not be empty ({', '.join(SUFFIXES)}). Received: {root!r}, "
-            "which has none."
-        )
-    return flat or labelled, () if flat else classes
+def _members(files, start, stop):
+    """Which files are in a slice, in sorted order."""
+    if (start, stop) == (0, len(files)):
+        return range(len(files))
+
+    def digest(index):
+        return hashlib.sha256(os.fsencode("/".join(files[index].parts))).digest()
+
+    return sorted(sorted(range(len(files)), key=digest)[start:stop])
 
 
-def _sub_folders(folder):
-    return [entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+def _deep_values(folder, found):
+    """Of values with more than 8 bits: kind -> the one that becomes 255; index -> why refused.
 
-
-def _images_in(folder, deep):
-    """Paths and stamps of the images in a folder, sorted; empty if it does not exist."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "."] if deep else []
-        for name in names:
-            if name.lower().endswith(SUFFIXES) and name[0] != ".":
-                path = os.path.join(parent, name)
-                status = os.lstat(path)  # works for broken links too, which get a warning
-                found.append((path, (status.st_size, status.st_mtime_ns)))
-    return sorted(found)
+    The whole split is looked at, so that all its images have the same range.
+    """
+    deep = [i for i, header in enumerate(found.headers) if header.deep]
+    with ThreadPoolExecutor() as pool:
+        peaks = dict(zip(deep, pool.map(_peak, (found.files[i] for i in deep))))
+    refused = {i: peak for i, peak in peaks.items() if isinstance(peak, str)}
+    whites = {}
+    for kind in sorted({found.headers[i].deep for i in peaks.keys() - refused.keys()}):
+        those = [i for i in peaks.keys() - refused.keys() if found.headers[i].deep == kind]
+        peak = max(peaks[i] for i in those)
+        white = white_of(kind, peak)
+        if isinstance(white, str):
+            refused.update(dict.fromkeys(those, white))
+            continue
+        whites[kind] = white
+        if kind != COLOURS and white != DEEP_WHITE:
+            warnings.warn(
+                f"Values of more than 8 bits in {folder!r} are at most {peak}: {white} becomes "
+                "white.", stacklevel=2,
+            )  # fmt: skip
+    return whites, refused
 
 
 @functools.lru_cache(maxsize=2**20)
-def _read_header(file):
-    """The header of a file, or None where it cannot be read."""
-    try:
-        with Image.open(file.path) as image:
-            width, height = image.size
-            # Without EXIF in the header of a PNG, Pillow decodes it to look for EXIF at its end.
-            has_exif = image.format != "PNG" or "exif" in image.info
-            if has_exif and image.getexif().get(0x0112, 1) >= 5:  # rotated by 90 degrees
-                width, height = height, width
-            return _Header((height, width), image.mode in ("1", "L", "LA", "I", "I;16", "F"))
-    except Exception:  # Pillow's decoders raise all kinds
-        return None
+def _peak(file):
+    return peak_of(file.path)
 
 
-def _decode(path, image_shape):
-    """The pixels of a file, uint8 `image_shape`, or None where it is corrupt."""
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return fit_image(upright, image_shape[:2], image_shape[2])
-    except Exception:
-        return None
+@functools.lru_cache(maxsize=2**20)
+def _damage(file, header):
+    return None if looks_whole(file.path, header) else DAMAGED
 
 
 @functools.lru_cache(maxsize=4)
-def _decode_all(files, unreadable, image_shape):
-    """Decodes a folder once: uint8 images `(n, h, w, c)` and int32 labels `(n,)`."""
+def _decode_all(files, image_shape, whites):
+    """Decodes a folder once: the readable images, uint8 `(n, h, w, c)`, and the failures.
+
+    The failures are one per file: None, or why it is not among the images.
+    """
     images = np.empty((len(files), *image_shape), "uint8")
 
     def decode_into(index):
-        pixels = _decode(files[index].path, image_shape)
-        if pixels is not None:
-            images[index] = pixels
-        return pixels is not None
+        try:
+            images[index] = decode(files[index].path, image_shape, dict(whites))
+        except Exception as error:  # Pillow's decoders raise all kinds
+            return reason_of(error, files[index].path)
 
     with ThreadPoolExecutor() as pool:
-        readable = np.array(list(pool.map(decode_into, range(len(files)))))
-    corrupt = [file for file, is_readable in zip(files, readable) if not is_readable]
-    if len(corrupt) == len(files):
-        raise _none_readable(os.path.dirname(files[0].path), len(files))
-    _warn_of([*unreadable, *corrupt], len(files) + len(unreadable))
-    labels = np.array([file.label for file in files], "int32")
-    return (images[readable], labels[readable]) if corrupt else (images, labels)
+        failures = list(pool.map(decode_into, range(len(files))))
+    readable = [index for index, why in enumerate(failures) if not why]
+    return images if len(readable) == len(files) else images[readable], failures
 
 
-def _none_readable(folder, count):
-    return InputError(
-        "A folder of images must hold at least one readable image. "
-        f"Received: {folder!r}, with {count} unreadable images."
-    )
-
-
-def _warn_of(bad, total):
-    if bad:
-        names = ", ".join(file.path for file in bad[:NAMES_IN_WARNING])
-        more = ", ..." if len(bad) > NAMES_IN_WARNING else ""
+def _warn_of(folder, skipped, total):
+    skipped = [(why, path) for why, path in skipped if why != NOT_IMAGES]
+    if skipped:
         warnings.warn(
-            f"Skipped {len(bad)} of {total} images that cannot be read: {names}{more}",
+            f"Skipped {len(skipped)} of {total} files in {folder!r}: {reasons(folder, skipped)}.",
             stacklevel=2,
         )
 
 
-def _looks_whole(path):
-    """Detects most truncated files without decoding them, for folders too large to decode twice."""
-    try:
-        if path.lower().endswith((".jpg", ".jpeg")):
-            with open(path, "rb") as file:
-                file.seek(max(0, os.path.getsize(path) - 65536))
-                return b"\xff\xd9" in file.read()  # the end marker, perhaps before a trailer
-        with Image.open(path) as image:
-            image.verify()
-        return True
-    except Exception:
-        return False
-
-
-def _read_from_disk(files, image_shape):
+def _read_from_disk(folder, files, labels, image_shape, whites):
     """The `Reader` of files that are decoded again in each epoch."""
     warned = set()
 
-    def decode(index):
+    def read_one(index):
         # An undetected truncated file must not end a long training: the next file replaces it.
         for step in range(len(files)):
-            file = files[(index + step) % len(files)]
-            pixels = _decode(file.path, image_shape)
-            if pixels is not None:
-                return pixels, np.int32(file.label)
-            if file.path not in warned:
-                warned.add(file.path)
-                _warn_of([file], len(files))
+            place = (index + step) % len(files)
+            path = files[place].path
+            try:
+                return decode(path, image_shape, whites), labels[place]
+            except Exception as error:
+                if path not in warned:
+                    warned.add(path)
+                    _warn_of(folder, [(reason_of(error, path), path)], len(files))
         raise OSError(f"None of the {len(files)} images can be read any more.")
 
-    def read_one(index):
-        # One call per image keeps the calls short, see `call_python`.
-        image, label = call_python(decode, [index], (tf.uint8, tf.int32))
-        return tf.ensure_shape(image, image_shape), tf.ensure_shape(label, ())
+    def read_all(indices):
+        images = np.empty((len(indices), *image_shape), "uint8")
+        batch_labels = np.empty(len(indices), "int32")
+        for place, index in enumerate(indices):
+            stop_at_exit()
+            images[place], batch_labels[place] = read_one(index)
+        return images, batch_labels
 
-    def order(seed):
-        indices = indices_in_order(len(files), seed)
-        return indices.map(read_one, tf.data.AUTOTUNE, deterministic=True)
+    def read(indices):
+        images, batch_labels = call_python(read_all, [indices], (tf.uint8, tf.int32))
+        images.set_shape((indices.shape[0], *image_shape))
+        batch_labels.set_shape((indices.shape[0],))
+        return images, batch_labels
 
-    return Reader(len(files), order, lambda images, labels: (images, labels))
+    return read_by_index(len(files), read)

@@ -1,26 +1,35 @@
-"""The built-in image set: the ten digits, rendered with the fonts that Matplotlib ships."""
+"""The built-in image set: the ten digits in twelve fonts that Matplotlib ships."""
 
 import functools
-import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from keras_genimg.data.images import DataInfo, read_by_index
+from keras_genimg.data.images import (
+    DataInfo,
+    UnknownSplit,
+    checked_count,
+    read_by_index,
+    split_and_slice,
+)
 from keras_genimg.errors import InputError
 
-__all__ = ["check_split", "draw_glyphs", "open_glyphs", "uniform_numbers"]
+__all__ = ["CLASS_NAMES", "draw_glyphs", "open_glyphs", "split_and_count", "uniform_numbers"]
 
 NUM_CLASSES = 10
+CLASS_NAMES = tuple("0123456789")
 SPLIT_SIZES = {"train": 20_000, "test": 5_000}
 
-# Legible, distinct from each other, and with lining digits in every Matplotlib since 3.8.
+# Legible, distinct from each other, and with lining digits. They were drawn once, so that images
+# are the same everywhere: cmti10 is in no Matplotlib before 3.11.
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif",
     "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic",
     "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10",
 )  # fmt: skip
+DIGITS = pathlib.Path(__file__).with_name("digits.png")  # a row per font, a column per digit
 
 # Outlines are stored as signed distances in a square around the digit. Lengths are in units of
 # the digit's height unless a name says pixels.
@@ -54,24 +63,36 @@ def open_glyphs(
     Raises:
         InputError: an unknown split, or a size out of range.
     """
-    check_split(split, "glyphs")
+    split, start, count = split_and_count(split, num_images, "glyphs")
     image_size, channels = image_size or (28, 28), channels or 1
     if not all(16 <= side <= 256 for side in image_size):
         raise InputError(
             f'image_size must be from 16 to 256 for "glyphs". Received: image_size={image_size}.'
         )
-    count = num_images or SPLIT_SIZES[split]
 
-    read = functools.partial(draw_glyphs, split=split, image_size=image_size, channels=channels)
-    return DataInfo((*image_size, channels), count, NUM_CLASSES), lambda: read_by_index(count, read)
+    def read(indices):
+        return draw_glyphs(indices + start, split, image_size, channels)
+
+    info = DataInfo((*image_size, channels), count, NUM_CLASSES, CLASS_NAMES)
+    return info, lambda: read_by_index(count, read)
 
 
-def check_split(split: str, name: str) -> None:
-    """Raises `InputError` for an unknown split of the set `name` of rendered digits."""
-    if split not in SPLIT_SIZES:
-        raise InputError(
+def split_and_count(split: str, num_images: int | None, name: str) -> tuple:
+    """The split, its first image and the number of images, of the set `name` of rendered digits.
+
+    Raises:
+        UnknownSplit: an unknown split.
+        InputError: more images than a slice has; a whole split has any number.
+    """
+    part, bounds = split_and_slice(split)
+    if part not in SPLIT_SIZES:
+        raise UnknownSplit(
             f'split must be one of {sorted(SPLIT_SIZES)} for "{name}". Received: split={split!r}.'
         )
+    start, stop = bounds(SPLIT_SIZES[part])
+    if part == split:
+        return part, 0, num_images or stop
+    return part, start, checked_count(num_images, stop - start, f"{name}/{split}")
 
 
 def draw_glyphs(indices: tf.Tensor, split: str, image_size: tuple, channels: int) -> tuple:
@@ -199,7 +220,7 @@ def _atlas_tensors():
 
 def _atlas():
     """Signed distances to the outlines, `(fonts*10, side, side)`; inside is positive."""
-    ink = np.stack([_raster(font, digit) for font in FONTS for digit in "0123456789"])
+    ink = _rasters().reshape(-1, RASTER_PIXELS, RASTER_PIXELS)  # (F, 10, n, n) -> (F*10, n, n)
     reach = int(np.ceil(MAX_DISTANCE * DIGIT_SHARE * RASTER_PIXELS))
     distance = _distance_to_zero(ink, reach) - _distance_to_zero(1 - ink, reach)  # pixels
     shape = (len(ink), ATLAS_PIXELS, 2, ATLAS_PIXELS, 2)
@@ -207,19 +228,12 @@ def _atlas():
     return (distance / (DIGIT_SHARE * RASTER_PIXELS)).astype("float32")
 
 
-def _raster(font, digit):
-    """Draws a digit in the centre of a square; `(RASTER_PIXELS, RASTER_PIXELS)` in [0, 1]."""
-    import matplotlib
-
-    path = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", font + ".ttf")
-    # Digits fill different shares of the em in different fonts: "0" gets the same height in each.
-    _, top, _, bottom = ImageFont.truetype(path, 400).getbbox("0")
-    face = ImageFont.truetype(path, 400 * DIGIT_SHARE * RASTER_PIXELS / (bottom - top))
-    left, top, right, bottom = face.getbbox(digit)
-    image = Image.new("L", (RASTER_PIXELS, RASTER_PIXELS))
-    corner = ((RASTER_PIXELS - left - right) / 2, (RASTER_PIXELS - top - bottom) / 2)
-    ImageDraw.Draw(image).text(corner, digit, font=face, fill=255)
-    return np.asarray(image, "float32") / 255
+def _rasters():
+    """Each digit in the centre of a square of n pixels, `(fonts, 10, n, n)` in [0, 1]."""
+    with Image.open(DIGITS) as image:
+        ink = np.asarray(image, "float32") / 255  # (F*n, 10*n)
+    shape = (len(FONTS), RASTER_PIXELS, NUM_CLASSES, RASTER_PIXELS)
+    return ink.reshape(shape).swapaxes(1, 2)  # (F, n, 10, n) -> (F, 10, n, n)
 
 
 def _distance_to_zero(coverage, reach):

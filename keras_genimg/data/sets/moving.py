@@ -41,30 +41,31 @@ def open_moving(
         )
     box = (box_side(image_size),) * 2
     if name == "moving_glyphs":
-        glyphs.check_split(split, name)
-        channels, count = channels or 1, num_images or glyphs.SPLIT_SIZES[split]
-        num_classes = glyphs.NUM_CLASSES
+        split, start, count = glyphs.split_and_count(split, num_images, name)
+        channels = channels or 1
+        num_classes, names = glyphs.NUM_CLASSES, glyphs.CLASS_NAMES
 
         def open_digits():
             return read_by_index(
-                count, lambda indices: glyphs.draw_glyphs(indices, split, box, channels)
+                count, lambda indices: glyphs.draw_glyphs(indices + start, split, box, channels)
             )
 
     else:
         options = {"image_size": box, "channels": channels, "num_images": num_images}
         digits, open_digits = open_tfds("mnist", split, data_dir, **options)
         (*_, channels), count, num_classes = digits
+        start, names = 0, digits.class_names
 
     def open_reader():
         reader = open_digits()
 
         def read(indices):
             images, labels = reader.read(indices)
-            return move(images, indices, split, image_size, num_frames), labels
+            return move(images, indices + start, split, image_size, num_frames), labels
 
         return reader._replace(read=read)
 
-    return DataInfo((*image_size, channels), count, num_classes), open_reader
+    return DataInfo((*image_size, channels), count, num_classes, names), open_reader
 
 
 def box_side(image_size: tuple) -> int:

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import logging
 import os
 import shutil
 
@@ -14,6 +13,7 @@ from PIL import Image
 from keras_genimg.data.images import (
     DataInfo,
     Reader,
+    UnknownSplit,
     checked_count,
     fit_image,
     fits_in_memory,
@@ -21,6 +21,7 @@ from keras_genimg.data.images import (
 )
 from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
+from keras_genimg.quiet import no_logs
 
 __all__ = ["is_tfds_name", "open_tfds", "tfds_names"]
 
@@ -40,15 +41,10 @@ def _import_tfds():
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps absl's warnings, messages and progress bars off the terminal."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
+    """Keeps warnings, log messages and progress bars off the terminal."""
+    sink = io.StringIO()
+    with no_logs(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
 
 
 @functools.lru_cache(maxsize=1)
@@ -89,10 +85,12 @@ def open_tfds(
             f"Received: {name!r} without image_size."
         )
     channels = channels or (1 if stored_shape[2] == 1 else 3)
+    label = label_key and builder.info.features[label_key]
     info = DataInfo(
         (*(image_size or stored_shape[:2]), channels),
         checked_count(num_images, available, name),
-        label_key and builder.info.features[label_key].num_classes,
+        label and label.num_classes,
+        tuple(label.names) if label and label.num_classes else None,
     )
 
     def open_reader():
@@ -193,7 +191,7 @@ def _split_size(name, splits, split):
     try:
         size = splits[split].num_examples
     except Exception as error:
-        raise InputError(
+        raise UnknownSplit(
             f"split must be one of {sorted(splits)} for {name!r}, or a slice of one such as "
             f'"{sorted(splits)[-1]}[:80%]". Received: split={split!r}.'
         ) from error

@@ -1,0 +1,195 @@
+"""Reads image files: what the header says, the pixels, and why a file cannot be used."""
+
+import os
+import re
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from keras_genimg.data.images import DEEP_WHITE, fit_image
+
+__all__ = [
+    "COLOURS", "DAMAGED", "NOT_IMAGES", "Header", "decode", "looks_whole", "peak_of",
+    "read_header", "reason_of", "white_of",
+]  # fmt: skip
+
+# Formats that Pillow recognises but does not decode, or only by starting another program.
+NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+# Suffixes of images that Pillow does not decode by itself.
+MORE_SUFFIXES = {
+    ".arw", ".cr2", ".dng", ".emf", ".eps", ".heic", ".heif", ".hif", ".jxl", ".nef", ".svg",
+    ".wmf",
+}  # fmt: skip
+COLOURS = "16-bit colours"  # the kind of which Pillow keeps the upper 8 bits
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+SIDEWAYS = 5  # orientations of cameras from here on exchange height and width
+DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits that deep values may use
+
+# Why a file is not used, as it continues "2 of 10 files: 2 ...".
+NOT_IMAGES = "of other kinds"
+EMPTY = "empty"
+DAMAGED = "damaged or cut off"
+UNKNOWN = "not recognised by Pillow"
+HEIC = "in HEIC, which Pillow reads only with a plugin (pillow-heif)"
+FLOATS = "of floats, which have no fixed range (save them with 8 or 16 bits)"
+NEGATIVE = "with negative values, which have no fixed range (save them with 8 or 16 bits)"
+DARK = "with 16-bit colours in the low bits, which Pillow drops (save them with 8 bits)"
+
+
+class Header(NamedTuple):
+    """What the header of an image file says.
+
+    Attributes:
+        size: tuple `(height, width)` of the upright image.
+        grey: bool.
+        format: str, Pillow's name such as `"JPEG"`, whatever the file is called.
+        deep: str or None. The kind of its values, if they have more than 8 bits.
+    """
+
+    size: tuple
+    grey: bool
+    format: str
+    deep: str | None
+
+
+def read_header(path: str) -> Header | str:
+    """The header of a file, or why it cannot be used. Nothing is decoded."""
+    try:
+        with _open(path) as image:
+            if image.mode == "F":
+                return FLOATS
+            width, height = image.size
+            if _orientation(image) >= SIDEWAYS:
+                width, height = height, width
+            grey = image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16")
+            return Header((height, width), grey, image.format, _deep_kind(image))
+    except Exception as error:  # Pillow's decoders raise all kinds
+        return reason_of(error, path)
+
+
+def decode(path: str, image_shape: tuple, whites: dict | None = None) -> np.ndarray:
+    """The pixels of a file: upright, cropped and resized.
+
+    A JPEG of at least four times the size is decoded at 1/2, 1/4 or 1/8 of its size, not below
+    twice the target, and resized from there: half the work. Such pixels differ from those of the
+    whole JPEG by about 1 of 255 on average, and by at most 4 in 99 of 100 pixels.
+
+    Args:
+        path: str.
+        image_shape: tuple `(height, width, channels)`.
+        whites: dict from `Header.deep` to the value that becomes 255. Default: 65535.
+
+    Returns:
+        uint8 array of that shape.
+
+    Raises:
+        Exception: of any kind, where the file cannot be read; see `reason_of`.
+    """
+    height, width, channels = image_shape
+    with _open(path) as image:
+        white = (whites or {}).get(_deep_kind(image), DEEP_WHITE)
+        if image.format not in ("JPEG", "MPO"):
+            return fit_image(ImageOps.exif_transpose(image), (height, width), channels, white)
+        orientation = _orientation(image)
+        if orientation == 1:
+            drafted = image.draft(None, (2 * width, 2 * height))
+            extent = drafted[1][2:] if drafted else None
+            return fit_image(image, (height, width), channels, white, extent)
+        if not any(side % 8 for side in image.size):  # no part of a pixel at the borders
+            sides = (height, width) if orientation >= SIDEWAYS else (width, height)
+            image.draft(None, tuple(2 * side for side in sides))
+        return fit_image(ImageOps.exif_transpose(image), (height, width), channels, white)
+
+
+def looks_whole(path: str, header: Header) -> bool:
+    """Detects most truncated files without decoding them, for sets too large to decode twice."""
+    try:
+        if header.format in ("JPEG", "MPO"):
+            with open(path, "rb") as file:
+                file.seek(max(0, os.path.getsize(path) - 65536))
+                return b"\xff\xd9" in file.read()  # the end marker, perhaps before a trailer
+        with _open(path) as image:
+            image.verify()
+        return True
+    except Exception:
+        return False
+
+
+def peak_of(path: str) -> int | str:
+    """The largest value of an image with deep values, or why it cannot be used."""
+    try:
+        with _open(path) as image:
+            bands = image.getbands()
+            values = np.asarray(image)
+            values = values[..., : len(bands) - 1] if bands[-1] == "A" else values
+            return NEGATIVE if values.min() < 0 else int(values.max())
+    except Exception as error:
+        return reason_of(error, path)
+
+
+def white_of(kind: str, peak: int) -> int | str:
+    """The value that becomes 255 in a set, or why its files cannot be used.
+
+    The bits that the largest value needs are those that all values use: images of 12 bits come
+    in files of 16 bits.
+
+    Args:
+        kind: str, `Header.deep` of the files.
+        peak: int. The largest of their values.
+    """
+    if kind == COLOURS:  # Pillow has dropped the low 8 of 16 bits
+        return DARK if peak < 64 else 255
+    return 2 ** min(bits for bits in DEPTHS if peak < 2**bits) - 1
+
+
+def reason_of(error: Exception, path: str) -> str:
+    """Why a file cannot be used, from the error that reading it has raised."""
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return f"above Pillow's limit of {limit:,} pixels (twice PIL.Image.MAX_IMAGE_PIXELS)"
+    if isinstance(error, MemoryError):
+        return "too large for the memory"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"that cannot be opened ({error.strerror})"
+    suffix = os.path.splitext(path)[1].lower()
+    try:
+        with open(path, "rb") as file:
+            start = file.read(12)
+    except OSError:  # it is gone
+        return DAMAGED
+    if start[4:8] == b"ftyp" and start[8:] in HEIC_BRANDS:
+        return HEIC
+    if not isinstance(error, UnidentifiedImageError):
+        return DAMAGED
+    if suffix not in MORE_SUFFIXES and suffix not in _suffixes():
+        return NOT_IMAGES
+    return UNKNOWN if start else EMPTY
+
+
+def _open(path):
+    return Image.open(path, formats=_formats())
+
+
+def _formats():
+    """Pillow's formats, those of plugins included; what a file is called does not matter."""
+    Image.init()
+    return ["JPEG", "PNG", *(name for name in Image.ID if name not in NOT_DECODED)]
+
+
+def _suffixes():
+    formats = set(_formats())
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in formats}
+
+
+def _orientation(image):
+    # Without EXIF in the header of a PNG, Pillow decodes it to look for EXIF at its end.
+    has_exif = image.format != "PNG" or "exif" in image.info
+    return image.getexif().get(0x0112, 1) if has_exif else 1
+
+
+def _deep_kind(image):
+    if image.mode.startswith("I"):
+        return f"{image.format} {image.mode}"
+    raw = str(image.tile[0][3]) if getattr(image, "tile", None) else ""
+    return COLOURS if re.search(r";16[BLN]", raw) else None

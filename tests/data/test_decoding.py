@@ -1,0 +1,142 @@
+"""Pixels of files: deep values, scaled decoding, orientation."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from keras_genimg.data import load
+from keras_genimg.data.decoding import decode, peak_of, read_header, white_of
+from keras_genimg.data.images import fit_image
+from keras_genimg.errors import InputError
+
+RAMP = np.tile(np.linspace(0, 255, 32).astype("uint8"), (32, 1))
+
+
+@pytest.fixture(params=["in memory", "streamed"])
+def either_way(request, monkeypatch):
+    if request.param == "streamed":
+        monkeypatch.setattr("keras_genimg.data.images.MEMORY_LIMIT", 0)
+
+
+def pixels(folder):
+    (batch,) = load(folder, batch_size=8)
+    return np.rint((batch.numpy() + 1) * 127.5).astype(int)[..., 0]
+
+
+@pytest.mark.parametrize("name, values", [
+    ("8 bits in 32.tif", RAMP.astype("int32")),
+    ("12 bits in 16.png", RAMP.astype("uint16") * 16),
+    ("12 bits in 16.tif", RAMP.astype("uint16") * 16),
+])  # fmt: skip
+def test_values_of_few_bits_fill_the_range(tmp_path, either_way, name, values):
+    Image.fromarray(values).save(tmp_path / name)
+    Image.fromarray(values // 2).save(tmp_path / f"dark {name}")
+    with pytest.warns(UserWarning, match=f"at most {values.max()}: .* becomes white"):
+        found = pixels(tmp_path)
+    np.testing.assert_allclose(found, [RAMP, RAMP / 2], atol=1)  # one range for the set
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_of_16_bits(tmp_path, either_way):
+    Image.fromarray(RAMP.astype("uint16") * 257).save(tmp_path / "a.png")
+    Image.fromarray(RAMP).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(pixels(tmp_path), [RAMP, RAMP])
+
+
+def test_values_without_a_range_are_refused(tmp_path, either_way):
+    Image.fromarray(RAMP / np.float32(255)).save(tmp_path / "a.tif")
+    Image.fromarray(RAMP.astype("int32") - 9).save(tmp_path / "b.tif")
+    with pytest.raises(InputError, match=r"1 of floats.*\(a.tif\)"):
+        load(tmp_path, batch_size=1)
+    Image.fromarray(RAMP).save(tmp_path / "c.png")
+    with pytest.warns(UserWarning, match=r"2 of 3 .*1 of floats.*\(a.tif\); 1 with neg.*\(b.tif\)"):
+        assert len(pixels(tmp_path)) == 1
+
+
+def test_dark_colours_of_16_bits_are_refused(tmp_path):
+    for name, top in (("dark", 4095), ("full", 65535)):
+        values = np.linspace(0, top, 48).reshape(4, 4, 3).astype("uint16")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(tf.io.encode_png(values).numpy())
+    with pytest.raises(InputError, match="1 with 16-bit colours in the low bits"):
+        load(tmp_path / "dark", batch_size=1)
+    assert load(tmp_path / "full", batch_size=1).cardinality() == 1
+
+
+def test_white():
+    assert [white_of("PNG I;16", peak) for peak in (1, 255, 256, 4095, 65535)] == [
+        255, 255, 1023, 4095, 65535]  # fmt: skip
+    assert white_of("TIFF I", 2**30) == 2**32 - 1
+
+
+def photograph(size, seed=0):
+    """Smooth noise of four scales, as photographs have."""
+    generator = np.random.default_rng(seed)
+    layers = [
+        weight * np.asarray(Image.fromarray(
+            generator.integers(0, 256, (side, side, 3), "uint8")).resize(size, 3), float)
+        for side, weight in ((4, 0.45), (16, 0.3), (64, 0.17), (256, 0.08))
+    ]  # fmt: skip
+    return Image.fromarray(np.clip(1.6 * (sum(layers) - 128) + 128, 0, 255).astype("uint8"))
+
+
+def exact(path, image_size, channels=3):
+    with Image.open(path) as image:
+        image.load()  # the whole JPEG: too late to scale it
+        return fit_image(ImageOps.exif_transpose(image), image_size, channels)
+
+
+@pytest.mark.parametrize("size, target", [
+    ((256, 256), (64, 64)), ((500, 375), (64, 64)), ((257, 301), (32, 48)), ((1024, 768), (32, 32)),
+])  # fmt: skip
+@pytest.mark.parametrize("quality", [75, 95])
+def test_scaled_decoding_is_close(tmp_path, size, target, quality):
+    photograph(size).save(tmp_path / "a.jpg", quality=quality)
+    found = decode(tmp_path / "a.jpg", (*target, 3)).astype(int)
+    difference = np.abs(found - exact(tmp_path / "a.jpg", target))
+    assert difference.mean() < 1.5 and np.quantile(difference, 0.99) <= 6
+
+
+def test_scaled_decoding_keeps_twice_the_target(tmp_path, monkeypatch):
+    photograph((256, 256)).save(tmp_path / "a.jpg")
+    seen = []
+
+    def note(image, image_size, *arguments):
+        seen.append(image.size)
+        return fit_image(image, image_size, *arguments)
+
+    monkeypatch.setattr("keras_genimg.data.decoding.fit_image", note)
+    for side in (16, 32, 64, 65, 128, 256):
+        decode(tmp_path / "a.jpg", (side, side, 3))
+    assert [width for width, _ in seen] == [32, 64, 128, 256, 256, 256]
+    photograph((256, 256)).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(decode(tmp_path / "b.png", (64, 64, 3)),
+                                  exact(tmp_path / "b.png", (64, 64)))  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(256, 192), (301, 203)])
+def test_scaled_decoding_keeps_the_orientation(tmp_path, orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    photograph(size).save(path, exif=exif, quality=90)
+    expected = exact(path, (24, 40))
+    assert read_header(path).size == (size if orientation >= 5 else size[::-1])
+    assert np.abs(decode(path, (24, 40, 3)).astype(int) - expected).mean() < 1.5
+
+
+def test_inks_and_grey_are_scaled_too(tmp_path):
+    for mode in ("CMYK", "L"):
+        photograph((256, 256)).convert(mode).save(tmp_path / "a.jpg")
+        for channels in (1, 3):
+            found = decode(tmp_path / "a.jpg", (32, 32, channels)).astype(int)
+            assert np.abs(found - exact(tmp_path / "a.jpg", (32, 32), channels)).mean() < 1.5
+
+
+def test_peaks(tmp_path):
+    Image.fromarray(RAMP.astype("uint16")).save(tmp_path / "a.png")
+    assert peak_of(tmp_path / "a.png") == 255
+    (tmp_path / "a.png").write_bytes(b"")
+    assert peak_of(str(tmp_path / "a.png")) == "empty"
