@@ -6,7 +6,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_genimg.checks import check_choice, check_count, check_number
-from keras_genimg.distribution import global_batch, sum_over_replicas
+from keras_genimg.distribution import global_batch, sum_over_replicas, weighted
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
 
@@ -20,7 +20,8 @@ def rotated(vectors: tf.Tensor, onto: tf.Tensor) -> tf.Tensor:
 
     R x = x - 2 r r^T x + 2 q e^T x, with e and q the unit vectors along `vectors` and `onto` and
     r the unit vector along e + q, is the rotation in their plane that takes e to q (Fifty et al.,
-    section 4).
+    section 4). Divisors are lengths plus 1e-6, as in the authors' code: the gradient of a vector
+    of length zero is at most 1e6 |onto| times the arriving one.
 
     Args:
         vectors, onto: float tensors `(..., D)`.
@@ -32,15 +33,16 @@ def rotated(vectors: tf.Tensor, onto: tf.Tensor) -> tf.Tensor:
     constant = tf.stop_gradient(vectors)
 
     def length(values):
-        return tf.maximum(tf.norm(values, axis=-1, keepdims=True), 1e-12)
+        return tf.norm(values, axis=-1, keepdims=True)
 
-    e, q = constant / length(constant), onto / length(onto)
-    r = (e + q) / length(e + q)
+    e, q = (each / (length(each) + 1e-6) for each in (constant, onto))
+    r = (e + q) / (length(e + q) + 1e-6)
 
     def times(direction):  # direction^T x
         return tf.reduce_sum(direction * vectors, axis=-1, keepdims=True)
 
-    turned = length(onto) / length(constant) * (vectors - 2.0 * r * times(r) + 2.0 * q * times(e))
+    factor = length(onto) / (length(constant) + 1e-6)
+    turned = factor * (vectors - 2.0 * r * times(r) + 2.0 * q * times(e))
     return turned + tf.stop_gradient(onto - turned)
 
 
@@ -53,7 +55,9 @@ class Quantizer(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return tuple(input_shape), tuple(input_shape[:-1]), ()
 
-    def compute_output_spec(self, inputs: tf.Tensor, training: bool = False) -> tuple:
+    def compute_output_spec(
+        self, inputs: tf.Tensor, training: bool = False, sample_weight: tf.Tensor | None = None
+    ) -> tuple:
         quantized, indices, loss = self.compute_output_shape(inputs.shape)
         return (
             keras.KerasTensor(quantized, dtype=self.compute_dtype),
@@ -73,6 +77,8 @@ class Codebook(Quantizer):
     Attributes:
         embeddings: variable `(K, D)`, the codebook.
         cluster_size: variable `(K,)`, moving average of the uses of each code per batch.
+        start_count: float, the count of a new code: at least the threshold, or every code would be
+            replaced at every step.
 
     Raises:
         InputError: invalid arguments.
@@ -98,7 +104,9 @@ class Codebook(Quantizer):
         shape = (num_embeddings, embedding_dim)
         self.embeddings = self._table("embeddings", shape, uniform, trainable_embeddings)
         # Counts start at one, never at zero: the first division must be harmless.
-        self.cluster_size = self._table("cluster_size", (num_embeddings,), "ones")
+        self.start_count = float(max(1.0, dead_code_threshold or 0.0))
+        counts = keras.initializers.Constant(self.start_count)
+        self.cluster_size = self._table("cluster_size", (num_embeddings,), counts)
         self.built = True
 
     def _table(self, name, shape, initializer, trainable=False):
@@ -134,16 +142,20 @@ class Codebook(Quantizer):
         indices = tf.reshape(nearest, tf.shape(inputs)[:-1])  # (B*h*w,) -> (B, h, w)
         return vectors, indices, self.decode(indices)
 
-    def commitment_loss(self, vectors: tf.Tensor, quantized: tf.Tensor) -> tf.Tensor:
+    def commitment_loss(
+        self, vectors: tf.Tensor, quantized: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """beta ||z_e - sg[z_q]||^2, the mean over all elements.
 
         Args:
             vectors, quantized: float tensors `(B, h, w, D)`.
+            sample_weight: float tensor `(B,)`, or None.
 
         Returns:
             Scalar tensor.
         """
-        return self.commitment_cost * tf.reduce_mean((vectors - tf.stop_gradient(quantized)) ** 2)
+        squares = (vectors - tf.stop_gradient(quantized)) ** 2
+        return self.commitment_cost * tf.reduce_mean(weighted(squares, sample_weight))
 
     def pass_gradient(self, vectors: tf.Tensor, quantized: tf.Tensor) -> tf.Tensor:
         """z_q in value, with a gradient that reaches z_e.
@@ -202,7 +214,7 @@ class Codebook(Quantizer):
             lost = counts == 0  # centres without a vector are drawn again
             centres[lost] = vectors[rng.choice(len(vectors), lost.sum(), replace=False)]
         self.embeddings.assign(centres)
-        self.cluster_size.assign(np.ones(count, dtype))
+        self.cluster_size.assign(np.full(count, self.start_count, dtype))
 
     @staticmethod
     def _nearest(flat, embeddings):
@@ -212,17 +224,23 @@ class Codebook(Quantizer):
         )  # (B*h*w, K)
         return tf.argmin(distances, axis=-1, output_type=tf.int32)
 
-    def _revive(self, sizes, vectors, *tables):
-        """Sets rare codes to vectors of the batch, in all tables, and their counts to one."""
-        if self.dead_code_threshold is None:
-            return sizes, *tables
-        dead = sizes < self.dead_code_threshold
-        fresh = self._draw_vectors(tf.reshape(vectors, (-1, self.embedding_dim)))  # (K, D)
-        tables = [tf.where(dead[:, None], fresh, table) for table in tables]
-        return tf.where(dead, tf.ones_like(sizes), sizes), *tables
+    def _one_hot(self, indices, sample_weight):
+        """The codes of vectors, times the weights of their images: (B, h, w) -> (B*h*w, K)."""
+        one_hot = tf.one_hot(indices, self.num_embeddings, dtype=self.embeddings.dtype)
+        return tf.reshape(weighted(one_hot, sample_weight), (-1, self.num_embeddings))
 
-    def _draw_vectors(self, flat):
-        """K rows of the global batch, the same on every replica: (B*h*w, D) -> (K, D)."""
+    def _revive(self, sizes, vectors, sample_weight):
+        """Finds rare codes: new counts (K,), which codes (K, 1), vectors of the batch (K, D)."""
+        ones = weighted(tf.ones_like(vectors[..., :1]), sample_weight)
+        columns = tf.reshape(tf.concat([vectors, ones], -1), (-1, self.embedding_dim + 1))
+        drawn = self._draw_rows(columns)
+        # A code whose draw is of an image of weight 0 waits for the next batch.
+        dead = (sizes < self.dead_code_threshold) & (drawn[:, -1] > 0)
+        counts = tf.where(dead, self.start_count * tf.ones_like(sizes), sizes)
+        return counts, dead[:, None], drawn[:, :-1]
+
+    def _draw_rows(self, flat):
+        """K rows of the global batch, the same on every replica: (B*h*w, d) -> (K, d)."""
         batch = global_batch(flat)
         seed = self.seed_generator.next()
         rows = tf.random.stateless_uniform(

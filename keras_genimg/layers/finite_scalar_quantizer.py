@@ -24,13 +24,16 @@ class FiniteScalarQuantizer(Quantizer):
     rounded, and divided by floor(L / 2). The output has the gradient of the bounded value
     (straight-through). There is no codebook to learn, no dead code, and no loss.
 
+    With an even L the offset o is 1/2, and the shift s takes z = 0 to a level. Two levels have no
+    shift, unlike in the paper: z = 0 lies between them.
+
     Args:
         levels: sequence of ints of at least 2, one per channel, such as `(8, 5, 5, 5)` for
             1,000 codes.
 
     Call arguments:
         inputs: float tensor `(B, h, w, len(levels))` (any number of axes before the last).
-        training: bool. Has no effect; see `VectorQuantizer`.
+        training, sample_weight: no effect; see `VectorQuantizer`.
 
     Returns:
         quantized: float tensor `(B, h, w, len(levels))` in [-1, 1]; with an even number of
@@ -71,11 +74,15 @@ class FiniteScalarQuantizer(Quantizer):
         self._half_width = np.floor(counts / 2)  # levels are the integers from -half_width
         self._reach = (counts - 1) * (1 + EPSILON) / 2
         self._offset = np.where(counts % 2 == 0, 0.5, 0.0).astype(counts.dtype)
-        self._shift = np.arctanh(self._offset / self._reach)
+        # Of two levels the shift would put one below z = -3.8 (-1.6 with the tangent of the paper's
+        # code), where normalised vectors hardly come: perplexities of 1.0 (2.5) of 16 for N(0, I).
+        self._shift = np.arctanh(self._offset / self._reach) * (counts > 2)
         self._basis = np.cumprod([1, *levels[:-1]]).astype("int32")
         self.built = True
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tuple:
+    def call(
+        self, inputs: tf.Tensor, training: bool = False, sample_weight: tf.Tensor | None = None
+    ) -> tuple:
         if inputs.shape[-1] != self.embedding_dim:
             raise InputError(
                 f"The last axis of the inputs must be {self.embedding_dim}, one channel for each "

@@ -51,7 +51,7 @@ class SpectralNormalization(keras.layers.Wrapper):
 
     Call arguments:
         inputs: inputs of `layer`.
-        training: bool. Whether to keep u for the next call.
+        training: bool. Whether to keep u for the next call, unless the layer is frozen.
 
     Returns:
         outputs of `layer`.
@@ -107,7 +107,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         for _ in range(self.power_iterations):
             v = _unit(ops.matmul(u, constant), otherwise=v)  # (h*w*in,)
             u = _unit(ops.matmul(constant, v), otherwise=u)  # (out,)
-        if training:
+        if training and self.trainable:
             self.u.assign(u)
 
         # 2. sigma = u^T W v; a kernel of zeros stays as it is.

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_genimg.distribution import sum_over_replicas
+from keras_genimg.distribution import sum_over_replicas, weighted
 from keras_genimg.layers.codebook import Codebook
 from keras_genimg.layers.vector_quantizer_ema import EarlierVectorQuantizerEMA
 
@@ -32,13 +32,15 @@ class VectorQuantizer(Codebook):
         commitment_cost: float. Weight of the commitment term (beta).
         dead_code_threshold: float, or None for never. If the moving average of a code's uses
             per batch falls below it, the code is set to a vector of the current batch, the
-            same on every replica.
+            same on every replica, and its average to the larger of 1 and the threshold.
         gradient: `"straight_through"` or `"rotation"`.
         seed: int, optional. Makes the initial codebook and the replacement draws reproducible.
 
     Call arguments:
         inputs: float tensor `(B, h, w, D)` (any number of axes before the last).
         training: bool. Whether uses are counted and dead codes are replaced.
+        sample_weight: float tensor `(B,)`, or None. Weights of the images, in the loss and in the
+            counts; a code is never set to a vector of an image of weight 0.
 
     Returns:
         quantized: float tensor `(B, h, w, D)`.
@@ -77,24 +79,26 @@ class VectorQuantizer(Codebook):
             trainable_embeddings=True, **kwargs,
         )  # fmt: skip
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tuple:
+    def call(
+        self, inputs: tf.Tensor, training: bool = False, sample_weight: tf.Tensor | None = None
+    ) -> tuple:
         # 1. k = argmin_j ||z_e - e_j|| and z_q = e_k (Eq. 1 and 2).
         vectors, indices, quantized = self.look_up(inputs)
 
         # 2. beta ||z_e - sg[e]||^2 + ||sg[z_e] - e||^2 (Eq. 3).
-        loss = self.commitment_loss(vectors, quantized)
-        loss += tf.reduce_mean((tf.stop_gradient(vectors) - quantized) ** 2)
+        loss = self.commitment_loss(vectors, quantized, sample_weight)
+        squares = (tf.stop_gradient(vectors) - quantized) ** 2
+        loss += tf.reduce_mean(weighted(squares, sample_weight))
 
         # 3. Codes that have not been used for long.
-        if training and self.dead_code_threshold is not None:
-            self._replace_dead_codes(vectors, indices)
+        if training and self.trainable and self.dead_code_threshold is not None:
+            self._replace_dead_codes(tf.stop_gradient(vectors), indices, sample_weight)
         return self.pass_gradient(vectors, quantized), indices, loss
 
-    def _replace_dead_codes(self, vectors, indices):
-        one_hot = tf.one_hot(tf.reshape(indices, [-1]), self.num_embeddings, dtype=vectors.dtype)
+    def _replace_dead_codes(self, vectors, indices, sample_weight):
+        one_hot = self._one_hot(indices, sample_weight)
         counts = sum_over_replicas(tf.reduce_sum(one_hot, axis=0))  # (B*h*w, K) -> (K,)
         sizes = USAGE_DECAY * self.cluster_size + (1.0 - USAGE_DECAY) * counts
-        embeddings = tf.convert_to_tensor(self.embeddings)
-        sizes, embeddings = self._revive(sizes, tf.stop_gradient(vectors), embeddings)
+        sizes, dead, fresh = self._revive(sizes, vectors, sample_weight)
         self.cluster_size.assign(sizes)
-        self.embeddings.assign(embeddings)
+        self.embeddings.assign(tf.where(dead, fresh, tf.convert_to_tensor(self.embeddings)))

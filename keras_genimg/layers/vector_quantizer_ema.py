@@ -31,14 +31,16 @@ class VectorQuantizerEMA(Codebook):
         decay: float in (0, 1). Decay of the moving averages (gamma).
         epsilon: float. Laplace smoothing of the counts in the division.
         dead_code_threshold: float, or None for never. If the moving average of a code's uses
-            per batch falls below it, the code is set to a vector of the current batch, with its
-            count and sum, the same on every replica.
+            per batch falls below it, the code is set to a vector of the current batch, the same
+            on every replica, its count to the larger of 1 and the threshold, and its sum alike.
         gradient: `"straight_through"` or `"rotation"`.
         seed: int, optional. Makes the initial codebook and the replacement draws reproducible.
 
     Call arguments:
         inputs: float tensor `(B, h, w, D)` (any number of axes before the last).
         training: bool. Whether the averages are updated and dead codes are replaced.
+        sample_weight: float tensor `(B,)`, or None. Weights of the images, in the loss and in the
+            averages; a code is never set to a vector of an image of weight 0.
 
     Returns:
         quantized: float tensor `(B, h, w, D)`.
@@ -73,24 +75,26 @@ class VectorQuantizerEMA(Codebook):
         self.decay = decay
         self.epsilon = check_number("epsilon", epsilon, above=True)
         self.embedding_sums = self._table("embedding_sums", self.embeddings.shape, "zeros")
-        self.embedding_sums.assign(self.embeddings)
+        self.embedding_sums.assign(self.start_count * self.embeddings)
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tuple:
+    def call(
+        self, inputs: tf.Tensor, training: bool = False, sample_weight: tf.Tensor | None = None
+    ) -> tuple:
         # 1. k = argmin_j ||z_e - e_j|| and z_q = e_k (Eq. 1 and 2), before the codebook moves.
         vectors, indices, quantized = self.look_up(inputs)
 
         # 2. beta ||z_e - sg[e]||^2, the last term of Eq. 3.
-        loss = self.commitment_loss(vectors, quantized)
+        loss = self.commitment_loss(vectors, quantized, sample_weight)
 
         # 3. Moving averages take the place of the codebook's term.
-        if training:
-            self._update_averages(tf.stop_gradient(vectors), indices)
+        if training and self.trainable:
+            self._update_averages(tf.stop_gradient(vectors), indices, sample_weight)
         return self.pass_gradient(vectors, quantized), indices, loss
 
-    def _update_averages(self, vectors, indices):
+    def _update_averages(self, vectors, indices, sample_weight):
         """Appendix A.1, on the global batch."""
         flat = tf.reshape(vectors, (-1, self.embedding_dim))  # (B, h, w, D) -> (B*h*w, D)
-        one_hot = tf.one_hot(tf.reshape(indices, [-1]), self.num_embeddings, dtype=flat.dtype)
+        one_hot = self._one_hot(indices, sample_weight)
         counts = tf.reduce_sum(one_hot, axis=0)  # n: (B*h*w, K) -> (K,)
         sums = tf.matmul(one_hot, flat, transpose_a=True)  # (K, D)
         counts, sums = sum_over_replicas([counts, sums])
@@ -102,14 +106,17 @@ class VectorQuantizerEMA(Codebook):
         smooth = (sizes + self.epsilon) / (total + self.num_embeddings * self.epsilon) * total
         embeddings = sums / smooth[:, None]  # e = m / N
 
-        sizes, sums, embeddings = self._revive(sizes, flat, sums, embeddings)
+        if self.dead_code_threshold is not None:
+            sizes, dead, fresh = self._revive(sizes, vectors, sample_weight)
+            sums = tf.where(dead, self.start_count * fresh, sums)
+            embeddings = tf.where(dead, fresh, embeddings)
         self.cluster_size.assign(sizes)
         self.embedding_sums.assign(sums)
         self.embeddings.assign(embeddings)
 
     def start_from(self, vectors: ArrayLike, iterations: int = 10) -> None:
         super().start_from(vectors, iterations)
-        self.embedding_sums.assign(self.embeddings)
+        self.embedding_sums.assign(self.start_count * self.embeddings)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "decay": self.decay, "epsilon": self.epsilon}

@@ -9,15 +9,17 @@ import tensorflow as tf
 
 from keras_genimg.errors import InputError
 from keras_genimg.layers import FiniteScalarQuantizer
+from keras_genimg.metrics import codebook_perplexity
 
 
 def bounded(values, levels):
-    """Appendix A.1 of Mentzer et al. (2023), channel by channel, in float64."""
+    """Appendix A.1 of Mentzer et al. (2023), channel by channel, in float64; 2 without a shift."""
     columns = []
     for channel, count in enumerate(levels):
         reach = (count - 1) * (1 + 1e-3) / 2
         offset = 0.5 if count % 2 == 0 else 0.0
-        columns.append(np.tanh(values[..., channel] + np.arctanh(offset / reach)) * reach - offset)
+        shift = np.arctanh(offset / reach) if count > 2 else 0.0
+        columns.append(np.tanh(values[..., channel] + shift) * reach - offset)
     return np.stack(columns, -1)
 
 
@@ -37,6 +39,33 @@ def test_levels_indices_and_vectors(levels):
     np.testing.assert_allclose(layer.decode(indices), quantized, atol=1e-6)
     assert indices.dtype == tf.int32 and float(loss) == 0.0
     assert len(np.unique(indices)) > 0.3 * min(layer.num_embeddings, expected.size)
+
+
+def by_the_paper_s_code(values, levels, epsilon=1e-3):
+    """`bound` and `quantize` of appendix A.1, before the division: int codes per channel."""
+    levels = np.array(levels)
+    half_l = (levels - 1) * (1 - epsilon) / 2
+    offset = np.where(levels % 2 == 1, 0.0, 0.5)
+    bound = np.tanh(values + np.tan(offset / half_l)) * half_l - offset
+    return (np.round(bound) + levels // 2).astype(int)
+
+
+def test_two_levels_are_used_alike():
+    levels = (2, 2, 2, 2)
+    values = np.random.default_rng(0).normal(size=(20_000, 4)).astype("float32")
+    _, indices, _ = FiniteScalarQuantizer(levels)(values)
+    in_paper = by_the_paper_s_code(values, levels) @ [1, 2, 4, 8]
+    assert codebook_perplexity(in_paper, 16) == pytest.approx(2.46, abs=0.05)
+    assert codebook_perplexity(indices.numpy(), 16) > 15.9
+
+
+@pytest.mark.parametrize("levels", [(8, 5, 5, 5), (4, 3), (8, 6, 5)], ids=str)
+def test_from_three_levels_on_codes_are_those_of_the_paper_s_code(levels):
+    values = np.random.default_rng(0).normal(size=(20_000, len(levels))).astype("float32")
+    _, indices, _ = FiniteScalarQuantizer(levels)(values)
+    basis = np.cumprod([1, *levels[:-1]])
+    same = by_the_paper_s_code(values, levels) @ basis == indices.numpy()
+    assert same.mean() > 0.98  # all but vectors within 0.003 of a boundary
 
 
 def test_every_code_can_be_reached_and_read_back():

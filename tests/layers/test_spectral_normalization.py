@@ -295,3 +295,15 @@ def test_bad_arguments():
         with pytest.raises(InputError, match="power_iterations must be a positive") as caught:
             SpectralNormalization(keras.layers.Dense(1), power_iterations=count)
         assert f"power_iterations={count!r}" in str(caught.value)
+
+
+def test_a_frozen_layer_keeps_its_u():
+    layer = SpectralNormalization(keras.layers.Dense(3))
+    layer(np.ones((2, 4), "float32"), training=True)
+    before = layer.u.numpy()
+    layer.trainable = False
+    layer(np.ones((2, 4), "float32"), training=True)
+    np.testing.assert_array_equal(layer.u, before)
+    layer.trainable = True
+    layer(np.ones((2, 4), "float32"), training=True)
+    assert (layer.u.numpy() != before).any()

@@ -1,5 +1,6 @@
 """The codebook of moving averages by hand values, k-means, and files of earlier versions."""
 
+import functools
 import pathlib
 
 import keras
@@ -93,16 +94,21 @@ def test_repeated_training_finds_the_clusters():
 
 def test_two_replicas_average_and_replace_like_one(mirrored):
     inputs = np.random.default_rng(0).normal(size=(6, 4, 2)).astype("float32")
+    weights = np.array([0.5, 2.0, 0.0, 1.0, 3.0, 0.5], "float32")
     arguments = {"decay": 0.5, "dead_code_threshold": 0.6, "seed": 1}
     one = quantizer(FAR, **arguments)
     with mirrored.scope():
         two = quantizer(FAR, **arguments)
     data = mirrored.experimental_distribute_dataset(
-        tf.data.Dataset.from_tensor_slices(inputs).batch(6)
+        tf.data.Dataset.from_tensor_slices((inputs, weights)).batch(6)
     )
-    step = tf.function(lambda part: mirrored.run(lambda x: two(x, training=True)[1], (part,)))
+
+    def call(layer, images, weights):
+        return layer(images, training=True, sample_weight=weights)[1]
+
+    step = tf.function(lambda part: mirrored.run(functools.partial(call, two), part))
     parts = mirrored.experimental_local_results(step(next(iter(data))))
-    _, indices, _ = one(inputs, training=True)
+    indices = call(one, inputs, weights)
     np.testing.assert_array_equal(tf.concat(parts, 0), indices)
     for variable, other in zip(two.variables, one.variables):
         np.testing.assert_allclose(variable, other, rtol=1e-5, atol=1e-6)
