@@ -7,10 +7,11 @@ import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.checks import check_choice, check_count, check_number, is_number
-from keras_genimg.core.data_specs import first_two
+from keras_genimg.core.arguments import dtype_policy
+from keras_genimg.core.decoding import DecodesLatents
 from keras_genimg.core.generating import latent_seed
 from keras_genimg.core.image_model import ImageModel
-from keras_genimg.core.optimizers import OptimizerPair
+from keras_genimg.core.optimizer_pair import OptimizerPair
 from keras_genimg.errors import InputError
 from keras_genimg.placement import device_of, run_on, scope
 from keras_genimg.precision import at_least_float32
@@ -19,8 +20,6 @@ __all__ = [
     "AdversarialModel", "LatentGAN", "ema_copy", "images_of_update", "mean_scores",
     "update_ema",
 ]
-
-UPDATE_BATCH = 32  # images per update by default, same as in Keras
 
 NOISES = {
     "normal": distribution.random_normal,
@@ -81,7 +80,7 @@ class AdversarialModel(OptimizerPair, ImageModel):
         return {f"{side}_optimizer": device for side, device in self.devices.items()}
 
 
-class LatentGAN(AdversarialModel):
+class LatentGAN(DecodesLatents, AdversarialModel):
     """An adversarial model whose generator maps noise z to images.
 
     Subclasses set `generator`, `discriminator`, `ema_generator` and `self.built = True`.
@@ -120,48 +119,20 @@ class LatentGAN(AdversarialModel):
         with scope(self.devices["generator"]):
             return None if self.ema_decay is None else ema_copy(network)
 
-    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
-        """Trains like `keras.Model.fit`, on batches of n_critic times the images of one update.
-
-        Args:
-            x, y, *args, **kwargs: see `ImageModel.fit`.
-            batch_size: int, with an array; by default 32 images per update.
-
-        Returns:
-            `keras.callbacks.History`.
-
-        Raises:
-            InputError: see `ImageModel.fit`; a batch size that is not a multiple of n_critic.
-                (The last batch of an epoch need not be one, see `images_of_update`.)
-        """
-        return super().fit(x, y, self._step_batch(x, batch_size), *args, **kwargs)
-
-    def _step_batch(self, x, batch_size):
-        """The `batch_size` for Keras, checked to be a multiple of n_critic."""
-        size, number = None, self.n_critic
-        if isinstance(x, tf.data.Dataset):
-            shape = tf.TensorShape(getattr(first_two(x.element_spec)[0], "shape", None))
-            size = shape[0] if shape.rank else None
-        elif hasattr(x, "dtype") and hasattr(x, "shape"):
-            batch_size = number * UPDATE_BATCH if batch_size is None else batch_size
-            size = check_count("batch_size", batch_size)
-        if size is not None and size % number:
-            below = size // number * number
-            fitting = f"{below} or {below + number}" if below else f"{number}"
-            raise InputError(
-                f"{type(self).__name__} takes batch sizes that are multiples of n_critic={number}, "
-                f"such as {fitting}. Received: batches of {size}."
-            )
-        return batch_size
-
     def current_ema_decay(self) -> tf.Tensor:
         """`ema_decay`, reached gradually over the first generator updates; 0 if it is None.
 
         Returns:
-            float scalar, min(ema_decay, (1 + step) / (10 + step)).
+            float scalar, min(ema_decay, (1 + step) / (10 + step)); 1 after a step that has only
+            accumulated gradients.
         """
-        step = tf.cast(self.generator_optimizer.iterations, at_least_float32(self.dtype_policy))
-        return tf.minimum((1.0 + step) / (10.0 + step), self.ema_decay or 0.0)
+        optimizer = self.generator_optimizer
+        step = tf.cast(optimizer.iterations, at_least_float32(self.dtype_policy))
+        decay = tf.minimum((1.0 + step) / (10.0 + step), self.ema_decay or 0.0)
+        if optimizer.gradient_accumulation_steps:  # only some steps are updates
+            updated = optimizer._iterations.value % optimizer.gradient_accumulation_steps == 0
+            decay = tf.where(updated, decay, tf.ones_like(decay))
+        return decay
 
     def update_ema_generator(self) -> None:
         """`update_ema` of the generator, for steps that were written with version 0.1."""
@@ -174,7 +145,7 @@ class LatentGAN(AdversarialModel):
             batch: `GlobalBatch` of the n images of this replica.
 
         Returns:
-            float32 tensor `(n, latent_dim)`, new at every call.
+            float tensor `(n, latent_dim)`, new at every call.
         """
         return NOISES[self.noise](batch, (self.latent_dim,), self.seed_generator.next())
 
@@ -190,7 +161,7 @@ class LatentGAN(AdversarialModel):
                 section 3.1, https://arxiv.org/abs/1809.11096).
 
         Returns:
-            float32 tensor `(num_images, latent_dim)`.
+            float tensor `(num_images, latent_dim)`.
 
         Raises:
             InputError: truncation that is not a positive number, or a model with uniform noise.
@@ -209,27 +180,25 @@ class LatentGAN(AdversarialModel):
     def images_from_latents(self, latents) -> tf.Tensor:
         return (self.ema_generator or self.generator)(latents, training=False)
 
-    def call(self, latents, training=False):
+    def call(self, inputs, labels=None, training=False):
         """Images from latents, by the EMA generator if there is one.
 
         Args:
-            latents: float tensor `(n, latent_dim)`.
+            inputs: latents, float tensor `(n, latent_dim)`; of a conditional model a list of
+                latents and labels, int tensor `(n,)`.
+            labels: the labels, if `inputs` are latents alone.
             training: bool. Has no effect; `train_step` calls `generator` itself.
 
         Returns:
-            float32 tensor `(n, height, width, channels)` in [-1, 1].
+            float tensor `(n, height, width, channels)` in [-1, 1].
         """
-        return self.images_from_latents(latents)
+        return self.images_from_latents(*self.call_inputs(inputs, labels))
 
     def signatures(self) -> dict:
         def discriminate(images):
             return {"logits": self.discriminator(images, training=False)}
 
         return {**super().signatures(), "discriminate": (discriminate, [self.images_spec()])}
-
-    def deterministic_signature(self) -> tuple:
-        spec = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
-        return (lambda latents: {"images": self.images_from_latents(latents)}), [spec]
 
 
 def ema_copy(network) -> keras.Layer:
@@ -242,7 +211,8 @@ def ema_copy(network) -> keras.Layer:
         The copy, frozen: no optimizer may update it.
     """
     if isinstance(network, keras.Model):
-        copy = keras.models.clone_model(network)
+        with dtype_policy(network.dtype_policy):  # the layers keep theirs, the model would not
+            copy = keras.models.clone_model(network)
     else:
         copy = type(network).from_config({**network.get_config(), "name": f"ema_{network.name}"})
         copy.build_from_config(network.get_build_config())
@@ -286,7 +256,8 @@ def images_of_update(images, batch: distribution.GlobalBatch, update: int, n_cri
     # Global row r is local row r - first.
     first = (update - batch.first) % n_critic % batch.size
     images = images[first::n_critic]  # (n, h, w, c) -> (B, h, w, c)
-    return images, distribution.global_batch(images)
+    weights = None if batch.weights is None else batch.weights[first::n_critic]
+    return images, distribution.global_batch(images)._replace(weights=weights)
 
 
 def mean_scores(real_logits, fake_logits, activation=tf.sigmoid) -> dict:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_genimg.checks import is_number
+from keras_genimg.core.layer_states import check_layers, freeze_layers, frozen_layers
 
 __all__ = ["RecordsArguments", "argument_names", "dtype_policy"]
 
@@ -34,7 +35,7 @@ def _constructors(cls):
     """The constructors that share out a call's arguments.
 
     Those of a user's subclasses pass on what they do not name, by `*args` or `**kwargs`. The last
-    one is that of the first class with a `summary`, as all of `keras_genimg.models` have.
+    one is that of the first class with `about`, as all of `keras_genimg.models` have.
     """
     for base in cls.__mro__:
         if "__init__" in vars(base):
@@ -43,7 +44,7 @@ def _constructors(cls):
             kinds = {parameter.kind for parameter in signature.parameters.values()}
             if inspect.Parameter.VAR_POSITIONAL in kinds:
                 continue
-            if "summary" in vars(base) or inspect.Parameter.VAR_KEYWORD not in kinds:
+            if "about" in vars(base) or inspect.Parameter.VAR_KEYWORD not in kinds:
                 return
 
 
@@ -119,9 +120,12 @@ class RecordsArguments:
         return not self._custom_networks.isdisjoint(names)
 
     def get_config(self) -> dict:
-        """The arguments, serialised to a JSON-compatible dict."""
+        """The arguments, and which layers are frozen, serialised to a JSON-compatible dict."""
+        check_layers(self)
         arguments = {name: self._current(name, value) for name, value in self.arguments.items()}
-        return {**super().get_config(), **_serialized(arguments)}
+        frozen = frozen_layers(self)
+        state = {"frozen_layers": frozen} if frozen else {}
+        return {**super().get_config(), **_serialized(arguments), **state}
 
     def _current(self, name, value):
         """An argument's value now: a number may have been set anew, as in `vae.beta = 4.0`."""
@@ -147,4 +151,15 @@ class RecordsArguments:
         # policy of the saved model, not that of the process that loads it.
         with dtype_policy(config.get("dtype")):
             config = cls.upgraded(dict(config))
-            return cls(**keras.saving.deserialize_keras_object(config, custom_objects))
+            frozen, trainable = config.pop("frozen_layers", {}), config.get("trainable", True)
+            if not trainable:  # set below, with the layers that the constructor makes
+                config["trainable"] = True
+            names = config.get("class_names")
+            if "class_names" not in argument_names(cls):  # no argument, see `NamesClasses`
+                config.pop("class_names", None)
+            model = cls(**keras.saving.deserialize_keras_object(config, custom_objects))
+            if names is not None:
+                model.class_names = names
+            freeze_layers(model, frozen)
+            model.trainable = trainable
+            return model

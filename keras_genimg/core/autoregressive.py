@@ -73,7 +73,7 @@ class AutoregressiveModel(ImageModel):
         """The cross-entropy of held-out images or codes."""
         values, given, batch = self.unpack(data)
         nats = self.nats(values, self.network(values, **given))
-        return self.log_terms(batch, tf.reduce_mean(nats))
+        return self.log_terms(batch, batch.mean(nats))
 
     def log_terms(self, batch: distribution.GlobalBatch, loss) -> dict:
         """Logs a loss, in bits per dimension for images or in nats per code for codes.
@@ -107,7 +107,7 @@ class AutoregressiveModel(ImageModel):
         return self.values_of(x), dict(zip(names, y if isinstance(y, list) else [y])), batch
 
     @staticmethod
-    def _named(labels, condition):
+    def _given(labels, condition):
         """Arguments of the network."""
         given = {"labels": labels, "condition": condition}
         return {name: value for name, value in given.items() if value is not None}
@@ -155,16 +155,18 @@ class AutoregressiveModel(ImageModel):
         """Logits of the value at each position, given those before it.
 
         Args:
-            inputs: int codes `(n, h, w)`, or float images `(n, h, w, c)` in [-1, 1].
-            labels: int `(n,)`, of a conditional model.
-            condition: int `(n, *condition_shape)`, of a model that has one.
+            inputs: int codes `(n, h, w)`, or float images `(n, h, w, c)` in [-1, 1]; or a list of
+                these and of what they are conditioned on, in the order of `data`.
+            labels: int `(n,)`, of a conditional model, if not in `inputs`.
+            condition: int `(n, *condition_shape)`, of a model that has one, if not in `inputs`.
             training: bool. Whether dropout is applied.
 
         Returns:
             float32 `(n, h, w, num_embeddings)`, or `(n, h, w, c, levels)`.
         """
-        given = self._named(labels, condition)
-        logits = self.network(self.values_of(inputs), **given, training=training)
+        data, *given = self.call_inputs(inputs, labels, condition)
+        given = self._by_name(given)
+        logits = self.network(self.values_of(data), **given, training=training)
         return logits[..., 0, :] if self.code_shape else logits
 
     def log_likelihood(
@@ -175,7 +177,9 @@ class AutoregressiveModel(ImageModel):
         Args:
             data: float images `(n, h, w, c)` in [-1, 1], rounded to the nearest levels, or int
                 codes `(n, h, w)`.
-            labels, condition: see `call`; the likelihood is conditioned on them.
+            labels: of a conditional model, on which the likelihood is conditioned: integers or
+                names of classes, `(n,)` or one for all.
+            condition: integers `(n, *condition_shape)`, likewise.
             batch_size: int. Images or grids per batch.
 
         Returns:
@@ -193,10 +197,10 @@ class AutoregressiveModel(ImageModel):
 
     def _log_likelihood(self, data, labels=None, condition=None):
         values = self.values_of(data)
-        return -self.nats(values, self.network(values, **self._named(labels, condition)))
+        return -self.nats(values, self.network(values, **self._given(labels, condition)))
 
     def generate_batches(
-        self, num_images: int, labels=None, seed=None, *, batch_size: int = 256,
+        self, num_images: int | None = None, labels=None, seed=None, *, batch_size: int = 256,
         temperature: float = 1.0,
     ) -> Iterator[np.ndarray]:
         """Yields the images of `generate` in batches, for more images than fit in memory.
@@ -217,8 +221,8 @@ class AutoregressiveModel(ImageModel):
         return self._in_batches("_images_at", first, num_images, labels, seed, batch_size)
 
     def generate_codes(
-        self, num_images: int, labels=None, seed=None, *, condition=None, temperature: float = 1.0,
-        batch_size: int = 256, verbose="auto",
+        self, num_images: int | None = None, labels=None, seed=None, *, condition=None,
+        temperature: float = 1.0, batch_size: int = 256, verbose="auto",
     ) -> np.ndarray:
         """Generates grids of codes, position by position.
 
@@ -239,7 +243,8 @@ class AutoregressiveModel(ImageModel):
                 f"Received: image_shape={self.image_shape}."
             )
         first = (tf.constant(check_number("temperature", temperature), tf.float32),)
-        condition = self._checked_condition(condition, check_count("num_images", num_images))
+        num_images, labels = self._numbered(num_images, labels)
+        condition = self._checked_condition(condition, num_images)
         grids = self._in_batches("_sample", first, num_images, labels, seed, batch_size, condition)
         return joined((grid[..., 0] for grid in grids), num_images, batch_size, verbose, "int32")
 
@@ -282,7 +287,7 @@ class AutoregressiveModel(ImageModel):
         def noise_of_row(row):
             return tf.cast(temperature * self.gumbel_noise(latents, row), dtype)
 
-        given = self._named(labels, condition)
+        given = self._given(labels, condition)
         return self.network.sample(noise_of_row, tf.shape(latents)[0], **given)
 
     def gumbel_noise(self, latents, row) -> tf.Tensor:

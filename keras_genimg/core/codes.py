@@ -71,12 +71,13 @@ class CodeModel(HoldsPriors):
 
     # ------------------------------------------------------------- what subclasses write
 
-    def quantized(self, images, training: bool = False) -> tuple:
+    def quantized(self, images, training: bool = False, sample_weight=None) -> tuple:
         """Encodes and quantizes images, without updating the codebooks.
 
         Args:
             images: float tensor `(n, height, width, channels)` in [-1, 1].
             training: bool. Passed to the networks.
+            sample_weight: float tensor `(n,)` of weights in the loss, or None.
 
         Returns:
             The decoder's input; the codes, int32 `(n, h, w)`, one tensor per grid; the loss of
@@ -110,9 +111,9 @@ class CodeModel(HoldsPriors):
     def test_step(self, data):
         """The terms of the loss on held-out images."""
         images, _, batch = self.unpack(data)
-        quantized, codes, vq_loss = self.quantized(images)
+        quantized, codes, vq_loss = self.quantized(images, sample_weight=batch.weights)
         outputs = self.decoder(quantized, training=False)
-        reconstruction_loss = tf.reduce_mean((images - outputs) ** 2) / self.data_variance
+        reconstruction_loss = batch.mean((images - outputs) ** 2) / self.data_variance
         loss = reconstruction_loss + vq_loss
         return self.log_terms(batch, loss, reconstruction_loss, vq_loss, codes)
 
@@ -239,7 +240,7 @@ class CodeModel(HoldsPriors):
     # ------------------------------------------------------------- generating, exporting
 
     def generate_batches(
-        self, num_images: int, labels=None, seed=None, *, batch_size: int = 256,
+        self, num_images: int | None = None, labels=None, seed=None, *, batch_size: int = 256,
         temperature: float = 1.0,
     ) -> Iterator[np.ndarray]:
         """Yields the images of `generate` in batches, for more images than fit in memory.
@@ -282,12 +283,15 @@ class CodeModel(HoldsPriors):
         def reconstruct(images):
             return {"images": self.call(images)}
 
+        # With a prior or without, the default is the same: clients of the model stay served when
+        # it gets one.
+        generate = {"generate": super().signatures()["generate"]} if self.held_priors() else {}
         return {
             "serving_default": (reconstruct, images),
             "encode": (encode, images),
             "decode": (decode, codes),
             "reconstruct": (reconstruct, images),
-            **(super().signatures() if self.held_priors() else {}),
+            **generate,
         }
 
     def deterministic_signature(self) -> tuple:

@@ -7,7 +7,10 @@ import keras
 from keras_genimg.checks import first_reason
 from keras_genimg.errors import InputError
 
-__all__ = ["build_network", "check_network_options", "resolve_network"]
+__all__ = [
+    "build_network", "check_network_options", "check_no_batch_normalization", "given_options",
+    "resolve_network",
+]
 
 
 def resolve_network(role: str, network, takes, makes=None) -> keras.Layer:
@@ -98,6 +101,59 @@ def check_network_options(options, functions, default_networks: bool = True) -> 
             f"Received: network_options={options!r}."
         )
     return dict(options)
+
+
+def given_options(role: str, custom, networks: str, functions: dict, **options) -> dict:
+    """The options of a default network that were given, each checked to have an effect.
+
+    Args:
+        role: string. The network's name in messages.
+        custom: the custom network, or None.
+        networks: string. The kind of the default networks.
+        functions: dict of the functions that make the default network, by kind.
+        **options: keyword arguments of these functions; None if not given.
+
+    Returns:
+        dict of those that are not None.
+
+    Raises:
+        InputError: an option beside a custom network, or one that this kind does not have.
+
+    Example:
+    >>> from keras_genimg.networks import dcgan_generator
+    >>> makers = {"dcgan": dcgan_generator}
+    >>> given_options("generator", None, "dcgan", makers, filters=16, widest=None)
+    {'filters': 16}
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    for name, value in options.items():
+        kinds = [kind for kind, make in functions.items() if name in _with_default(make)]
+        if custom is not None or networks not in kinds:
+            given = f"networks={networks!r}" if custom is None else f"a custom {role}"
+            raise InputError(
+                f"{name} is an option of the default {role} of networks {', '.join(kinds)}. "
+                f"Received: {name}={value!r} with {given}."
+            )
+    return options
+
+
+def check_no_batch_normalization(discriminator, owner: str) -> None:
+    """Checks that a discriminator does not mix images, for a penalty on its gradient.
+
+    Args:
+        discriminator: `keras.Model` or layer.
+        owner: string. Whose discriminator it is, in messages.
+
+    Raises:
+        InputError: a network with a layer of batch normalisation.
+    """
+    for layer in discriminator._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            raise InputError(
+                f"The discriminator of {owner} must have no batch normalisation, because the "
+                "penalty takes the gradient of each image; LayerNormalization is allowed. "
+                f"Received: a network with the layer {layer.name!r}."
+            )
 
 
 def _with_default(function):

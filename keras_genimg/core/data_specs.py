@@ -12,7 +12,9 @@ from keras_genimg.checks import check_labels
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
 
-__all__ = ["Clips", "Codes", "DataSpec", "Images", "Labels", "Pairs", "first_two"]
+__all__ = ["Clips", "Codes", "DataSpec", "Images", "Labels", "Pairs", "Weights", "first_two"]
+
+LIMIT = 1.001  # of images' absolute values: bfloat16 and resizing round a little
 
 
 def first_two(element) -> tuple:
@@ -98,6 +100,38 @@ class DataSpec:
                     f"Received: {len(arrays[0])} {first} and {len(array)} {part.name}."
                 )
 
+    def values_fit(self, model, x, y=None) -> tf.Tensor:
+        """The rules of `check_values` as TensorFlow operations, for every batch of a dataset.
+
+        Args:
+            model: the model whose data these are.
+            x, y: tensors whose structure has been checked, as far as it is known.
+
+        Returns:
+            bool scalar.
+        """
+        tensors = [x, *self.split(model, y)]
+        count = tf.shape(x)[0]
+        same = [tf.equal(tf.shape(tensor)[0], count) for tensor in tensors[1:]]
+        fits = [part.values_fit(model, tensor) for part, tensor in zip(self.parts, tensors)]
+        return tf.reduce_all(tf.stack([count > 0, *same, *fits]))
+
+    def with_shapes(self, model, x, y=None) -> tuple:
+        """x and y as tensors whose shapes are known, but for the number of images."""
+        shaped = [
+            tf.ensure_shape(tensor, (None, *part.shape(model)))
+            for part, tensor in zip(self.parts, [x, *self.split(model, y)])
+        ]
+        x, *others = shaped
+        return x, (tuple(others) if len(others) > 1 else others[0]) if others else y
+
+    def as_arrays(self, model, x, y=None) -> tuple:
+        """x and y as arrays or tensors in memory: NumPy arrays of lists and of HDF5 sets."""
+        others = [_as_array(value) for value in self.split(model, y)]
+        if not others:
+            return _as_array(x), y if y is None else _as_array(y)
+        return _as_array(x), tuple(others) if len(others) > 1 else others[0]
+
     def cast(self, model, x, y=None) -> tuple:
         """Casts `x` and `y` for a step: images to the model's precision, integers to int32.
 
@@ -136,6 +170,17 @@ class Part(DataSpec):
     def converted(self, model, x) -> tf.Tensor:
         return tf.cast(x, self.dtype)
 
+    def _has_shape(self, model, x):
+        """Whether a tensor has the model's shape, looked up only where it was not known before."""
+        if x.shape.rank is not None and x.shape[1:].is_fully_defined():
+            return tf.constant(True)
+        shape, wanted = tf.shape(x), self.shape(model)
+        return tf.cond(
+            tf.equal(tf.rank(x), 1 + len(wanted)),
+            lambda: tf.reduce_all(tf.equal(shape[1:], tf.constant(wanted, tf.int32))),
+            lambda: tf.constant(False),
+        )
+
     def _raise(self, model, rule, found):
         raise InputError(f"{type(model).__name__} {rule}. Received: {found}.")
 
@@ -157,7 +202,7 @@ class Images(Part):
         super().__init__(name, shape)
 
     def check_structure(self, model, x, y=None) -> None:
-        if not hasattr(x, "dtype"):
+        if not _is_dense(x):
             self._raise(model, "takes images, or (images, labels)", type(x).__name__)
         if not tf.as_dtype(x.dtype).is_floating:
             rule = "takes floating-point images in [-1, 1]; images / 127.5 - 1 converts 8-bit ones"
@@ -174,8 +219,13 @@ class Images(Part):
         if not np.isfinite([low, high]).all():
             wrong = f"NaN or infinity in {x.size - np.isfinite(x).sum()} of {x.size} values"
             self._raise(model, "takes images in [-1, 1]", wrong)
-        if not (low >= -1.001 and high <= 1.001):  # bfloat16 and resizing round a little
+        if not (low >= -LIMIT and high <= LIMIT):
             self._raise(model, "takes images in [-1, 1]", f"values from {low:g} to {high:g}")
+
+    def values_fit(self, model, x, y=None) -> tf.Tensor:
+        # NaN, infinity and no images at all (-infinity) fail the comparison.
+        largest = tf.abs(tf.reduce_max(tf.abs(x)))
+        return tf.logical_and(self._has_shape(model, x), largest <= tf.cast(LIMIT, x.dtype))
 
     def converted(self, model, x) -> tf.Tensor:
         return tf.cast(x, at_least_float32(model.dtype_policy))
@@ -212,7 +262,7 @@ class Codes(Part):
         return f"takes {self.name}, integers from 0 to {self.num_embeddings(model) - 1}"
 
     def check_structure(self, model, x, y=None) -> None:
-        if not hasattr(x, "dtype"):
+        if not _is_dense(x):
             self._raise(model, f"takes {model.data}", type(x).__name__)
         if not tf.as_dtype(x.dtype).is_integer:
             self._raise(model, self._rule(model), tf.as_dtype(x.dtype).name)
@@ -227,26 +277,71 @@ class Codes(Part):
         if low < 0 or high >= self.num_embeddings(model):
             self._raise(model, self._rule(model), f"{low} to {high}")
 
+    def values_fit(self, model, x, y=None) -> tf.Tensor:
+        x = tf.cast(x, tf.int64)
+        inside = (tf.reduce_min(x) >= 0) & (tf.reduce_max(x) < self.num_embeddings(model))
+        return tf.reduce_all(tf.stack([self._has_shape(model, x), tf.size(x) > 0, inside]))
 
-class Labels(Part):
-    """Integer class labels `(batch,)` from 0 to num_classes - 1."""
 
-    def __init__(self):
-        super().__init__("labels", None)
+class PerImage(Part):
+    """One number per image, `(batch,)`. Subclasses write the rule."""
+
+    rule = ""
+
+    def __init__(self, name):
+        super().__init__(name, None)
 
     def shape(self, model) -> tuple:
         return ()
 
-    def explanation(self, model) -> str:
-        return ", labels being integers of shape (batch,)"
-
     def check_structure(self, model, x, y=None) -> None:
         shape = _known_shape(x) if hasattr(x, "shape") else None
         if shape is not None and len(shape) != 1:
-            self._raise(model, "takes labels of shape (batch,), one integer per image", shape)
+            self._raise(model, f"takes {self.name} of shape (batch,), {self.rule}", shape)
+        if hasattr(x, "dtype") and tf.as_dtype(x.dtype) == tf.string:
+            self._raise(model, f"takes {self.name}, {self.rule}", "strings")
+
+
+class Labels(PerImage):
+    """Integer class labels `(batch,)` from 0 to num_classes - 1."""
+
+    rule = "one integer per image"
+
+    def __init__(self):
+        super().__init__("labels")
+
+    def explanation(self, model) -> str:
+        return ", labels being integers of shape (batch,)"
 
     def check_values(self, model, x, count=None) -> None:
         check_labels(x, model.num_classes, len(x) if count is None else count)
+
+    def values_fit(self, model, x, y=None) -> tf.Tensor:
+        whole = tf.cast(x, tf.int64)  # labels may be floats without a fraction
+        inside = (whole >= 0) & (whole < model.num_classes) & tf.equal(tf.cast(whole, x.dtype), x)
+        return tf.logical_and(self._has_shape(model, x), tf.reduce_all(inside))
+
+
+class Weights(PerImage):
+    """`sample_weight` `(batch,)`: finite numbers of at least 0."""
+
+    dtype = tf.float32
+    rule = "one finite number of at least 0 per image"
+
+    def __init__(self):
+        super().__init__("sample_weight")
+
+    def check_values(self, model, x, count=None) -> None:
+        x = np.asarray(x)
+        self.check_structure(model, x)
+        if len(x) != count:
+            self._raise(model, f"takes {self.name}, {self.rule}", f"{len(x)} for {count} images")
+        if not (np.isfinite(x).all() and (x >= 0).all()):
+            self._raise(model, f"takes {self.name}, {self.rule}", f"{x.min():g} to {x.max():g}")
+
+    def values_fit(self, model, x, y=None) -> tf.Tensor:
+        inside = (x >= 0) & (x <= x.dtype.max)
+        return tf.logical_and(self._has_shape(model, x), tf.reduce_all(inside))
 
 
 class Pairs(DataSpec):
@@ -266,3 +361,21 @@ class Pairs(DataSpec):
 def _known_shape(tensor):
     shape = tf.TensorShape(tensor.shape)
     return None if shape.rank is None else tuple(shape.as_list())
+
+
+def _is_dense(x):
+    specs = (tf.RaggedTensorSpec, tf.SparseTensorSpec)
+    return hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, specs)
+
+
+def _is_array_like(value):
+    return isinstance(value, (list, tuple)) or hasattr(value, "__array__")
+
+
+def _as_array(value):
+    if isinstance(value, (np.ndarray, tf.Tensor)) or not _is_array_like(value):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError:  # a ragged list, which the checks refuse
+        return value

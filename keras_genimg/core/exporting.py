@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -59,13 +60,35 @@ class Exports:
         layers = self._flatten_layers()
         return list(dict.fromkeys(each for layer in layers for each in layer._seed_generators))
 
-    def export(self, folder, format="saved_model", precision=None, **kwargs) -> str:
-        """Writes the trained model for use without this package.
+    def quantize(self, *args, **kwargs) -> None:
+        """Keras's quantization of a model in place, which is refused.
 
         Args:
-            folder: path. A folder for `"saved_model"`, a file for the others.
-            format: `"saved_model"` (all signatures), `"litert"` or `"onnx"` (the
-                deterministic part: latents to images, or images to images).
+            *args, **kwargs: see `keras.Model.quantize`.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            'quantize cannot be saved with a model: export(format="litert", precision="int8") '
+            f"writes a quantized file. Received: quantize of {type(self).__name__}."
+        )
+
+    def export(
+        self, filepath, format="saved_model", verbose=None, input_signature=None, *,
+        precision=None, **kwargs,
+    ) -> str:
+        """Writes the trained model for use without this package; called as Keras's `export` is.
+
+        Args:
+            filepath: path. A folder for `"saved_model"`, a file for the others.
+            format: `"saved_model"` or `"tf_saved_model"` (all of `signatures`, and `class_names` of
+                a model that has them), `"litert"` or `"onnx"` (the deterministic part: latents to
+                images, or images to images).
+            verbose: bool. Whether to print the path and what it holds.
+            input_signature: for LiteRT and ONNX: a `tf.TensorSpec`, `keras.InputSpec` or tensor
+                for each input of the deterministic part, to fix sizes that are free, such as the
+                batch's.
             precision: of the weights in a LiteRT file: `"float32"` (the default),
                 `"float16"` (half the file size) or `"int8"` (a quarter).
 
@@ -73,15 +96,16 @@ class Exports:
             The path.
 
         Raises:
-            InputError: an unknown format or precision, a path that holds something
-                else, a full disk, an extra that is not installed.
+            InputError: an unknown format or precision, an `input_signature` that does not fit, a
+                path that holds something else, a full disk, an extra that is not installed.
         """
         writers = {"litert": export.write_litert, "onnx": export.write_onnx}
-        if kwargs:  # what Keras's own export takes
+        if kwargs:  # what Keras's own export takes besides
             raise InputError(
-                f"export takes folder, format and precision. Received: {', '.join(kwargs)}."
+                "export takes filepath, format, verbose, input_signature and precision. "
+                f"Received: {', '.join(kwargs)}."
             )
-        if format not in ("saved_model", *writers):
+        if format not in ("saved_model", "tf_saved_model", *writers):
             raise InputError(
                 f"format must be one of saved_model, {', '.join(writers)}. Received: {format!r}."
             )
@@ -90,10 +114,28 @@ class Exports:
                 f"precision needs format='litert'. Received: precision={precision!r} with "
                 f"format={format!r}."
             )
-        if format == "saved_model":
-            return export.write_saved_model(os.fspath(folder), self.signatures(), networks=[self])
-        options = {} if precision is None else {"precision": precision}
-        return writers[format](os.fspath(folder), *self.deterministic_signature(), **options)
+        filepath = os.fspath(filepath)
+        if format in writers:
+            fn, specs = self.deterministic_signature()
+            specs = specs if input_signature is None else _fixed(specs, input_signature)
+            options = {} if precision is None else {"precision": precision}
+            path, content = writers[format](filepath, fn, specs, **options), [s.name for s in specs]
+        elif input_signature is not None:
+            raise InputError(
+                "input_signature is for litert and onnx; the signatures of a SavedModel are fixed. "
+                f"Received: input_signature={input_signature!r}."
+            )
+        else:
+            signatures = {**self.signatures(), **self._class_names_signature()}
+            path = export.write_saved_model(filepath, signatures, networks=[self])
+            content = signatures
+        if verbose:
+            print(f"{path}: {', '.join(content)}")
+        return path
+
+    def _class_names_signature(self):
+        names = self.class_names
+        return {"class_names": (lambda: {"class_names": tf.constant(names)}, [])} if names else {}
 
     def signatures(self) -> dict:
         """The SavedModel's signatures, as `export` writes them.
@@ -102,7 +144,8 @@ class Exports:
             dict from a name to (function of tensors, list of `tf.TensorSpec`); functions return
             dicts of tensors. `serving_default` maps `num_images` (int32) and `seed` (int64) to
             uint8 images `(num_images, height, width, channels)`, and `generate` to float32 images
-            in [-1, 1]. A model that does not generate has another `serving_default`.
+            in [-1, 1]. The `serving_default` of an autoencoder of codes is `reconstruct`, before
+            and after it has a prior; other models that do not generate have their own.
         """
         count = tf.TensorSpec((), tf.int32, name="num_images")
         seed = tf.TensorSpec((), tf.int64, name="seed")
@@ -154,3 +197,23 @@ class Exports:
             InputError: a model that has no such part.
         """
         raise InputError(f"{type(self).__name__} has no deterministic part to export.")
+
+
+def _fixed(specs, input_signature):
+    """The specs of the deterministic part, with the sizes that a user's `input_signature` fixes."""
+    given = keras.tree.flatten(input_signature)
+    shapes = [getattr(each, "shape", None) for each in given]  # None stands for any
+    dtypes = [getattr(each, "dtype", None) for each in given]
+    if len(given) != len(specs) or not all(
+        spec.shape.is_compatible_with(shape) and dtype in (None, spec.dtype)
+        for spec, shape, dtype in zip(specs, shapes, dtypes)
+    ):
+        wanted = ", ".join(f"{spec.name} {spec.dtype.name} {tuple(spec.shape)}" for spec in specs)
+        raise InputError(
+            f"input_signature must fit the inputs of the deterministic part, {wanted}. "
+            f"Received: {input_signature!r}."
+        )
+    return [
+        tf.TensorSpec(spec.shape.merge_with(shape), spec.dtype, spec.name)
+        for spec, shape in zip(specs, shapes)
+    ]

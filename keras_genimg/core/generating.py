@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_genimg.checks import check_count, check_labels, check_seed
+from keras_genimg.checks import check_count, check_seed
+from keras_genimg.core.class_names import NamesClasses
 from keras_genimg.core.data_specs import Images, Labels
 from keras_genimg.errors import InputError
 
@@ -47,7 +48,7 @@ def _rows(arrays, start, count):
     return [None if array is None else array[start : start + count] for array in arrays]
 
 
-class Generates:
+class Generates(NamesClasses):
     """Mixin of a `keras.Model`: images from latents, in batches.
 
     Subclasses that generate write `draw_latents` and `images_from_latents`.
@@ -55,18 +56,19 @@ class Generates:
 
     @property
     def generates_by_label(self) -> bool:
-        """Whether `generate` needs labels."""
+        """Whether `generate` takes labels."""
         return self.data.part(Labels) is not None
 
     def generate(
-        self, num_images: int, labels=None, seed=None, *, batch_size: int = 256, verbose="auto",
-        **latents,
+        self, num_images: int | None = None, labels=None, seed=None, *, batch_size: int = 256,
+        verbose="auto", **latents,
     ) -> np.ndarray:
         """Generates images, in batches.
 
         Args:
-            num_images: int of at least 1. Number of images.
-            labels: integers `(num_images,)`, for conditional models.
+            num_images: int of at least 1. Number of images, by default that of the labels.
+            labels: for conditional models: integers or names of classes (see `class_names`),
+                `(num_images,)`, or one of these for all images; by default all classes in turn.
             seed: int, optional. The same seed gives the same images, for any
                 batch size; None gives new ones each time.
             batch_size: int. Images per batch.
@@ -81,11 +83,13 @@ class Generates:
             InputError: a number that is not positive, a seed that is not an integer,
                 invalid labels.
         """
+        num_images, labels = self._numbered(num_images, labels)
         batches = self.generate_batches(num_images, labels, seed, batch_size=batch_size, **latents)
         return joined(batches, num_images, batch_size, verbose)
 
     def generate_batches(
-        self, num_images: int, labels=None, seed=None, *, batch_size: int = 256, **latents
+        self, num_images: int | None = None, labels=None, seed=None, *, batch_size: int = 256,
+        **latents,
     ) -> Iterator[np.ndarray]:
         """Yields the images of `generate` in batches, for more images than fit in memory.
 
@@ -105,20 +109,25 @@ class Generates:
 
     def _in_batches(self, method, first, num_images, labels, seed, batch_size, *others, **latents):
         """An iterator over a method's outputs for `first`, latents, labels and others."""
-        check_count("num_images", num_images)
+        num_images, labels = self._numbered(num_images, labels)
         check_count("batch_size", batch_size)
         # All at once, so that the latents do not depend on the batch size.
         latents = self.draw_latents(num_images, check_seed(seed), **latents)
-        if labels is not None and not self.generates_by_label:
-            raise InputError(
-                f"{type(self).__name__} generates without labels. Received: {len(labels)} labels."
-            )
-        if self.generates_by_label:
-            labels = check_labels(labels, self.num_classes, num_images)
+        if self.generates_by_label and labels is None:
+            labels = self.labels_in_turn(num_images)
+        elif labels is not None:
+            labels = self.class_numbers(labels, num_images)
         arrays = [latents] if labels is None and not others else [latents, labels, *others]
         decode = self._compiled(method)
         starts = range(0, num_images, batch_size)
         return (decode(*first, *_rows(arrays, i, batch_size)).numpy() for i in starts)
+
+    def _numbered(self, num_images, labels):
+        """The number of images, by default that of the labels; and the labels."""
+        if num_images is None and labels is not None:
+            labels = self.class_numbers(labels)
+            num_images = len(labels)
+        return check_count("num_images", num_images), labels
 
     def draw_latents(self, num_images, seed) -> tf.Tensor:
         """Draws the latents that images are generated from.
@@ -182,7 +191,7 @@ class Generates:
         """Checks labels, and returns them as a list of arguments.
 
         Args:
-            labels: integers `(count,)` from 0 to num_classes - 1; None for a model without classes.
+            labels: see `class_numbers`; None for a model without classes.
             count: int. Number of images.
 
         Returns:
@@ -191,12 +200,31 @@ class Generates:
         Raises:
             InputError: labels that are missing, invalid, or for a model without classes.
         """
-        if self.data.part(Labels):
-            return [check_labels(labels, self.num_classes, count)]
-        if labels is not None:
-            name = type(self).__name__
-            raise InputError(f"{name} has no classes. Received: {len(labels)} labels.")
+        if self.data.part(Labels) or labels is not None:
+            return [self.class_numbers(labels, count)]
         return []
+
+    def call_inputs(self, inputs, *others) -> list:
+        """What `call` was given, as one list: `model([x, labels])` or `model(x, labels)`.
+
+        Args:
+            inputs: tensor, or list or tuple of it and the others.
+            *others: labels and other integers that the model is conditioned on, or None.
+
+        Returns:
+            list of `inputs` and, as int32 tensors, the others.
+
+        Raises:
+            InputError: too few inputs, or too many.
+        """
+        first, *given = keras.tree.flatten(inputs) + [each for each in others if each is not None]
+        names = [part.name for part in self.data.parts[1:]]
+        if len(given) != len(names):
+            wanted = f"model([x, {', '.join(names)}])" if names else "model(x)"
+            raise InputError(
+                f"{type(self).__name__} is called as {wanted}. Received: {1 + len(given)} inputs."
+            )
+        return [first, *(tf.cast(each, tf.int32) for each in given)]
 
     def _run_in_batches(self, method, array, batch_size, *others):
         """A method's outputs for arrays of equal length, computed in batches and joined."""

@@ -4,10 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.checks import check_count, check_latents, check_seed
+from keras_genimg.checks import check_count, check_seed
 from keras_genimg.core.data_specs import Labels
+from keras_genimg.core.decoding import DecodesLatents
 from keras_genimg.core.generating import latent_seed
-from keras_genimg.core.image_model import ImageModel
 
 __all__ = ["LatentVariableModel", "log_ratio"]
 
@@ -26,7 +26,7 @@ def log_ratio(z: tf.Tensor, z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tenso
     return 0.5 * tf.reduce_sum(errors + z_log_var - tf.square(z), axis=-1)
 
 
-class LatentVariableModel(ImageModel):
+class LatentVariableModel(DecodesLatents):
     """A model with an `encoder` to the mean and log variance of q(z|x), and a `decoder` of z.
 
     Subclasses set `latent_dim`, `encoder`, `decoder` and `prior`, and write `log_likelihood_of`,
@@ -101,7 +101,7 @@ class LatentVariableModel(ImageModel):
         return tf.reshape(self.log_likelihood_of(repeated, outputs), (k, -1))  # (k*B,) -> (k, B)
 
     def log_likelihood(
-        self, images, num_samples: int = 5000, *, labels=None, seed: int = 0,
+        self, images, labels=None, *, num_samples: int = 5000, seed: int = 0,
         batch_size: int = 16, block_size: int = 100,
     ) -> np.ndarray:
         """Estimates log p(x) by importance sampling from q(z|x).
@@ -112,8 +112,8 @@ class LatentVariableModel(ImageModel):
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]; with the Bernoulli
                 likelihood values must be -1 or 1, otherwise the result is not a likelihood.
+            labels: of a conditional model, for log p(x|label), see `encode`.
             num_samples: int. Draws of z per image.
-            labels: integers `(n,)`, of a conditional model, for log p(x|label).
             seed: int. Seed of the draws.
             batch_size: int. Images per batch.
             block_size: int. Draws per block: memory holds batch_size x block_size images.
@@ -158,26 +158,29 @@ class LatentVariableModel(ImageModel):
         z = z_mean + tf.exp(0.5 * z_log_var) * noise  # (number, B, latent_dim)
         return self.log_likelihoods(images, z, labels) + log_ratio(z, z_mean, z_log_var)
 
-    def call(self, images, labels=None, training: bool = False):
+    def call(self, inputs, labels=None, training: bool = False):
         """Reconstructs images from the mean of q(z|x), without noise.
 
         Args:
-            images: float tensor `(n, h, w, c)` in [-1, 1].
-            labels: int32 tensor `(n,)`, of a conditional model.
+            inputs: images, float tensor `(n, h, w, c)` in [-1, 1]; of a conditional model a list
+                of images and labels, int tensor `(n,)`.
+            labels: the labels, if `inputs` are images alone.
             training: bool. Passed to the encoder.
 
         Returns:
-            float32 tensor of the shape of `images`, in [-1, 1].
+            float32 tensor of the shape of the images, in [-1, 1].
         """
+        images, *labels = self.call_inputs(inputs, labels)
+        labels = labels[0] if labels else None
         z_mean, _ = self.encoder(self.conditioned(images, labels), training=training)
         return self.images_from_latents(z_mean, labels)
 
-    def encode(self, images, *, labels=None, batch_size: int = 256) -> np.ndarray:
+    def encode(self, images, labels=None, *, batch_size: int = 256) -> np.ndarray:
         """Means of q(z|x), in batches.
 
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1].
-            labels: integers `(n,)`, of a conditional model.
+            labels: of a conditional model: integers or names of classes, `(n,)` or one for all.
             batch_size: int. Images per batch.
 
         Returns:
@@ -188,23 +191,7 @@ class LatentVariableModel(ImageModel):
         """
         return self._in_parts("posterior", self.checked_images(images), labels, batch_size)[0]
 
-    def decode(self, latents, *, labels=None, batch_size: int = 256) -> np.ndarray:
-        """Means of p(x|z), in batches.
-
-        Args:
-            latents: float array `(n, latent_dim)`.
-            labels, batch_size: see `encode`.
-
-        Returns:
-            NumPy float32 array `(n, height, width, channels)` in [-1, 1].
-
-        Raises:
-            InputError: invalid latents or labels.
-        """
-        latents = check_latents(type(self).__name__, latents, (self.latent_dim,))
-        return self._in_parts("images_from_latents", latents, labels, batch_size)
-
-    def reconstruct(self, images, *, labels=None, batch_size: int = 256) -> np.ndarray:
+    def reconstruct(self, images, labels=None, *, batch_size: int = 256) -> np.ndarray:
         """Reconstructs images from the means of q(z|x), in batches.
 
         Args:
@@ -233,15 +220,11 @@ class LatentVariableModel(ImageModel):
         return self.means_of(self.decoder(self.conditioned(latents, labels), training=False))
 
     def signatures(self) -> dict:
-        latents = tf.TensorSpec((None, self.latent_dim), tf.float32, name="latents")
         labels = [self.labels_spec()] if self.data.part(Labels) else []
 
         def encode(images, labels=None):
             z_mean, z_log_var = self.posterior(images, labels)
             return {"z_mean": z_mean, "z_log_var": z_log_var}
-
-        def decode(latents, labels=None):
-            return {"images": self.images_from_latents(latents, labels)}
 
         def reconstruct(images, labels=None):
             return {"images": self.call(images, labels)}
@@ -249,9 +232,5 @@ class LatentVariableModel(ImageModel):
         return {
             **super().signatures(),
             "encode": (encode, [self.images_spec(), *labels]),
-            "decode": (decode, [latents, *labels]),
             "reconstruct": (reconstruct, [self.images_spec(), *labels]),
         }
-
-    def deterministic_signature(self) -> tuple:
-        return self.signatures()["decode"]

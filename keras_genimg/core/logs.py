@@ -1,4 +1,4 @@
-"""Averaged logs, and a callback that stops diverged training."""
+"""Averaged logs, and callbacks that know the step and stop diverged training."""
 
 import math
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_genimg.distribution import sum_over_replicas
 from keras_genimg.errors import InputError
 
-__all__ = ["LogMeans", "StopOnNonFiniteLogs"]
+__all__ = ["LogMeans", "Position", "StopOnNonFiniteLogs"]
 
 
 class LogMeans(keras.metrics.Metric):
@@ -73,17 +73,53 @@ class LogMeans(keras.metrics.Metric):
         return self.names.index(name)
 
 
-class StopOnNonFiniteLogs(keras.callbacks.Callback):
-    """Ends training with an `InputError` at the step whose logs are not finite."""
+class Position(keras.callbacks.Callback):
+    """Knows which step `fit` or `evaluate` is at, for messages.
+
+    Args:
+        steps_per_execution: int. Steps from one call to the next.
+    """
+
+    def __init__(self, steps_per_execution: int = 1):
+        super().__init__()
+        self.several = steps_per_execution
+        self.place = "before the first step"
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch = epoch + 1
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.place = f"in {self._steps(batch)} of epoch {self.epoch}; training stopped before it"
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.place = f"in {self._steps(batch)} of the evaluation"
+
+    def _steps(self, first):
+        if self.several == 1:
+            return f"step {first + 1}"
+        return f"one of the steps {first + 1} to {first + self.several}"
+
+
+class StopOnNonFiniteLogs(Position):
+    """Ends training with an `InputError` at the step whose logs are not finite.
+
+    Args:
+        steps_per_execution: see `Position`.
+        checked: bool. Whether the data have been checked.
+    """
+
+    def __init__(self, steps_per_execution: int = 1, checked: bool = True):
+        super().__init__(steps_per_execution)
+        self.checked = checked
+        self.names = []
 
     def on_train_batch_end(self, batch, logs=None):
+        self.names = list(logs or {})
         for name, value in (logs or {}).items():
             if not math.isfinite(value):
+                data = "" if self.checked else " Exclude NaN in the data, which were not checked."
                 raise InputError(
-                    f"{name} became {float(value)} at step {batch + 1} of epoch {self.epoch + 1}; "
+                    f"{name} became {float(value)} at step {batch + 1} of epoch {self.epoch}; "
                     "training stopped, and files saved earlier are unchanged. A lower learning "
-                    "rate is the usual remedy."
+                    f"rate is the usual remedy.{data}"
                 )

@@ -6,17 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_genimg.checks import check_count
 from keras_genimg.core.data_specs import Codes, Labels, first_two
 from keras_genimg.core.image_model import ImageModel
 from keras_genimg.errors import InputError
 
-__all__ = ["HoldsPriors", "codes_and_labels", "fit_frozen", "shuffled_batches"]
+__all__ = ["HoldsPriors", "codes_and_labels", "fit_frozen", "history_of"]
 
 # Arguments under which models of codes hold their priors.
 PRIORS = ("prior", "top_prior", "bottom_prior")
-# Arguments of `fit` that go with arrays instead of a dataset, or mean something else there.
-FOR_ARRAYS = {"validation_split", "shuffle", "sample_weight", "steps_per_epoch"}
 
 
 class HoldsPriors(ImageModel):
@@ -117,8 +114,23 @@ class HoldsPriors(ImageModel):
         return config
 
     @property
+    def class_names(self) -> tuple | None:
+        """Names of the classes that the priors are conditioned on, see `PixelCNN.class_names`."""
+        return next((each.class_names for each in self._labelled_priors()), None)
+
+    @class_names.setter
+    def class_names(self, names) -> None:
+        if names is not None:
+            self._check_has_classes("class_names")
+        for prior in self._labelled_priors():
+            prior.class_names = names
+
+    def _labelled_priors(self):
+        return [prior for prior in self.held_priors() if prior.data.part(Labels)]
+
+    @property
     def generates_by_label(self) -> bool:
-        return any(prior.data.part(Labels) for prior in self.held_priors())
+        return bool(self._labelled_priors())
 
     def draw_latents(self, num_images, seed) -> tf.Tensor:
         priors = self.held_priors()
@@ -129,6 +141,23 @@ class HoldsPriors(ImageModel):
                 "decode(codes)."
             )
         return priors[0].draw_latents(num_images, seed)
+
+
+def history_of(model, values: dict) -> keras.callbacks.History:
+    """Values per epoch or iteration that are not the logs of one `fit`, as `fit` returns them.
+
+    Args:
+        model: what was fitted.
+        values: dict of lists of numbers, by name.
+
+    Returns:
+        `keras.callbacks.History`, with `values` as its attribute `history`.
+    """
+    history = keras.callbacks.History()
+    history.set_model(model)
+    history.history = dict(values)
+    history.epoch = list(range(max(map(len, values.values()), default=0)))
+    return history
 
 
 def fit_frozen(prior, codes, given=None, *, batch_size: int, **fit) -> keras.callbacks.History:
@@ -147,38 +176,13 @@ def fit_frozen(prior, codes, given=None, *, batch_size: int, **fit) -> keras.cal
     Raises:
         InputError: invalid codes, labels or condition; a batch size that is not positive.
     """
-    check_count("batch_size", batch_size)
-    if FOR_ARRAYS & set(fit):
-        data = {"x": codes, "y": given, "batch_size": batch_size}
-    else:
-        prior.check_data(codes, given)  # all of it; `fit` checks only the first batch of a dataset
-        arrays = codes if given is None else (codes, given)
-        data = {"x": shuffled_batches(arrays, batch_size, prior.seed)}
     prior.trainable = True
     try:
         if not prior.compiled:
             prior.compile()
-        return prior.fit(**data, **fit)
+        return prior.fit(codes, given, batch_size=batch_size, **fit)
     finally:
         prior.trainable = False
-
-
-def shuffled_batches(arrays, batch_size: int, seed: int | None = None) -> tf.data.Dataset:
-    """Batches of arrays, in a new order each epoch.
-
-    `fit` turns off the autotuning thread of a dataset, but not of plain arrays, for which an
-    epoch may wait for that thread as long as it computes.
-
-    Args:
-        arrays: array, or tuple of arrays of equal length, or of such tuples.
-        batch_size: int. Rows per batch; the last one may have fewer.
-        seed: int, optional. Seed of the orders.
-
-    Returns:
-        `tf.data.Dataset`, each element of the structure of `arrays`.
-    """
-    rows = tf.data.Dataset.from_tensor_slices(arrays)
-    return rows.shuffle(len(rows), seed).batch(batch_size)
 
 
 def codes_and_labels(encode: Callable, images, labels, wants_labels: bool) -> tuple:

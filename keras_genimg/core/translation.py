@@ -42,7 +42,7 @@ class TranslationModel(AdversarialModel):
             training: bool. Whether batch normalisation and dropout run in training mode.
 
         Returns:
-            float32 tensor `(n, *image_shape)` in [-1, 1].
+            float tensor `(n, *image_shape)` in [-1, 1].
         """
         return self.generator(images, training=training)
 

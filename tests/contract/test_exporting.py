@@ -1,7 +1,9 @@
 """What every model exports: signatures and files that compute what the Python methods do."""
 
+import inspect
 import os
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,7 +52,7 @@ def input_of(spec, model, seed):
     }
     if spec.name in fixed:
         return fixed[spec.name]
-    shape = tuple(spec.shape[1:])
+    shape = tuple(size or 3 for size in spec.shape[1:])  # paths of three frames
     if spec.dtype.is_integer:
         number = min(number for _, number in grids_of(model).values())
         return np.random.default_rng(seed).integers(0, number, (5, *shape), "int32")
@@ -151,8 +153,8 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
 def test_every_model_has_the_signatures_of_its_methods():
     """What a SavedModel offers follows from what the class offers; nobody keeps a list."""
     for name, case in MODELS.items():
-        methods = ["translate", "classify", "features"]
-        methods += ["encode", "decode", "reconstruct"] if case.has("encode") else []
+        methods = ["translate", "classify", "features", "decode"]
+        methods += ["encode", "reconstruct"] if case.has("encode") else []
         wanted = {method for method in methods if case.has(method)} | {"serving_default"}
         wanted |= {"generate"} if case.makes == "images" else set()
         wanted |= {"generate_codes"} if case.makes == "codes" else set()
@@ -171,12 +173,12 @@ def deterministic(model):
     first = next(iter(given.values()))
     if model.makes in ("translations", "reconstructions"):
         return given, {model.makes: getattr(model, DEFAULT[model.makes])(first)}
-    if hasattr(model, "decode"):
-        return given, {"images": model.decode(first, **labels)}
     if "noise" in given:
         return given, {"images": model(model.walk_paths(*given.values(), model.ema_walk))}
     if hasattr(model, "ema_generator"):
         return given, {"images": model.ema_generator([*given.values()] if labels else first)}
+    if hasattr(model, "decode"):
+        return given, {"images": model.decode(first, **labels)}
     return given, {"logits": model(first, *labels.values())}
 
 
@@ -207,10 +209,52 @@ def test_export_refuses(tmp_path):
     gan = MODELS["gan"]()
     with pytest.raises(InputError, match="one of saved_model, litert, onnx. Received: 'pb'"):
         gan.export(tmp_path / "x", format="pb")
-    with pytest.raises(InputError, match="takes folder, format and precision. Received: verbose"):
-        gan.export(tmp_path / "x", verbose=True)
+    words = "takes filepath, format, verbose, input_signature and precision. Received: opset"
+    with pytest.raises(InputError, match=words):
+        gan.export(tmp_path / "x", opset_version=18)
+    with pytest.raises(InputError, match="signatures of a SavedModel are fixed. Received: input_s"):
+        gan.export(tmp_path / "x", input_signature=[tf.TensorSpec((1, 8))])
+    for given in ([tf.TensorSpec((1, 9))], [tf.TensorSpec((1, 8), tf.int32)], []):
+        with pytest.raises(InputError, match=r"must fit the inputs .* latents float32 \(None, 8\)"):
+            gan.export(tmp_path / "x", "litert", input_signature=given)
     with pytest.raises(InputError, match="precision needs format='litert'. Received"):
         gan.export(tmp_path / "x", format="onnx", precision="int8")
     with pytest.raises(InputError, match="one of float32, float16, int8. Received: .*int4"):
         gan.export(tmp_path / "x", format="litert", precision="int4")
     assert os.listdir(tmp_path) == []
+
+
+def test_export_is_called_as_that_of_keras(tmp_path, capsys):
+    """Every argument of Keras's `export`, by its name and at its place."""
+    names = [*inspect.signature(keras.Model.export).parameters][1:-1]  # without self and **kwargs
+    assert [*inspect.signature(MODELS["gan"]().export).parameters][: len(names)] == names
+    model = MODELS["conditional_gan"]()
+    path = model.export(filepath=tmp_path / "saved", format="tf_saved_model", verbose=True)
+    names = "serving_default, generate, decode, discriminate"
+    assert capsys.readouterr().out == f"{path}: {names}\n" and path == str(tmp_path / "saved")
+    assert set(tf.saved_model.load(path).signatures) == {*names.split(", ")}
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_an_input_signature_fixes_sizes_of_the_deterministic_part(tmp_path, capsys):
+    model = MODELS["conditional_gan"]()
+    signature = [keras.InputSpec(shape=(3, 8)), tf.TensorSpec((3,), tf.int32)]
+    path = model.export(tmp_path / "x.tflite", "litert", True, signature)
+    assert capsys.readouterr().out == f"{path}: latents, labels\n"
+    runner = tf.lite.Interpreter(path).get_signature_runner()
+    shapes = {name: tuple(given["shape"]) for name, given in runner.get_input_details().items()}
+    assert shapes == {"latents": (3, 8), "labels": (3,)}
+    z, labels = model.draw_latents(3, 1).numpy(), np.array([2, 0, 1], "int32")
+    found = runner(latents=z, labels=labels)["images"]
+    np.testing.assert_allclose(found, model.decode(z, labels), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["conditional_gan", "cnn_classifier"])
+def test_a_saved_model_returns_the_names_of_its_classes(name, tmp_path):
+    model = MODELS[name]()
+    model.class_names = ["Strand", "Stadt", "Hündin", "犬"]
+    folder = model.export(tmp_path / "exported")
+    signatures = tf.saved_model.load(folder).signatures
+    found = signatures["class_names"]()["class_names"].numpy()
+    assert [each.decode() for each in found] == list(model.class_names)
+    assert set(signatures) == {*model.signatures(), "class_names"}

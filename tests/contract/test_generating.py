@@ -1,8 +1,11 @@
 """What every model makes: images, codes, reconstructions, translations."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from cases import MODELS, ONE_OF_A_RULE, dataset, labels_in_turn, smooth_pictures
 from matrix import (
     Lazy,
@@ -16,7 +19,7 @@ from matrix import (
     state_of,
 )
 
-from keras_genimg import InputError
+from keras_genimg import InputError, latents
 from keras_genimg.core import Labels
 
 
@@ -92,9 +95,9 @@ def test_generate_changes_nothing_and_is_changed_by_training_alone(name):
         ({"num_images": -3}, "Received: num_images=-3."),
         ({"num_images": 2.5}, "Received: num_images=2.5."),
         ({"num_images": 2, "batch_size": 0}, "batch_size must be a positive integer."),
-        ({"num_images": 2, "seed": 1.5}, "seed must be an integer or None. Received: seed=1.5."),
-        ({"num_images": 2, "seed": "1"}, "seed must be an integer or None. Received: seed='1'."),
-        ({"num_images": 2, "seed": 2**64}, f"Received: seed={2**64}."),
+        ({"num_images": 2, "seed": 1.5}, "seed must be a 64-bit integer or None. Received: "),
+        ({"num_images": 2, "seed": "1"}, "Received: seed='1'."),
+        ({"num_images": 2, "seed": 2**64}, f"64-bit integer or None. Received: seed={2**64}."),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),
 )
@@ -106,20 +109,23 @@ def test_generate_refuses(name, arguments, words, fresh):
 
 @pytest.mark.parametrize("name", of("images", labels=False))
 def test_generate_refuses_labels(name, fresh):
-    with pytest.raises(InputError, match="generates without labels. Received: 2 labels"):
-        fresh[name].generate(2, labels=[0, 1])
+    for labels in ([0, 1], 1, "beach"):
+        with pytest.raises(InputError) as caught:
+            fresh[name].generate(2, labels=labels)
+        assert f"has no classes. Received: labels={labels}." in str(caught.value)
 
 
 @pytest.mark.parametrize("name", of("images", labels=True))
 @pytest.mark.parametrize(
     "labels, words",
     [
-        (None, "labels must be integers from 0 to 3, of shape (n,). Received: None."),
         ([0, 4], "labels must be integers from 0 to 3, of shape (n,). Received: 0 to 4."),
         ([-1, 0], "Received: -1 to 0."),
         ([0.5, 1], "Received: 0.5 to 1."),
         ([[0, 1]], "Received: [[0, 1]]."),
-        (["a", "b"], "Received: ['a', 'b']."),
+        (["a", "b"], "names of the model's classes (class_names is not set). Received: 'a'."),
+        (4, "labels must be integers from 0 to 3, of shape (n,). Received: 4 to 4."),
+        (1.5, "Received: 1.5."),
         ([0, 1, 2], "There must be one label per image. Received: 3 labels for 2 images."),
         ([1], "There must be one label per image. Received: 1 labels for 2 images."),
     ],
@@ -129,6 +135,122 @@ def test_generate_refuses_these_labels(name, labels, words, fresh):
     with pytest.raises(InputError) as caught:
         fresh[name].generate(2, labels=labels)
     assert words in str(caught.value)
+
+
+def making(model):
+    """The method that makes what a model makes."""
+    return model.generate_codes if model.makes == "codes" else model.generate
+
+
+def sensitive_to_labels(name):
+    """A model whose outputs depend on the class, as those of no new one do."""
+    model, rng = MODELS[name](), np.random.default_rng(0)
+    for weight in model.weights:
+        if "float" in weight.dtype and "variance" not in weight.path:
+            weight.assign_add(rng.normal(0, 0.2, weight.shape))
+    return model
+
+
+BY_LABEL = default_or_slow(
+    of("images", "codes", labels=True), ("conditional_gan", "conditional_vae", "code_transformer")
+)
+
+
+@pytest.mark.parametrize("name", BY_LABEL)
+def test_labels_of_every_kind(name):
+    """All classes in turn by default, one for all, integers or names."""
+    model = sensitive_to_labels(name)
+    make, expected = making(model), making(model)(6, [0, 1, 2, 3, 0, 1], seed=5)
+    np.testing.assert_array_equal(make(6, seed=5), expected)
+    np.testing.assert_array_equal(make(labels=[0, 1, 2, 3, 0, 1], seed=5), expected)
+    of_three = make(4, [3] * 4, seed=5)
+    for one in (3, np.int64(3), np.array(3), tf.constant(3)):
+        np.testing.assert_array_equal(make(4, one, seed=5), of_three)
+    assert (of_three != expected[:4]).any()
+    model.class_names = np.array(["beach", "city", "dog", "elk"])
+    named = ["beach", "city", "dog", "elk", "beach", 1]
+    np.testing.assert_array_equal(make(labels=named, seed=5), expected)
+    np.testing.assert_array_equal(make(4, "elk", seed=5), of_three)
+    assert len(make(labels="elk")) == 1
+    with pytest.raises(InputError) as caught:
+        make(2, labels=["dog", "house"])
+    assert str(caught.value) == (
+        "labels must be integers from 0 to 3 or names of the model's classes "
+        "(beach, city, dog, elk). Received: 'house'."
+    )
+    with pytest.raises(InputError, match="num_images must be a positive integer. Received: .*None"):
+        make()
+
+
+def test_class_names_are_checked():
+    model = MODELS["conditional_gan"]()
+    assert model.class_names is None
+    model.class_names = ["a", "b", "c", "d"]
+    for names in (["a", "b"], ["a", "b", "b", "d"], ["a", "b", "c", "d", "d"], "abcd", range(4), 4):
+        with pytest.raises(InputError, match="must be 4 different strings, one per class. Receiv"):
+            model.class_names = names
+    assert model.class_names == ("a", "b", "c", "d")
+    model.class_names = None
+    assert model.class_names is None and "class_names" not in model.get_config()
+    with pytest.raises(InputError, match="GAN has no classes. Received: class_names"):
+        MODELS["gan"]().class_names = ["a"]
+
+
+@pytest.mark.parametrize("name", [*BY_LABEL, "gan", "vae", "pixel_cnn"])
+def test_a_model_is_called_on_one_tensor_or_on_a_list(name):
+    """`model([x, labels])`, `model((x, labels))`, `model(x, labels)` and `predict` agree."""
+    model = sensitive_to_labels(name)
+    if hasattr(model, "ema_generator"):
+        x = model.draw_latents(2, 5).numpy()
+    else:
+        x = next(iter(dataset(smooth_pictures(2), model, 2)))
+        x = np.asarray(x[0] if isinstance(x, tuple) else x)
+    labels = np.array([3, 1])
+    if not model.data.part(Labels):
+        with pytest.raises(InputError, match=r"called as model\(x\). Received: 2 inputs"):
+            model([x, labels])
+        return
+    outputs = np.asarray(model([x, labels]))
+    assert np.abs(outputs - model([x, labels[::-1].copy()])).max() > 1e-5
+    for found in (
+        model((x, labels)), model(x, labels), model(x, labels=tf.constant(labels, tf.int32)),
+        model.predict([x, labels], verbose=0),
+    ):
+        np.testing.assert_allclose(found, outputs, atol=1e-5)
+    with pytest.raises(InputError, match=r"as model\(\[x, labels\]\). Received: 1 inputs"):
+        model(x)
+
+
+@pytest.mark.parametrize("name", [name for name in GENERATORS if MODELS[name].has("decode")])
+def test_decode_gives_the_images_of_latents(name, fresh):
+    model = fresh[name]
+    given = labels_in_turn(model, 3)
+    z, images = model.draw_latents(3, 5).numpy(), model.generate(3, seed=5)
+    decoded = model.decode(z, **given)
+    assert decoded.dtype == np.float32 and decoded.shape == images.shape
+    np.testing.assert_allclose(decoded, images, atol=1e-5)
+    in_parts = model.decode(z, *given.values(), batch_size=2)
+    np.testing.assert_allclose(in_parts, images, atol=1e-5)
+    with pytest.raises(InputError, match="decodes floats of shape"):
+        model.decode(z[..., :2], **given)
+    if given:
+        np.testing.assert_array_equal(model.decode(z, 2), model.decode(z, [2, 2, 2]))
+        with pytest.raises(InputError, match="labels must be integers from 0 to 3"):
+            model.decode(z)
+
+
+def test_every_generator_of_latents_decodes():
+    assert {name for name in GENERATORS if not MODELS[name].has("decode")} == {"pixel_cnn"}
+
+
+def test_labels_come_second_in_every_method():
+    methods = "encode decode reconstruct log_likelihood fit_prior generate generate_codes".split()
+    for name, case in MODELS.items():
+        for method in filter(case.has, methods):
+            names = list(inspect.signature(getattr(case.model_class, method)).parameters)[1:]
+            assert "labels" not in names or names[1] == "labels", f"{name}.{method}"
+    for function in (latents.decode, latents.invert):
+        assert list(inspect.signature(function).parameters)[2] == "labels"
 
 
 @pytest.mark.parametrize("name", of("reconstructions", "translations", "labels", "codes"))

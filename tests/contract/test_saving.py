@@ -179,3 +179,19 @@ def test_training_goes_on_as_if_never_stopped(name, resumed):
     assert found["differs"] == []
     assert found["same_logs"]
     assert found["moved"] > 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    default_or_slow(
+        [name for name in MODELS if MODELS[name].data.part(Labels)],
+        ("conditional_gan", "code_transformer", "cnn_classifier"),
+    ),
+)
+def test_class_names_are_part_of_the_file(name, tmp_path):
+    model = MODELS[name]()
+    model.class_names = ["beach", "city", "dog", "elk"]
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert again.class_names == keras.models.clone_model(model).class_names == model.class_names
+    assert again.get_config() == model.get_config()

@@ -1,5 +1,7 @@
 """A reader's own step on a model of the package keeps everything else."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -60,7 +62,12 @@ def test_a_subclass_keeps_everything_else(kind, tmp_path):
     assert type(again) is type(model)
     assert_same_state(state_of(model), state_of(again))
     assert log in again.fit(data, verbose=0).history
-    assert again.evaluate(data, verbose=0, return_dict=True)
+    told = f"{type(again).__name__} has its own train_step but not its own test_step: evaluate and"
+    with pytest.warns(UserWarning, match=told):
+        assert again.evaluate(data, verbose=0, return_dict=True)
+    with warnings.catch_warnings():  # once, and not about a model of the package
+        warnings.simplefilter("error")
+        again.fit(data, validation_data=data, verbose=0)
     assert again.generate(2, seed=1).shape == (2, *SHAPE)
     again.export(tmp_path / "exported")
     signatures = tf.saved_model.load(tmp_path / "exported").signatures

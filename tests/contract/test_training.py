@@ -35,6 +35,11 @@ def test_evaluation_moves_no_weights(name, trained):
     logs = model.evaluate(dataset(images, model, 8), verbose=0, return_dict=True)
     assert_same_state(before, without_noise(state_of(model)))
     assert logs and np.isfinite([*logs.values()]).all()
+    values = model.evaluate(dataset(images, model, 8), verbose=0)
+    assert model.metrics_names == list(logs) and len(values) == len(logs)
+    # Noise is drawn anew, but the names say which value is which.
+    again = dict(zip(model.metrics_names, values))
+    assert sorted(logs, key=logs.get) == sorted(again, key=again.get)
 
 
 @pytest.mark.parametrize("name", default_or_slow(MODELS))
