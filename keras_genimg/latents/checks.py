@@ -81,8 +81,8 @@ def checked_labels(model: ImageModel, labels: ArrayLike | None, shape: tuple) ->
 
     Args:
         model: an image model.
-        labels: one label, or an array whose shape begins `shape`; None for a model without
-            classes.
+        labels: one integer or name of a class, or an array of them whose shape begins `shape`;
+            None for a model without classes.
         shape: tuple. The shape of the latents without their last axis.
 
     Returns:

@@ -34,8 +34,8 @@ class Inversion(NamedTuple):
 
 
 def invert(
-    model: ImageModel, images: ArrayLike, *, mask: ArrayLike | None = None,
-    labels: ArrayLike | None = None, num_steps: int = 300, learning_rate: float = 0.2,
+    model: ImageModel, images: ArrayLike, labels: ArrayLike | None = None, *,
+    mask: ArrayLike | None = None, num_steps: int = 300, learning_rate: float = 0.2,
     prior_weight: float = 0.01, num_starts: int = 4, batch_size: int = 32, seed: int | None = None,
 ) -> Inversion:
     """Finds latents whose images are as near as possible to given ones.
@@ -49,9 +49,9 @@ def invert(
     Args:
         model: a model with a `latent_dim`.
         images: float array `(n, height, width, channels)` in [-1, 1].
+        labels: integers or names of classes `(n,)`, or one for all, for conditional models.
         mask: bool array `(height, width)` or `(n, height, width)`, True for known pixels; None
             if all are known. Unknown pixels may have any value in [-1, 1].
-        labels: integers `(n,)`, for conditional models: the class of each image.
         num_steps: int. Updates of each latent.
         learning_rate: float. Initial learning rate of Adam.
         prior_weight: float. Larger values give more probable images that match less well. A

@@ -20,8 +20,8 @@ def decode(
         model: a model with a `latent_dim`.
         latents: float array `(..., latent_dim)`, such as `(n, k, latent_dim)` of n
             interpolations.
-        labels: integers, for conditional models: one, or an array whose shape begins that of
-            the latents: `(n,)` is one class per interpolation.
+        labels: integers or names of classes, for conditional models: one, or an array whose shape
+            begins that of the latents: `(n,)` is one class per interpolation.
         batch_size: int. Images per batch.
 
     Returns:
@@ -38,10 +38,9 @@ def decode(
     latents = checked_latents(model, latents, "latents")
     check_count("batch_size", batch_size)
     shape = latents.shape[:-1]
-    latents = latents.reshape(-1, latents.shape[-1])  # (..., d) -> (n, d)
     labels = checked_labels(model, labels, shape)
-    images = model._run_in_batches("images_from_latents", latents, batch_size, *labels)
-    images = images.astype("float32", copy=False)
+    latents = latents.reshape(-1, latents.shape[-1])  # (..., d) -> (n, d)
+    images = model.decode(latents, *labels, batch_size=batch_size)
     return images.reshape(*shape, *images.shape[1:])  # (n, h, w, c) -> (..., h, w, c)
 
 

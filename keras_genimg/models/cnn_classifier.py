@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_genimg.checks import check_count, check_image_shape, check_number
-from keras_genimg.core import ImageModel, Images, Labels
+from keras_genimg.core import ImageModel, Images, Labels, dtype_policy
 from keras_genimg.errors import InputError
 from keras_genimg.layers import Dropout
 from keras_genimg.precision import at_least_float32
@@ -21,8 +21,7 @@ def _check_counts(name, values):
 
 
 def _cross_entropy(labels, logits):
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    return tf.reduce_mean(losses)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
 def _accuracy(labels, logits):
@@ -64,8 +63,9 @@ class CNNClassifier(ImageModel):
 
     data = Images() + Labels()
     makes = "labels"
-    summary = "convolutional classifier"
+    about = "convolutional classifier"
     paper = "LeCun et al., 1998"
+    weighs_images = True
 
     def __init__(
         self, image_shape=(28, 28, 1), num_classes: int = 10, *, filters: tuple = (32,),
@@ -77,15 +77,20 @@ class CNNClassifier(ImageModel):
         self.filters = _check_counts("filters", filters)
         self.units = _check_counts("units", units)
         self.dropout = check_number("dropout", dropout, 0.0, 0.99)
+        with dtype_policy(self.dtype_policy):
+            self.backbone, self.head = self._networks()
+        self.built = True
 
+    def _networks(self):
         dtype = at_least_float32(self.dtype_policy)
-        images = keras.Input(image_shape)
+        images = keras.Input(self.image_shape)
         x = images
         for width in self.filters:
             if min(x.shape[1:3]) < 3:
                 raise InputError(
                     "Each entry of filters halves the image, and a 3x3 convolution needs a side "
-                    f"of 3. Received: filters={self.filters!r} for image_shape={image_shape!r}."
+                    "of 3. "
+                    f"Received: filters={self.filters!r} for image_shape={self.image_shape!r}."
                 )
             x = layers.Conv2D(width, 3, activation="relu")(x)  # (B, h, w, c) -> (B, h-2, w-2, f)
             x = layers.MaxPooling2D(2, padding="same")(x)
@@ -93,23 +98,22 @@ class CNNClassifier(ImageModel):
         for width in self.units:
             x = layers.Dense(width, activation="relu")(x)
         features = layers.Activation("linear", dtype=dtype)(x)
-        self.backbone = keras.Model(images, features, name="backbone")
-        self.head = keras.Sequential(
+        head = keras.Sequential(
             [
                 keras.Input(features.shape[1:]),
-                Dropout(self.dropout, seed=seed),
-                layers.Dense(num_classes, dtype=dtype),
+                Dropout(self.dropout, seed=self.seed),
+                layers.Dense(self.num_classes, dtype=dtype),
             ],
             name="head",
         )
-        self.built = True
+        return keras.Model(images, features, name="backbone"), head
 
     def train_step(self, data):
         """One update on the cross-entropy -log p(label | image)."""
         images, labels, batch = self.unpack(data)  # (B, h, w, c), (B,)
         with tf.GradientTape() as tape:
             logits = self.call(images, training=True)  # (B, num_classes)
-            loss = _cross_entropy(labels, logits)
+            loss = batch.mean(_cross_entropy(labels, logits))
         weights = self.trainable_variables
         gradients = tape.gradient(loss, weights, batch.share)  # adds up to the global mean
         self.optimizer.apply_gradients(zip(gradients, weights))
@@ -119,7 +123,7 @@ class CNNClassifier(ImageModel):
         """Cross-entropy and accuracy on held-out images."""
         images, labels, batch = self.unpack(data)
         logits = self.call(images)
-        loss = _cross_entropy(labels, logits)
+        loss = batch.mean(_cross_entropy(labels, logits))
         return self.log(batch, loss=loss, accuracy=_accuracy(labels, logits))
 
     def call(self, images, training: bool = False):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.checks import check_code_shape, check_count, check_number
-from keras_genimg.core import AutoregressiveModel, Codes
+from keras_genimg.core import AutoregressiveModel, Codes, dtype_policy
 from keras_genimg.networks import CausalTransformer
 from keras_genimg.optimizers import Adam
 
@@ -45,8 +45,9 @@ class CodeTransformer(AutoregressiveModel):
 
     data = Codes()
     makes = "codes"
-    summary = "causal transformer over codes"
+    about = "causal transformer over codes"
     paper = "Esser et al., 2021"
+    weighs_images = True
 
     def __init__(
         self, code_shape=(7, 7), num_embeddings: int = 128, *, features: int = 128,
@@ -56,16 +57,17 @@ class CodeTransformer(AutoregressiveModel):
         shape = check_code_shape(code_shape)
         levels = check_count("num_embeddings", num_embeddings)
         super().__init__(None, levels, shape, num_classes, seed=seed, **kwargs)
-        self.network = CausalTransformer(
-            (*shape, 1),
-            levels,
-            check_count("features", features),
-            check_count("layers", layers),
-            check_count("num_heads", num_heads),
-            num_classes,
-            check_number("dropout", dropout, 0.0, 0.99),
-            seed,
-        )
+        with dtype_policy(self.dtype_policy):
+            self.network = CausalTransformer(
+                (*shape, 1),
+                levels,
+                check_count("features", features),
+                check_count("layers", layers),
+                check_count("num_heads", num_heads),
+                num_classes,
+                check_number("dropout", dropout, 0.0, 0.99),
+                seed,
+            )
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
@@ -80,7 +82,7 @@ class CodeTransformer(AutoregressiveModel):
             logits = self.network(values, **given, training=True)  # (B, h, w, 1, K)
 
             # 2. Descend the cross-entropy, in nats per grid.
-            loss = tf.reduce_mean(self.nats(values, logits))
+            loss = batch.mean(self.nats(values, logits))
         weights = self.trainable_variables
         gradients = tape.gradient(loss, weights, batch.share)
         self.optimizer.apply_gradients(zip(gradients, weights))

@@ -37,7 +37,7 @@ class ConditionalGAN(LatentGAN):
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
         classifier_weight: float. Weight of an auxiliary classifier (L_C of Odena et al.,
-            2017): D also classifies real images, and generated images must be classified
+            2017): D also learns to classify real images, and G to have its images classified
             as their target class. 0 for none. By default 1 with the default discriminator
             of `"projection"`, and 0 with others.
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
@@ -48,6 +48,11 @@ class ConditionalGAN(LatentGAN):
     Logs: `g_loss`, `d_loss` and the mean of sigmoid(logit) on real and generated
     images, `real_score` and `fake_score`; with a classifier also `class_accuracy`, the
     share of generated images that it classifies as their target class.
+
+    Differences: in Odena et al. D learns the classes of generated images too, here of real images
+    alone, because it would otherwise learn to take unclear images for their target class. They
+    have no projection, and Miyato and Koyama no classifier: the default discriminator has both.
+    `generate` uses an EMA generator, which the papers do not have, unless `ema_decay` is None.
 
     Raises:
         InputError: invalid arguments.
@@ -65,7 +70,7 @@ class ConditionalGAN(LatentGAN):
     """
 
     data = Images() + Labels()
-    summary = "GAN conditioned on the class"
+    about = "GAN conditioned on the class"
     paper = "Mirza and Osindero, 2014"
 
     def __init__(
@@ -166,8 +171,8 @@ class ConditionalGAN(LatentGAN):
             training: bool. Passed to the network.
 
         Returns:
-            logits: float32 `(n, 1)`.
-            class_logits: float32 `(n, num_classes)`; None without a classifier.
+            logits: float `(n, 1)`.
+            class_logits: float `(n, num_classes)`; None without a classifier.
         """
         outputs = self.discriminator([images, labels], training=training)
         return outputs if self.classifier_weight else (outputs, None)
@@ -205,18 +210,6 @@ class ConditionalGAN(LatentGAN):
     def images_from_latents(self, latents, labels) -> tf.Tensor:
         return (self.ema_generator or self.generator)([latents, labels], training=False)
 
-    def call(self, inputs, training=False):
-        """Images from latents and classes, by the EMA generator if there is one.
-
-        Args:
-            inputs: list of latents, float `(n, latent_dim)`, and labels, int32 `(n,)`.
-            training: bool. Has no effect; `train_step` calls `generator` itself.
-
-        Returns:
-            float32 tensor `(n, height, width, channels)` in [-1, 1].
-        """
-        return self.images_from_latents(*inputs)
-
     def signatures(self) -> dict:
         def discriminate(images, labels):
             logits, class_logits = self.discriminate(images, labels)
@@ -225,11 +218,3 @@ class ConditionalGAN(LatentGAN):
 
         specs = [self.images_spec(), self.labels_spec()]
         return {**super().signatures(), "discriminate": (discriminate, specs)}
-
-    def deterministic_signature(self) -> tuple:
-        _, [latents] = super().deterministic_signature()
-
-        def generate(latents, labels):
-            return {"images": self.images_from_latents(latents, labels)}
-
-        return generate, [latents, self.labels_spec()]

@@ -46,7 +46,7 @@ class ConditionalVAE(VAE):
     """
 
     data = Images() + Labels()
-    summary = "VAE conditioned on the class"
+    about = "VAE conditioned on the class"
     paper = "Kingma et al., 2014"
 
     def __init__(

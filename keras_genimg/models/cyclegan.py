@@ -58,6 +58,12 @@ class CycleGAN(TranslationModel):
     and `identity_loss` (without their weights), `d_loss`; and the mean of sigmoid(logit) on
     real and on translated images, `real_score` and `fake_score`.
 
+    Differences: `"least_squares"` has the factor 1/2 of Mao et al. (2017), which the paper omits,
+    so that `cycle_weight=5` is the paper's lambda of 10. The learning rate is constant; the paper
+    lets it fall to zero over the second half of training, as does
+    `compile(learning_rate=optimizers.LinearDecay(2e-4, steps, steps))`. The default networks are
+    smaller, and the epsilon of their instance normalisation is 1e-3, in the authors' code 1e-5.
+
     Raises:
         InputError: invalid arguments.
 
@@ -67,12 +73,12 @@ class CycleGAN(TranslationModel):
     >>> model.translate(np.zeros((4, 28, 28, 1), "float32"), reverse=True).shape
     (4, 28, 28, 1)
 
-    Reference: https://arxiv.org/abs/1703.10593; the least-squares loss has the factor 1/2 of
-        Mao et al. (2017), which the paper omits
+    Reference: https://arxiv.org/abs/1703.10593; the least-squares loss: Mao et al. (2017),
+        https://arxiv.org/abs/1611.04076
     """
 
     data = Pairs("images_a", "images_b", "image_shape", "image_shape_b", aligned=False)
-    summary = "unpaired translation, both directions"
+    about = "unpaired translation, both directions"
     paper = "Zhu et al., 2017"
 
     optimized_networks = {
@@ -119,7 +125,9 @@ class CycleGAN(TranslationModel):
         self.pool_size = check_count("pool_size", pool_size, minimum=0)
         self.pool_a = self.pool_b = None
         if pool_size:
-            self.pool_a, self.pool_b = ImagePool(pool_size), ImagePool(pool_size)
+            self.pool_a, self.pool_b = (
+                ImagePool(pool_size, dtype=self.dtype_policy) for _ in range(2)
+            )
             self.pool_a.build((None, *a))
             self.pool_b.build((None, *b))
         self.built = True
@@ -240,7 +248,7 @@ class CycleGAN(TranslationModel):
             training: bool. Passed to the network.
 
         Returns:
-            float32 tensor `(n, *image_shape_b)` in [-1, 1].
+            float tensor `(n, *image_shape_b)` in [-1, 1].
         """
         return self.generator_a_to_b(images, training=training)
 

@@ -6,8 +6,14 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.checks import check_choice, check_number
-from keras_genimg.core import LatentGAN, adam_pair, mean_scores, update_ema
-from keras_genimg.errors import InputError
+from keras_genimg.core import (
+    LatentGAN,
+    adam_pair,
+    check_no_batch_normalization,
+    given_options,
+    mean_scores,
+    update_ema,
+)
 from keras_genimg.layers import DiffAugment
 from keras_genimg.losses import RELATIVISTIC_LOSSES, get_adversarial_loss, r1_penalty
 from keras_genimg.networks import (
@@ -37,6 +43,7 @@ NETWORKS = {
     "dcgan5": (dcgan5_generator, dcgan5_discriminator),
     "resnet": (resnet_generator, resnet_discriminator),
 }
+NORMALIZED = ("dcgan", "dcgan5")  # with batch normalisation in the discriminator
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -61,13 +68,16 @@ class GAN(LatentGAN):
             `"relativistic_average"`, `"wasserstein"`, or a pair of functions
             `(generator_loss(fake_logits), discriminator_loss(real_logits, fake_logits))`.
         r1_weight: float. Weight of the gradient penalty `r1_penalty` on real images
-            (gamma of Mescheder et al.); 0 for none.
+            (gamma of Mescheder et al., 2018); 0 for none. The discriminator must then have
+            no batch normalisation.
         augment: policy of `layers.DiffAugment`, such as `"color,translation,cutout"`: real
             and generated images are augmented at random before the discriminator, which then
             overfits small training sets later. None for no augmentation.
+        normalization: bool, or None for the default of the networks. Whether the default
+            discriminator has batch normalisation; by default not beside `r1_weight`.
         spectral_normalization: bool, or None for the default of the networks.
             Kernels of the default discriminator are divided by their largest singular
-            value, and it has no batch normalisation.
+            value, which replaces batch normalisation.
         minibatch_standard_deviation: bool. Shows the default discriminator how much
             the images of a batch differ.
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
@@ -77,6 +87,11 @@ class GAN(LatentGAN):
 
     Logs: `g_loss`, `d_loss` and the mean of sigmoid(logit) on real and generated
     images, `real_score` and `fake_score`.
+
+    Differences: `generate` uses an EMA generator, which Goodfellow et al. do not have, unless
+    `ema_decay` is None. With "resnet" too, D is updated once per update of G; Miyato et al. (2018)
+    update it five times (n_dis), on the hinge loss. docs/papers.md lists the differences of all
+    adversarial models.
 
     Raises:
         InputError: invalid arguments.
@@ -88,18 +103,20 @@ class GAN(LatentGAN):
     (16, 28, 28, 1)
 
     Reference: https://arxiv.org/abs/1406.2661; networks "dcgan" and its optimizer:
-        Radford et al. (2016), https://arxiv.org/abs/1511.06434
+        Radford et al. (2016), https://arxiv.org/abs/1511.06434; `r1_weight`: Mescheder et al.
+        (2018), https://arxiv.org/abs/1801.04406; "resnet": Miyato et al. (2018),
+        https://arxiv.org/abs/1802.05957
     """
 
-    summary = "generative adversarial network"
+    about = "generative adversarial network"
     paper = "Goodfellow et al., 2014"
 
     def __init__(
         self, image_shape=(28, 28, 1), latent_dim: int = 64, *, networks: str = "dcgan",
         generator=None, discriminator=None, loss="non_saturating", r1_weight: float = 0.0,
-        augment: str | None = None, spectral_normalization: bool | None = None,
-        minibatch_standard_deviation: bool = False, noise: str = "normal",
-        ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
+        augment: str | None = None, normalization: bool | None = None,
+        spectral_normalization: bool | None = None, minibatch_standard_deviation: bool = False,
+        noise: str = "normal", ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
         self.networks = check_choice("networks", networks, NETWORKS)
@@ -108,19 +125,19 @@ class GAN(LatentGAN):
         self.r1_weight = check_number("r1_weight", r1_weight)
         self.augment = keras.layers.Identity(dtype=at_least_float32(self.dtype_policy))
         if augment is not None:
-            self.augment = DiffAugment(augment, seed=None if seed is None else seed + 1)
+            augment_seed = None if seed is None else seed + 1
+            self.augment = DiffAugment(augment, augment_seed, dtype=self.dtype_policy)
 
         make_generator, make_discriminator = NETWORKS[networks]
-        options = {}
-        if spectral_normalization is not None:
-            options["spectral_normalization"] = spectral_normalization
-        if minibatch_standard_deviation:
-            options["minibatch_standard_deviation"] = True
-        if networks == "mlp" and any(options.values()):
-            raise InputError(
-                "spectral_normalization and minibatch_standard_deviation are for convolutional "
-                f"discriminators. Received: {', '.join(options)} with networks=\"mlp\"."
-            )
+        if r1_weight and normalization is None and networks in NORMALIZED and discriminator is None:
+            # Recorded, because `r1_weight` may be set anew.
+            normalization = self.arguments["normalization"] = False
+        options = given_options(
+            "discriminator", discriminator, networks,
+            {kind: make for kind, (_, make) in NETWORKS.items()}, normalization=normalization,
+            spectral_normalization=spectral_normalization,
+            minibatch_standard_deviation=minibatch_standard_deviation or None,
+        )
         self.generator = self.make_network(
             "generator", generator, lambda: make_generator(self.image_shape, latent_dim),
             takes=(latent_dim,), makes=self.image_shape,
@@ -129,8 +146,24 @@ class GAN(LatentGAN):
             "discriminator", discriminator, lambda: make_discriminator(self.image_shape, **options),
             takes=self.image_shape, makes=(1,),
         )
+        if self.r1_weight:
+            check_no_batch_normalization(self.discriminator, "a GAN with r1_weight")
         self.ema_generator = self.make_ema(self.generator)
         self.built = True
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Also takes what version 0.1 could save and the constructor now refuses."""
+        config, r1_weight = dict(config), config.get("r1_weight")
+        if config.get("discriminator") is not None:  # beside which these had no effect
+            for name in ("spectral_normalization", "minibatch_standard_deviation"):
+                config.pop(name, None)
+        if r1_weight:  # beside batch normalisation
+            config["r1_weight"] = 0.0
+        gan = super().from_config(config, custom_objects)
+        if r1_weight:
+            gan.r1_weight = gan.arguments["r1_weight"] = r1_weight
+        return gan
 
     def default_optimizers(self, learning_rate=None):
         if self.networks == "resnet":  # Miyato et al. (2018), section 4
@@ -183,7 +216,7 @@ class GAN(LatentGAN):
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores)
 
     def test_step(self, data):
-        """The losses on held-out images, without an update."""
+        """The losses on held-out images, without an update; `d_loss` without R1."""
         images, _, batch = self.unpack(data)
         fake_images = self.images_from_latents(self.sample_latents(batch))
         real_logits = self.discriminator(images, training=False)

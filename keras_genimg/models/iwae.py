@@ -46,8 +46,9 @@ class IWAE(VAE):
     Reference: https://arxiv.org/abs/1509.00519
     """
 
-    summary = "importance-weighted autoencoder"
+    about = "importance-weighted autoencoder"
     paper = "Burda et al., 2016"
+    weighs_images = True
 
     def __init__(
         self, image_shape=(28, 28, 1), latent_dim: int = 32, *, importance_samples: int = 5,
@@ -81,14 +82,15 @@ class IWAE(VAE):
             log_weights = log_likelihoods + log_ratio(z, z_mean, z_log_var)  # (k, B)
 
             # 3. Descend -L_k = -log 1/k sum_i w_i (Eq. 8).
-            loss = -tf.reduce_mean(importance_weighted_bound(log_weights))
+            loss = -batch.mean(importance_weighted_bound(log_weights))
         weights = self.trainable_variables
         gradients = tape.gradient(loss, weights, batch.share)  # adds up to the global mean
         self.optimizer.apply_gradients(zip(gradients, weights))
 
         # 4. Logs.
-        kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
-        return self.log_terms(batch, loss, -tf.reduce_mean(log_likelihoods), kl_loss, elbo=-loss)
+        reconstruction_loss = -batch.mean(tf.reduce_mean(log_likelihoods, axis=0))
+        kl_loss = batch.mean(gaussian_kl(z_mean, z_log_var))
+        return self.log_terms(batch, loss, reconstruction_loss, kl_loss, elbo=-loss)
 
     def test_step(self, data):
         """The bound L_k on held-out images."""
@@ -97,9 +99,10 @@ class IWAE(VAE):
         z = self.draw(z_mean, z_log_var)
         log_likelihoods = self.log_likelihoods(images, z)
         log_weights = log_likelihoods + log_ratio(z, z_mean, z_log_var)
-        loss = -tf.reduce_mean(importance_weighted_bound(log_weights))
-        kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
-        return self.log_terms(batch, loss, -tf.reduce_mean(log_likelihoods), kl_loss, elbo=-loss)
+        loss = -batch.mean(importance_weighted_bound(log_weights))
+        reconstruction_loss = -batch.mean(tf.reduce_mean(log_likelihoods, axis=0))
+        kl_loss = batch.mean(gaussian_kl(z_mean, z_log_var))
+        return self.log_terms(batch, loss, reconstruction_loss, kl_loss, elbo=-loss)
 
     def draw(self, z_mean, z_log_var) -> tf.Tensor:
         """k draws of z ~ N(z_mean, exp(z_log_var)) per image, k being `importance_samples`.

@@ -40,6 +40,11 @@ class Pix2Pix(TranslationModel):
     adversarial loss also `d_loss` and the mean of sigmoid(logit) on targets and on
     translations, `real_score` and `fake_score`.
 
+    Differences: `translate` uses the moving moments of batch normalisation and no dropout, so that
+    a translation does not depend on its batch or on chance. The paper runs G at test time as in
+    training: `model(images, training=True)`, which also updates the moving moments. The default
+    networks are smaller, with one layer of dropout instead of three.
+
     Raises:
         InputError: invalid arguments.
 
@@ -53,7 +58,7 @@ class Pix2Pix(TranslationModel):
     """
 
     data = Pairs("inputs", "targets", "source_shape", "image_shape", aligned=True)
-    summary = "paired translation, restoration"
+    about = "paired translation, restoration"
     paper = "Isola et al., 2017"
 
     def __init__(

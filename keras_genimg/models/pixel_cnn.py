@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.checks import check_code_shape, check_count, check_number, is_integer
-from keras_genimg.core import AutoregressiveModel
+from keras_genimg.core import AutoregressiveModel, dtype_policy
 from keras_genimg.errors import InputError
 from keras_genimg.networks import GatedPixelCNN
 from keras_genimg.optimizers import Adam
@@ -64,8 +64,9 @@ class PixelCNN(AutoregressiveModel):
     Reference: https://arxiv.org/abs/1606.05328
     """
 
-    summary = "gated autoregressive CNN"
+    about = "gated autoregressive CNN"
     paper = "van den Oord et al., 2016"
+    weighs_images = True
 
     def __init__(
         self, image_shape=None, levels: int | None = None, *, code_shape=None,
@@ -103,20 +104,21 @@ class PixelCNN(AutoregressiveModel):
                 raise InputError(
                     f"{name} must be an odd integer of at least 3. Received: {name}={size!r}."
                 )
-        self.network = GatedPixelCNN(
-            shape,
-            levels,
-            of_codes,
-            filters,
-            check_count("layers", layers),
-            kernel_size,
-            first_kernel_size,
-            num_classes,
-            check_number("dropout", dropout, 0.0, 0.99),
-            seed,
-            self.condition_shape,
-            self.condition_embeddings,
-        )
+        with dtype_policy(self.dtype_policy):
+            self.network = GatedPixelCNN(
+                shape,
+                levels,
+                of_codes,
+                filters,
+                check_count("layers", layers),
+                kernel_size,
+                first_kernel_size,
+                num_classes,
+                check_number("dropout", dropout, 0.0, 0.99),
+                seed,
+                self.condition_shape,
+                self.condition_embeddings,
+            )
         self.built = True
 
     def default_optimizers(self, learning_rate=None):
@@ -131,7 +133,7 @@ class PixelCNN(AutoregressiveModel):
             logits = self.network(values, **given, training=True)  # (B, h, w, c, levels)
 
             # 2. Descend the cross-entropy, in nats per image.
-            loss = tf.reduce_mean(self.nats(values, logits))
+            loss = batch.mean(self.nats(values, logits))
         weights = self.trainable_variables
         gradients = tape.gradient(loss, weights, batch.share)
         self.optimizer.apply_gradients(zip(gradients, weights))

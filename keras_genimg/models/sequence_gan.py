@@ -45,6 +45,11 @@ class SequenceGAN(LatentGAN):
     image discriminator's part of it; the mean of sigmoid(logit) of the clip discriminator on
     real and generated clips, `real_score` and `fake_score`.
 
+    Differences: both discriminators see the same clips, from which the authors' code draws separate
+    batches, and the clip discriminator sees all frames of a training clip. There are no
+    action categories, no weight decay and no noise in the discriminators. `generate` uses EMA
+    copies of G and R, which the paper does not have, unless `ema_decay` is None.
+
     Raises:
         InputError: invalid arguments.
 
@@ -58,7 +63,7 @@ class SequenceGAN(LatentGAN):
     """
 
     data = Clips()
-    summary = "GAN of image sequences (MoCoGAN)"
+    about = "GAN of image sequences (MoCoGAN)"
     paper = "Tulyakov et al., 2018"
 
     optimized_networks = {
@@ -174,8 +179,8 @@ class SequenceGAN(LatentGAN):
             batch: `GlobalBatch` of the n clips of this replica.
 
         Returns:
-            z_c: float32 `(n, content_dim)`.
-            noise: float32 `(n, 1 + num_frames, motion_dim)`: the start of the walk, and its steps.
+            z_c: float `(n, content_dim)`.
+            noise: float `(n, 1 + num_frames, motion_dim)`: the start of the walk, and its steps.
         """
         seeds, steps = self.seed_generator, 1 + self.num_frames
         content = distribution.random_normal(batch, (self.content_dim,), seeds.next())
@@ -190,7 +195,7 @@ class SequenceGAN(LatentGAN):
             walk: the recurrent cell, by default the one that is trained.
 
         Returns:
-            float32 tensor `(n, frames, content_dim + motion_dim)`.
+            float tensor `(n, frames, content_dim + motion_dim)`.
         """
         motion = (walk or self.walk)(noise)  # (n, 1 + T, d_m) -> (n, T, d_m)
         content = tf.cast(content, motion.dtype)[:, None]  # (n, d_c) -> (n, 1, d_c)
@@ -206,7 +211,7 @@ class SequenceGAN(LatentGAN):
             generator: `keras.Model` from points to frames, by default the one that is trained.
 
         Returns:
-            float32 tensor `(n, frames, height, width, channels)` in [-1, 1].
+            float tensor `(n, frames, height, width, channels)` in [-1, 1].
         """
         points = tf.reshape(paths, (-1, self.latent_dim))  # (n, T, d) -> (n*T, d)
         frames = (generator or self.generator)(points, training=training)  # (n*T, h, w, c)
@@ -237,7 +242,7 @@ class SequenceGAN(LatentGAN):
             num_frames: int, optional. Frames per clip, by default those of a training clip.
 
         Returns:
-            float32 tensor `(num_images, num_frames, content_dim + motion_dim)`. The first
+            float tensor `(num_images, num_frames, content_dim + motion_dim)`. The first
             points do not depend on how many follow.
 
         Raises:
@@ -253,6 +258,10 @@ class SequenceGAN(LatentGAN):
         noise = tf.stack([draw(self.motion_dim, 1 + t) for t in range(1 + frames)], axis=1)
         return self.walk_paths(draw(self.content_dim, 0), noise, self.ema_walk or self.walk)
 
+    @property
+    def latent_shape(self) -> tuple:
+        return ("frames", self.latent_dim)
+
     def images_from_latents(self, latents: tf.Tensor) -> tf.Tensor:
         """Clips from paths, by the EMA generator if there is one.
 
@@ -260,13 +269,13 @@ class SequenceGAN(LatentGAN):
             latents: float tensor `(n, frames, content_dim + motion_dim)`, from `draw_latents`.
 
         Returns:
-            float32 tensor `(n, frames, height, width, channels)` in [-1, 1].
+            float tensor `(n, frames, height, width, channels)` in [-1, 1].
         """
         return self.render_clips(latents, training=False, generator=self.ema_generator)
 
     def generate(
-        self, num_images: int, labels=None, seed=None, *, num_frames: int | None = None,
-        batch_size: int = 32, verbose="auto",
+        self, num_images: int | None = None, labels=None, seed=None, *,
+        num_frames: int | None = None, batch_size: int = 32, verbose="auto",
     ) -> np.ndarray:
         """Generates clips, in batches.
 

@@ -56,6 +56,11 @@ class SuperResolutionGAN(TranslationModel):
     with an adversarial loss also `d_loss` and the mean of sigmoid(logit) on real and
     generated images, `real_score` and `fake_score`.
 
+    Differences: both losses train G from the start; the paper first trains it on the content loss
+    alone, and lowers the learning rate to a tenth halfway. Content is compared in pixels unless
+    there is a `content_network`. The default G has no batch normalisation and adds its output to
+    the bicubic interpolation; the default D is that of DCGAN.
+
     Raises:
         InputError: invalid arguments.
 
@@ -69,7 +74,7 @@ class SuperResolutionGAN(TranslationModel):
     """
 
     data = Images()
-    summary = "low resolution to high"
+    about = "low resolution to high"
     paper = "Ledig et al., 2017"
 
     def __init__(
@@ -92,7 +97,7 @@ class SuperResolutionGAN(TranslationModel):
         self.content_network = self.make_frozen(
             "content_network", content_network, takes=self.image_shape
         )
-        self.downsampling = BicubicResize(*self.source_shape[:2])
+        self.downsampling = BicubicResize(*self.source_shape[:2], dtype=self.dtype_policy)
         self.built = True
 
     def default_optimizers(self, learning_rate=None):

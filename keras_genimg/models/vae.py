@@ -9,7 +9,12 @@ import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.checks import check_choice, check_count, check_number, check_seed
-from keras_genimg.core import LatentVariableModel, build_network, check_network_options
+from keras_genimg.core import (
+    LatentVariableModel,
+    build_network,
+    check_network_options,
+    history_of,
+)
 from keras_genimg.errors import InputError
 from keras_genimg.layers import Centering, GaussianMixture, Sampling
 from keras_genimg.losses import (
@@ -74,7 +79,9 @@ class VAE(LatentVariableModel):
 
     Logs: `loss`, `reconstruction_loss` (-log p(x|z)), `kl_loss` and `elbo`, in
     nats per image: summed over pixels and averaged over the batch. With the discretised
-    logistic also `bits_per_dim`, -elbo / (height width channels log 2).
+    logistic also `bits_per_dim`, -elbo / (height width channels log 2). `loss` is what training
+    descends, with `beta`, `kl_warmup_steps` and `free_bits`, on held-out images too; `elbo` is the
+    bound without them, and comparable between epochs.
 
     Raises:
         InputError: invalid arguments.
@@ -88,8 +95,9 @@ class VAE(LatentVariableModel):
     Reference: https://arxiv.org/abs/1312.6114; `free_bits`: https://arxiv.org/abs/1606.04934
     """
 
-    summary = "variational autoencoder"
+    about = "variational autoencoder"
     paper = "Kingma and Welling, 2014"
+    weighs_images = True
 
     def __init__(
         self, image_shape=(28, 28, 1), latent_dim: int = 32, *, networks: str = "conv",
@@ -169,8 +177,8 @@ class VAE(LatentVariableModel):
 
             # 2. p(x|z), and the two terms of the bound (Eq. 10), in nats per image.
             outputs = self.decoder(self.conditioned(z, labels), training=True)  # (B, h, w, c)
-            reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
-            kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
+            reconstruction_loss = -batch.mean(self.log_likelihood_of(images, outputs))
+            kl_loss = batch.mean(gaussian_kl(z_mean, z_log_var))
 
             # 3. Descend -E_q[log p(x|z)] + KL(q(z|x) || N(0, I)).
             loss = reconstruction_loss + self.weighted_kl(z_mean, z_log_var, batch)
@@ -182,14 +190,14 @@ class VAE(LatentVariableModel):
         return self.log_terms(batch, loss, reconstruction_loss, kl_loss)
 
     def test_step(self, data):
-        """The bound on held-out images."""
+        """The bound on held-out images, and the loss that training descends."""
         images, labels, batch = self.unpack(data)
         z_mean, z_log_var = self.posterior(images, labels)
         z = self.conditioned(self.sampling(z_mean, z_log_var), labels)
         outputs = self.decoder(z, training=False)
-        reconstruction_loss = -tf.reduce_mean(self.log_likelihood_of(images, outputs))
-        kl_loss = tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
-        loss = reconstruction_loss + self.beta * kl_loss
+        reconstruction_loss = -batch.mean(self.log_likelihood_of(images, outputs))
+        kl_loss = batch.mean(gaussian_kl(z_mean, z_log_var))
+        loss = reconstruction_loss + self.weighted_kl(z_mean, z_log_var, batch)
         return self.log_terms(batch, loss, reconstruction_loss, kl_loss)
 
     def log_likelihood_of(self, images, outputs) -> tf.Tensor:
@@ -216,12 +224,13 @@ class VAE(LatentVariableModel):
             float scalar, nats per image.
         """
         if not self.free_bits:
-            return self.kl_weight() * tf.reduce_mean(gaussian_kl(z_mean, z_log_var))
+            return self.kl_weight() * batch.mean(gaussian_kl(z_mean, z_log_var))
         # Eq. 15 of Kingma et al. (2016): the sum over dimensions of max(lambda, mean KL), the
         # mean being that of the global batch.
         columns = (tf.reshape(each, (-1, 1)) for each in (z_mean, z_log_var))  # (B*d, 1)
         terms = tf.reshape(gaussian_kl(*columns), tf.shape(z_mean))  # (B*d,) -> (B, d)
-        means = distribution.sum_over_replicas(tf.reduce_sum(terms, axis=0))  # (d,)
+        sums = tf.reduce_sum(distribution.weighted(terms, batch.weights), axis=0)  # (d,)
+        means = distribution.sum_over_replicas(sums)
         means /= tf.cast(batch.global_size, means.dtype)
         return self.kl_weight() * tf.reduce_sum(tf.maximum(means, self.free_bits))
 
@@ -289,7 +298,9 @@ class VAE(LatentVariableModel):
             elif layer.name == "pixels":
                 layer.bias.assign(outputs.reshape(-1))
 
-    def fit_prior(self, images, num_components: int = 10, *, labels=None, seed: int = 0) -> list:
+    def fit_prior(
+        self, images, labels=None, *, num_components: int = 10, seed: int = 0
+    ) -> keras.callbacks.History:
         """Fits a mixture of Gaussians to the latents of images, which `generate` then draws from.
 
         The latents of a trained model do not fill N(0, I). Draws from N(0, I) can lie where there
@@ -298,12 +309,13 @@ class VAE(LatentVariableModel):
         Args:
             images: float array `(n, height, width, channels)` in [-1, 1]: images that the
                 model was trained on. Their latents are drawn from q(z|x).
+            labels: of a conditional model, see `encode`.
             num_components: int. Gaussians in the mixture.
-            labels: integers `(n,)`, of a conditional model.
             seed: int. Seed of the draws and of the initial mixture.
 
         Returns:
-            list of floats: the mean log p(z) before each iteration of the fit, nats.
+            `keras.callbacks.History`; `log_likelihood` is the mean log p(z) before each iteration
+            of the fit, nats.
 
         Raises:
             InputError: invalid images or labels, or too few of them.
@@ -312,7 +324,7 @@ class VAE(LatentVariableModel):
         """
         z_mean, z_log_var = self._in_parts("posterior", self.checked_images(images), labels)
         noise = np.random.default_rng(check_seed(seed)).normal(size=z_mean.shape)
-        mixture = GaussianMixture(num_components, self.latent_dim)
-        history = mixture.fit(z_mean + np.exp(0.5 * z_log_var) * noise, seed=seed)
+        mixture = GaussianMixture(num_components, self.latent_dim, dtype=self.dtype_policy)
+        log_likelihood = mixture.fit(z_mean + np.exp(0.5 * z_log_var) * noise, seed=seed)
         self.prior = self.arguments["prior"] = mixture
-        return history
+        return history_of(mixture, {"log_likelihood": log_likelihood})

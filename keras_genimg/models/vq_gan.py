@@ -47,9 +47,6 @@ class VQGAN(VQVAE, AdversarialModel):
     sharp where a squared error would blur, so that fewer codes per image suffice. Codes,
     `fit_prior` and `generate` are those of `VQVAE`.
 
-    The pixel error is the mean absolute error, as in the authors' code. Eq. 4 has the squared
-    error, whose gradient is largest at the few pixels that only D can fix.
-
     Args:
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
@@ -78,6 +75,12 @@ class VQGAN(VQVAE, AdversarialModel):
     images and on reconstructions, `real_score` and `fake_score`, and `perplexity` and
     `codes_used`, see `VQVAE`.
 
+    Differences: the pixel error is the mean absolute error, as in the authors' code; Eq. 4 has the
+    squared error, whose gradient is largest at the few pixels that only D can fix. By default
+    there is no content network (LPIPS in the paper), the codebook follows moving averages instead
+    of gradients, encoder and decoder are those of `VQVAE`, without attention, and D has instance
+    normalisation, in the authors' code batch normalisation.
+
     Raises:
         InputError: invalid arguments.
 
@@ -90,8 +93,9 @@ class VQGAN(VQVAE, AdversarialModel):
     Reference: https://arxiv.org/abs/2012.09841
     """
 
-    summary = "VQ-VAE with an adversarial loss"
+    about = "VQ-VAE with an adversarial loss"
     paper = "Esser et al., 2021"
+    weighs_images = False
 
     optimized_networks = {
         "generator_optimizer": ("encoder", "quantizer", "decoder"),
@@ -236,7 +240,8 @@ class VQGAN(VQVAE, AdversarialModel):
         return self._decoder_kernels()[-1]
 
     def _decoder_kernels(self):
-        return [weight for weight in self.decoder.trainable_variables if len(weight.shape) > 1]
+        kernels = [weight for weight in self.decoder.weights if weight.value.trainable]  # or frozen
+        return [kernel for kernel in kernels if len(kernel.shape) > 1]
 
     def _content_log(self, content):
         return {} if self.content_network is None else {"perceptual_loss": content}

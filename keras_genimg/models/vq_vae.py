@@ -76,8 +76,9 @@ class VQVAE(CodeModel):
     Reference: https://arxiv.org/abs/1711.00937
     """
 
-    summary = "vector-quantised autoencoder"
+    about = "vector-quantised autoencoder"
     paper = "van den Oord et al., 2017"
+    weighs_images = True
 
     def __init__(
         self, image_shape=(28, 28, 1), num_embeddings: int = 128, embedding_dim: int = 32, *,
@@ -125,12 +126,12 @@ class VQVAE(CodeModel):
         with tf.GradientTape() as tape:
             # 1. z_e(x), its nearest codes z_q(x), and the codebook's terms:
             #    ||sg[z_e] - e||^2 (or moving averages) + beta ||z_e - sg[e]||^2.
-            vectors = self.encoder(images, training=True)  # (B, h, w, D)
-            quantized, codes, vq_loss = self.quantizer(vectors, training=True)
+            z_e = self.encoder(images, training=True)  # (B, h, w, D)
+            z_q, codes, vq_loss = self.quantizer(z_e, training=True, sample_weight=batch.weights)
 
             # 2. -log p(x|z_q(x)): squared error, its gradient passed straight through.
-            outputs = self.decoder(quantized, training=True)  # (B, H, W, c)
-            reconstruction_loss = tf.reduce_mean((images - outputs) ** 2) / self.data_variance
+            outputs = self.decoder(z_q, training=True)  # (B, H, W, c)
+            reconstruction_loss = batch.mean((images - outputs) ** 2) / self.data_variance
 
             # 3. Descend the sum.
             loss = reconstruction_loss + vq_loss
@@ -157,8 +158,9 @@ class VQVAE(CodeModel):
     def codebooks(self) -> dict:
         return {"_vectors": self.quantizer}
 
-    def quantized(self, images, training=False) -> tuple:
-        return self.quantizer(self._vectors(images, training))
+    def quantized(self, images, training=False, sample_weight=None) -> tuple:
+        vectors = self._vectors(images, training)
+        return self.quantizer(vectors, sample_weight=sample_weight)
 
     def decode(self, latents: ArrayLike, *, batch_size: int = 256) -> np.ndarray:
         """Decodes codes to images, in batches.
@@ -204,7 +206,10 @@ class VQVAE(CodeModel):
         """
         if prior is None and self.prior is None:
             number = self.quantizer.num_embeddings
-            prior = PixelCNN(code_shape=self.code_shape, num_embeddings=number, seed=self.seed)
+            prior = PixelCNN(
+                code_shape=self.code_shape, num_embeddings=number, seed=self.seed,
+                dtype=self.dtype_policy,
+            )
         if prior is not None:
             self.hold_priors(prior=prior)
         codes, labels = codes_and_labels(self.encode, images, labels, self.generates_by_label)

@@ -12,6 +12,7 @@ from keras_genimg.core import (
     check_network_options,
     codes_and_labels,
     fit_frozen,
+    history_of,
 )
 from keras_genimg.errors import InputError
 from keras_genimg.metrics import CodesUsed
@@ -76,8 +77,9 @@ class VQVAE2(CodeModel):
     Reference: https://arxiv.org/abs/1906.00446
     """
 
-    summary = "VQ-VAE with two levels of codes"
+    about = "VQ-VAE with two levels of codes"
     paper = "Razavi et al., 2019"
+    weighs_images = True
 
     def __init__(
         self, image_shape=(32, 32, 3), num_embeddings: int = 512, embedding_dim: int = 64, *,
@@ -127,7 +129,10 @@ class VQVAE2(CodeModel):
                 f"Received: a top of {top[0]}x{top[1]} and a bottom of {features[0]}x{features[1]}."
             )
         self.code_shapes = top[:2], features[:2]
-        self.join = build_network(two_level_join, top, features, **options)
+        self.join = self.make_network(
+            "join", None, lambda: build_network(two_level_join, top, features, **options),
+            takes=[top, features],
+        )
         self.decoder = self.make_network(
             "decoder", decoder, lambda: build_network(two_level_decoder, shape, dim, **options),
             takes=[(*grid, dim) for grid in self.code_shapes], makes=shape,
@@ -139,16 +144,17 @@ class VQVAE2(CodeModel):
         with tf.GradientTape() as tape:
             # 1. h_top = E_top(x), and its nearest codes e_top.
             vectors, features = self.encoder(images, training=True)  # (B, h, w, D), (B, 2h, 2w, F)
-            top, top_codes, top_loss = self.top_quantizer(vectors, training=True)
+            given = {"training": True, "sample_weight": batch.weights}
+            top, top_codes, top_loss = self.top_quantizer(vectors, **given)
 
             # 2. h_bottom = E_bottom(x, e_top), and its nearest codes e_bottom.
             vectors = self.join([top, features], training=True)  # (B, 2h, 2w, D)
-            bottom, bottom_codes, bottom_loss = self.bottom_quantizer(vectors, training=True)
+            bottom, bottom_codes, bottom_loss = self.bottom_quantizer(vectors, **given)
 
             # 3. x^ = D(e_top, e_bottom), and the loss (Eq. 2): the squared error and the
             #    commitment of both levels. The codebooks follow moving averages.
             outputs = self.decoder([top, bottom], training=True)  # (B, H, W, c)
-            reconstruction_loss = tf.reduce_mean((images - outputs) ** 2) / self.data_variance
+            reconstruction_loss = batch.mean((images - outputs) ** 2) / self.data_variance
             vq_loss = top_loss + bottom_loss
 
             # 4. Descend the sum.
@@ -182,11 +188,12 @@ class VQVAE2(CodeModel):
         # In this order: the bottom's vectors depend on the top's codebook.
         return {"_top_vectors": self.top_quantizer, "_bottom_vectors": self.bottom_quantizer}
 
-    def quantized(self, images, training=False) -> tuple:
+    def quantized(self, images, training=False, sample_weight=None) -> tuple:
         vectors, features = self.encoder(images, training=training)
-        top, top_codes, top_loss = self.top_quantizer(vectors)
+        given = {"sample_weight": sample_weight}
+        top, top_codes, top_loss = self.top_quantizer(vectors, **given)
         vectors = self.join([top, features], training=training)
-        bottom, bottom_codes, bottom_loss = self.bottom_quantizer(vectors)
+        bottom, bottom_codes, bottom_loss = self.bottom_quantizer(vectors, **given)
         return [top, bottom], (top_codes, bottom_codes), top_loss + bottom_loss
 
     def decode(self, latents, *, batch_size: int = 256) -> np.ndarray:
@@ -230,7 +237,7 @@ class VQVAE2(CodeModel):
 
     def fit_prior(
         self, images, labels=None, top_prior=None, bottom_prior=None, *, batch_size: int = 64, **fit
-    ) -> tuple:
+    ) -> keras.callbacks.History:
         """Fits priors over the codes of both levels, from which `generate` then draws.
 
         p(top, bottom) = p(top) p(bottom | top), each trained separately (Algorithm 2).
@@ -247,7 +254,7 @@ class VQVAE2(CodeModel):
             **fit: arguments of both priors' `fit`: `epochs`, `callbacks`, `verbose`, ...
 
         Returns:
-            Two `keras.callbacks.History`, the top prior's and the bottom prior's.
+            `keras.callbacks.History` of both, whose names end in `_top` and `_bottom`.
 
         Raises:
             InputError: invalid images or labels, a prior over different codes.
@@ -255,13 +262,16 @@ class VQVAE2(CodeModel):
         (top_shape, bottom_shape), number = self.code_shapes, self.top_quantizer.num_embeddings
         top = self.top_prior if top_prior is None else top_prior
         if top is None:
-            top = PixelCNN(code_shape=top_shape, num_embeddings=number, seed=self.seed)
+            top = PixelCNN(
+                code_shape=top_shape, num_embeddings=number, seed=self.seed, dtype=self.dtype_policy
+            )
         self.check_prior("top_prior", top)
         bottom = self.bottom_prior if bottom_prior is None else bottom_prior
         if bottom is None:
             bottom = PixelCNN(
                 code_shape=bottom_shape, num_embeddings=number, num_classes=top.num_classes,
                 condition_shape=top_shape, condition_embeddings=number, seed=self.seed,
+                dtype=self.dtype_policy,
             )
         self.hold_priors(top_prior=top, bottom_prior=bottom)
         (top_codes, bottom_codes), labels = codes_and_labels(
@@ -269,10 +279,14 @@ class VQVAE2(CodeModel):
         )
         of_top = labels if top.data.part(Labels) else None
         of_bottom = (labels, top_codes) if bottom.data.part(Labels) else top_codes
-        return (
-            fit_frozen(top, top_codes, of_top, batch_size=batch_size, **fit),
-            fit_frozen(bottom, bottom_codes, of_bottom, batch_size=batch_size, **fit),
-        )
+        fits = {
+            "top": fit_frozen(top, top_codes, of_top, batch_size=batch_size, **fit),
+            "bottom": fit_frozen(bottom, bottom_codes, of_bottom, batch_size=batch_size, **fit),
+        }
+        return history_of(self, {
+            f"{name}_{level}": values
+            for level, each in fits.items() for name, values in each.history.items()
+        })  # fmt: skip
 
     def draw_codes(self, latents, labels, temperature) -> tuple:
         of_top, of_bottom = (

@@ -19,9 +19,9 @@ class WGAN(LatentGAN):
     distance between the distributions of real and generated images; a generator g
     turns noise z into images and minimises that distance.
 
-    One step of `fit` is n_critic updates of the critic and one of the generator:
-    its batch is n_critic times the batch of one update, so that each update sees
-    fresh images.
+    One step of `fit` is n_critic updates of the critic and one of the generator. It
+    takes n_critic batches, one for each update of the critic, so that each sees fresh
+    images; `batch_size` and the batches of a dataset are those of one update.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
@@ -44,6 +44,11 @@ class WGAN(LatentGAN):
     step. `-d_loss` is the estimate of the distance, up to a factor that
     depends on `clip_value`.
 
+    Differences: `generate` uses an EMA generator, which the paper does not have, unless `ema_decay`
+    is None. The authors' code makes 100 critic updates instead of n_critic before each of the
+    first 25 generator updates and each 500th one; here there are always n_critic, as in
+    Algorithm 1.
+
     Raises:
         InputError: invalid arguments.
 
@@ -57,7 +62,7 @@ class WGAN(LatentGAN):
         https://arxiv.org/abs/1511.06434
     """
 
-    summary = "Wasserstein GAN with weight clipping"
+    about = "Wasserstein GAN with weight clipping"
     paper = "Arjovsky et al., 2017"
 
     def __init__(

@@ -7,8 +7,14 @@ import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.checks import check_count, check_number
-from keras_genimg.core import LatentGAN, adam_pair, images_of_update, mean_scores, update_ema
-from keras_genimg.errors import InputError
+from keras_genimg.core import (
+    LatentGAN,
+    adam_pair,
+    check_no_batch_normalization,
+    images_of_update,
+    mean_scores,
+    update_ema,
+)
 from keras_genimg.losses import (
     gradient_penalty,
     wasserstein_discriminator_loss,
@@ -27,9 +33,9 @@ class WGANGP(LatentGAN):
     and generated images, and the generator minimises it, as in `WGAN`. A penalty on
     the norm of the critic's gradient keeps it Lipschitz, instead of weight clipping.
 
-    One step of `fit` is n_critic updates of the critic and one of the generator:
-    its batch is n_critic times the batch of one update, so that each update sees
-    fresh images.
+    One step of `fit` is n_critic updates of the critic and one of the generator. It
+    takes n_critic batches, one for each update of the critic, so that each sees fresh
+    images; `batch_size` and the batches of a dataset are those of one update.
 
     Args:
         image_shape: tuple (height, width, channels); with the default networks
@@ -50,6 +56,10 @@ class WGANGP(LatentGAN):
     `real_score` and `fake_score`. Critic values are from its last update in the step.
     `real_score - fake_score` is the estimate of the Wasserstein distance.
 
+    Differences: `generate` uses an EMA generator, which the paper does not have, unless `ema_decay`
+    is None. The default critic has no normalisation at all; the paper recommends layer
+    normalisation where others have batch normalisation.
+
     Raises:
         InputError: invalid arguments.
 
@@ -63,7 +73,7 @@ class WGANGP(LatentGAN):
         https://arxiv.org/abs/1511.06434
     """
 
-    summary = "Wasserstein GAN with gradient penalty"
+    about = "Wasserstein GAN with gradient penalty"
     paper = "Gulrajani et al., 2017"
 
     def __init__(
@@ -84,13 +94,7 @@ class WGANGP(LatentGAN):
             lambda: dcgan_discriminator(self.image_shape, normalization=False),
             takes=self.image_shape, makes=(1,),
         )
-        for layer in self.discriminator._flatten_layers():
-            if isinstance(layer, keras.layers.BatchNormalization):
-                raise InputError(
-                    "The discriminator of WGANGP must have no batch normalisation, because the "
-                    "penalty takes the gradient of each image; LayerNormalization is allowed. "
-                    f"Received: a network with the layer {layer.name!r}."
-                )
+        check_no_batch_normalization(self.discriminator, "WGANGP")
         self.ema_generator = self.make_ema(self.generator)
         self.built = True
 
@@ -107,7 +111,7 @@ class WGANGP(LatentGAN):
             batch: `GlobalBatch` of the n images of this replica.
 
         Returns:
-            float32 tensor `(n, 1, 1, 1)`, uniform in [0, 1), new at every call.
+            float tensor `(n, 1, 1, 1)`, uniform in [0, 1), new at every call.
         """
         return distribution.random_uniform(batch, (1, 1, 1), self.seed_generator.next())
 

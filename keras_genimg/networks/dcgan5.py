@@ -81,7 +81,7 @@ def dcgan5_generator(
 def dcgan5_discriminator(
     image_shape: tuple, filters: int = 64, momentum: float = 0.9,
     spectral_normalization: bool = False, minibatch_standard_deviation: bool = False,
-    name: str = "discriminator",
+    normalization: bool = True, name: str = "discriminator",
 ) -> keras.Model:
     """Image to logit by five 4x4 convolutions: 64-128-256-512-1.
 
@@ -97,6 +97,7 @@ def dcgan5_discriminator(
             singular value, instead of batch normalisation.
         minibatch_standard_deviation: bool. Whether the last layer also sees how much the
             images of the batch differ.
+        normalization: bool. Whether to use batch normalisation.
         name: string.
 
     Returns:
@@ -114,12 +115,13 @@ def dcgan5_discriminator(
     """
     grids = _grids(image_shape)[::-1]  # the image first
     wrapper = kernel_wrapper(spectral_normalization)
+    normalized = normalization and not spectral_normalization
     images = float_input(image_shape)
 
     # 1. Four convolutions down to the grid of 4x4.
     x = downsample(
         images, grids, widths_of(4, filters, 8 * filters), KERNEL,
-        None if spectral_normalization else lambda: BatchNormalization(momentum=momentum),
+        (lambda: BatchNormalization(momentum=momentum)) if normalized else None,
         wrapper,
     )[-1]
     if minibatch_standard_deviation:

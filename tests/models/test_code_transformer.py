@@ -98,7 +98,7 @@ def test_it_learns_which_code_follows_which():
         (lambda: CodeTransformer((3, 4), 5, features=10, num_heads=4), "multiple of num_heads"),
         (lambda: lively().log_likelihood(np.full((1, 3, 4), 5)), "integers from 0 to 4"),
         (lambda: lively().generate(2), "of codes does not generate images"),
-        (lambda: lively(num_classes=3).generate_codes(2), "labels"),
+        (lambda: lively(num_classes=3).generate_codes(2, 3), "labels"),
     ],
     ids=range(6),
 )

@@ -80,7 +80,9 @@ def test_what_a_class_looks_like_is_learned():
 def test_the_likelihood_is_that_given_the_class():
     vae = small()
     images = np.where(smooth_pictures(4) > 0, 1.0, -1.0).astype("float32")
-    estimates = [vae.log_likelihood(images, 20, labels=[k] * 4, block_size=7) for k in (0, 1)]
+    estimates = [
+        vae.log_likelihood(images, [k] * 4, num_samples=20, block_size=7) for k in (0, 1)
+    ]
     assert estimates[0].shape == (4,) and np.abs(estimates[0] - estimates[1]).min() > 1e-3
     # By hand, with the same draws.
     blocks = []
@@ -108,7 +110,7 @@ def test_the_likelihood_is_that_given_the_class():
     [
         (lambda vae, x: vae.encode(x), "labels"),
         (lambda vae, x: vae.reconstruct(x, labels=[0, 9]), "labels"),
-        (lambda vae, x: vae.generate(2), "labels"),
+        (lambda vae, x: vae.generate(2, 9), "labels"),
         (lambda vae, x: vae.fit(x), "is trained on (images, labels)"),
         (lambda vae, x: ConditionalVAE(SHAPE, 1), "num_classes must be an integer of at least 2"),
     ],

@@ -117,6 +117,8 @@ def test_a_step_is_that_of_a_plain_tape():
     for weight, plain, old in zip(model.trainable_variables, weights, start):
         np.testing.assert_allclose(weight, plain, atol=1e-5, err_msg=weight.path)
         assert np.abs(weight - old).max() > 1e-5, weight.path  # those of the condition too
+    for together in ([codes, labels, condition], (codes, (labels, condition))):
+        np.testing.assert_allclose(model(together), model(codes, labels, condition), atol=1e-6)
     nats = -model.log_likelihood(codes, labels, condition=condition, batch_size=5)
     logs = model.evaluate(codes, given, verbose=0, return_dict=True)
     assert logs["nll"] == pytest.approx(nats.mean(), rel=1e-5)

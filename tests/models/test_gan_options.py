@@ -169,6 +169,107 @@ def test_the_layers_of_each_option():
     assert layers_of(GAN((32, 32, 3), networks="resnet").discriminator, SpectralNormalization)
 
 
+# ------------------------------------------------ R1 and batch normalisation do not go together
+
+
+def normalized(gan):
+    return bool(layers_of(gan.discriminator, keras.layers.BatchNormalization))
+
+
+@pytest.mark.parametrize("networks", ["dcgan", "dense_conv", "dcgan5", "mlp"])
+def test_with_r1_the_default_discriminator_has_no_batch_normalisation(networks):
+    shape = (32, 32, 1) if networks == "dcgan5" else SHAPE
+    gan = GAN(shape, 6, networks=networks)
+    assert normalized(gan) == ("dcgan" in networks)
+    penalised = GAN(shape, 6, networks=networks, r1_weight=1.0)
+    assert not normalized(penalised)
+    penalised.r1_weight = 0.0  # changes the loss, not the network
+    again = GAN.from_config(penalised.get_config())
+    assert not normalized(again) and again.r1_weight == 0.0
+    assert again.get_config() == penalised.get_config()
+
+
+def test_with_r1_a_custom_discriminator_with_batch_normalisation_is_refused():
+    custom = GAN(SHAPE, 6).discriminator
+    with pytest.raises(InputError, match="of a GAN with r1_weight must have no batch") as caught:
+        small(discriminator=custom, r1_weight=1.0)
+    assert "\n" not in str(caught.value) and "LayerNormalization" in str(caught.value)
+    with pytest.raises(InputError, match="must have no batch normalisation"):
+        small(normalization=True, r1_weight=1.0)
+
+
+@pytest.mark.parametrize("custom", [False, True])
+def test_a_configuration_of_version_0_1_may_have_both(custom):
+    config = small(discriminator=GAN(SHAPE, 6).discriminator if custom else None).get_config()
+    del config["normalization"]
+    config["r1_weight"] = 2.0
+    gan = GAN.from_config(config)
+    assert normalized(gan) and gan.r1_weight == 2.0
+    again = GAN.from_config(gan.get_config())
+    assert normalized(again) and again.get_config() == gan.get_config()
+
+
+def test_a_weight_set_on_a_model_with_batch_normalisation_is_saved(tmp_path):
+    gan = small()
+    gan.compile()
+    gan.r1_weight = 2.0
+    gan.save(tmp_path / "gan.keras")
+    again = keras.saving.load_model(tmp_path / "gan.keras")
+    assert normalized(again) and again.r1_weight == 2.0
+
+
+class Flat(GAN):
+    """As users write them: the option passes through."""
+
+    def __init__(self, r1_weight=1.0, **arguments):
+        super().__init__(SHAPE, 6, r1_weight=r1_weight, **arguments)
+
+
+def test_r1_in_a_subclass_without_the_option():
+    again = Flat.from_config(Flat(2.0).get_config())
+    assert not normalized(again) and again.r1_weight == 2.0
+
+
+# ---------------------------------------------------------------- options without an effect
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"networks": "mlp", "spectral_normalization": True},
+         "spectral_normalization is an option of the default discriminator of networks dcgan, "
+         "dense_conv, dcgan5, resnet. Received: spectral_normalization=True with networks='mlp'."),
+        ({"networks": "mlp", "minibatch_standard_deviation": True}, "with networks='mlp'."),
+        ({"networks": "mlp", "normalization": False}, "networks dcgan, dense_conv, dcgan5."),
+        ({"networks": "resnet", "normalization": True}, "with networks='resnet'."),
+        *(
+            ({"networks": networks, "discriminator": 0, name: True},
+             f"Received: {name}=True with a custom discriminator.")
+            for networks in ("dcgan", "mlp")
+            for name in (
+                "normalization", "spectral_normalization", "minibatch_standard_deviation"
+            )
+        ),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_options_without_an_effect(arguments, words):
+    if "discriminator" in arguments:
+        layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(1)]
+        arguments = {**arguments, "discriminator": keras.Sequential(layers)}
+    with pytest.raises(InputError) as caught:
+        small(**arguments)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_files_of_version_0_1_may_have_options_without_an_effect():
+    layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(1)]
+    config = small(discriminator=keras.Sequential(layers)).get_config()
+    config |= {"spectral_normalization": True, "minibatch_standard_deviation": True}
+    gan = GAN.from_config(config)
+    assert GAN.from_config(gan.get_config()).is_custom("discriminator")
+
+
 def test_rates_of_the_optimizers():
     def rates(**arguments):
         gan = GAN((32, 32, 1), **arguments)
@@ -202,7 +303,6 @@ def test_truncation_at_sampling():
     [
         ({"r1_weight": -1}, "r1_weight must be a finite number"),
         ({"augment": "flip"}, "policy must be"),
-        ({"networks": "mlp", "spectral_normalization": True}, "convolutional discriminators"),
         ({"loss": "relativistic"}, "loss must be one of .*relativistic_average"),
     ],
 )

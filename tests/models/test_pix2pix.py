@@ -98,6 +98,20 @@ def test_defaults():
         assert float(optimizer.learning_rate) == pytest.approx(2e-4)
 
 
+def test_translations_use_moving_moments_and_no_dropout():
+    model = small()
+    whole, moments = model.translate(INPUTS), model.generator.non_trainable_weights
+    np.testing.assert_allclose(model.translate(INPUTS[:1]), whole[:1], atol=1e-5)
+    before = [np.array(weight) for weight in moments]
+    np.testing.assert_array_equal(model.translate(INPUTS), whole)
+    assert all((weight == old).numpy().all() for weight, old in zip(moments, before))
+    # The paper's way is in reach: with dropout, and with the moments of these images, which count.
+    first, second = (model(INPUTS, training=True).numpy() for _ in range(2))
+    assert np.abs(first - second).max() > 1e-3 and np.abs(first - whole).max() > 1e-3
+    changed = [(np.array(weight) != old).any() for weight, old in zip(moments, before)]
+    assert sum(changed) == len(changed)
+
+
 @pytest.mark.parametrize("weight", [1.0, 0.0])
 def test_it_learns_to_translate_inputs_into_targets(weight):
     keras.utils.set_random_seed(0)

@@ -346,7 +346,7 @@ def test_bad_codes(of_codes, codes, labels, words):
 def test_what_cannot_be_generated(of_codes):
     with pytest.raises(InputError, match="does not generate images; generate_codes"):
         of_codes.generate(2, labels=[0, 1])
-    for count, labels in ((2, None), (2, [0, 3]), (2, [0])):
+    for count, labels in ((2, [0, 3]), (2, [0])):
         with pytest.raises(InputError, match="label"):
             of_codes.generate_codes(count, labels)
     pictures = PixelCNN((4, 4, 1), 2, **TINY)
@@ -354,5 +354,5 @@ def test_what_cannot_be_generated(of_codes):
         pictures.generate_codes(2)
     with pytest.raises(InputError, match="temperature must be a finite number.*-1"):
         pictures.generate(2, temperature=-1.0)
-    with pytest.raises(InputError, match="has no classes. Received: 2 labels"):
+    with pytest.raises(InputError, match="has no classes. Received: labels="):
         pictures.log_likelihood(np.zeros((2, 4, 4, 1), "float32"), [0, 1])

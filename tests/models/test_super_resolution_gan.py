@@ -130,7 +130,8 @@ def test_low_resolution_is_that_of_pillow():
     model = small()
     images = smooth_pictures(5)
     low = model.downsample(images, batch_size=2)
-    np.testing.assert_array_equal(model.sources_of(images), low)
+    # Other batches may be rounded otherwise.
+    np.testing.assert_allclose(model.sources_of(images), low, atol=1e-6)
     assert low.shape == (5, *LOW) and low.dtype == np.float32
     np.testing.assert_allclose(low, bicubic(images, LOW[:2]), atol=1e-6)
     with pytest.raises(InputError, match=r"made for images of shape \('batch', 16, 16, 1\)"):
@@ -246,7 +247,7 @@ def test_it_does_not_generate_from_noise():
             {"content_network": small_discriminator((7, 7, 1))},
             "content_network must take inputs of shape ('batch', 16, 16, 1).",
         ),
-        ({"seed": 1.5}, "seed must be an integer or None."),
+        ({"seed": 1.5}, "seed must be a 64-bit integer or None."),
     ],
     ids=range(12),
 )

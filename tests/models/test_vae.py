@@ -155,11 +155,23 @@ def test_the_first_step_of_the_warm_up_has_no_kl_gradient():
     assert any((a != b).any() for a, b in zip(results[1], results[3]))
 
 
-def test_evaluation_has_the_full_weight():
+@pytest.mark.parametrize("step", [0, 4, 20])
+def test_the_loss_of_evaluation_has_the_weight_of_training(step):
     vae = small(beta=3.0, kl_warmup_steps=10)
     vae.compile()
+    vae.optimizer.iterations.assign(step)
     logs = vae.evaluate(smooth_pictures(8), verbose=0, return_dict=True)
-    expected = logs["reconstruction_loss"] + 3 * logs["kl_loss"]
+    expected = logs["reconstruction_loss"] + min(0.3 * step, 3.0) * logs["kl_loss"]
+    assert logs["loss"] == pytest.approx(expected, rel=1e-5)
+    assert logs["elbo"] == pytest.approx(-logs["reconstruction_loss"] - logs["kl_loss"], rel=1e-5)
+
+
+def test_the_loss_of_evaluation_has_the_free_bits_of_training():
+    vae = small(free_bits=9.0)  # more than any dimension has
+    vae.compile()
+    logs = vae.evaluate(smooth_pictures(8), verbose=0, return_dict=True)
+    assert logs["kl_loss"] < 9.0
+    expected = logs["reconstruction_loss"] + 9.0 * LATENT_DIM
     assert logs["loss"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -340,29 +352,32 @@ def linear_gaussian(noise_in_q):
 
 def test_log_likelihood_of_a_model_whose_likelihood_is_known():
     vae, images, exact = linear_gaussian(noise_in_q=0.5)
-    found = vae.log_likelihood(images, 3000)
+    found = vae.log_likelihood(images, num_samples=3000)
     np.testing.assert_allclose(found, exact, atol=0.05)
-    few = vae.log_likelihood(images, 1)
+    few = vae.log_likelihood(images, num_samples=1)
     assert (few < exact - 0.02).any()  # one draw is the ELBO, which lies below
     # Blocks and batches are a matter of memory; the last block may be a part of one.
-    parts = vae.log_likelihood(images, 3000, batch_size=2, block_size=700)
+    parts = vae.log_likelihood(images, num_samples=3000, batch_size=2, block_size=700)
     np.testing.assert_allclose(parts, exact, atol=0.05)
     assert np.abs(parts - found).max() > 0
-    np.testing.assert_array_equal(vae.log_likelihood(images, 7), vae.log_likelihood(images, 7))
-    assert np.abs(vae.log_likelihood(images, 7, seed=1) - vae.log_likelihood(images, 7)).min() > 0
+    seven, again, other = (
+        vae.log_likelihood(images, num_samples=7, seed=seed) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(seven, again)
+    assert np.abs(seven - other).min() > 0
 
 
 def test_the_bound_rises_with_the_number_of_draws():
     vae, images, exact = linear_gaussian(noise_in_q=1.5)
     images = np.repeat(images, 200, axis=0)  # 1000 estimates
-    means = [vae.log_likelihood(images, k).mean() for k in (1, 5, 50)]
+    means = [vae.log_likelihood(images, num_samples=k).mean() for k in (1, 5, 50)]
     assert means[0] < means[1] - 0.05 < means[2] - 0.1 and means[2] < exact.mean() + 0.02
 
 
 def test_log_likelihood_refuses():
     vae = small()
     with pytest.raises(InputError, match="num_samples must be a positive integer"):
-        vae.log_likelihood(smooth_pictures(2), 0)
+        vae.log_likelihood(smooth_pictures(2), num_samples=0)
     with pytest.raises(InputError, match="floating-point"):
         vae.log_likelihood(np.zeros((2, *SHAPE), "uint8"))
 
@@ -376,7 +391,9 @@ def test_a_mixture_prior_draws_latents_like_those_of_the_images(tmp_path):
     vae.encoder.get_layer("z_mean").bias.assign([6.0, -3.0])
     vae.encoder.get_layer("z_log_var").bias.assign([-6.0, -6.0])
     history = vae.fit_prior(images, num_components=2)
-    assert history[-1] >= history[0]
+    assert isinstance(history, keras.callbacks.History)
+    values = history.history["log_likelihood"]
+    assert values[-1] >= values[0] and history.epoch == list(range(len(values)))
     z = vae.draw_latents(500, 1).numpy()
     np.testing.assert_allclose(z.mean(0), vae.encode(images).mean(0), atol=0.2)
     made = vae.generate(4, seed=1)

@@ -376,7 +376,7 @@ def test_networks_on_separate_devices():
             "decoder must have trainable weights with two axes or more",
         ),
         ({"num_embeddings": 0}, "num_embeddings must be a positive integer."),
-        ({"seed": 1.5}, "seed must be an integer or None."),
+        ({"seed": 1.5}, "seed must be a 64-bit integer or None."),
     ],
     ids=range(10),
 )  # fmt: skip

@@ -64,7 +64,7 @@ def test_a_step_is_that_of_plain_tapes(networks):
     g, d = copy_of(model.generator), copy_of(model.discriminator)
     start = [g.get_weights(), d.get_weights()]
     images = smooth_pictures(12)
-    logs = model.fit(images, batch_size=12, shuffle=False, verbose=0).history
+    logs = model.fit(images, batch_size=4, shuffle=False, verbose=0).history
 
     seeds = keras.random.SeedGenerator(3)
     batch = distribution.whole_batch(4)
@@ -151,7 +151,7 @@ def test_the_papers_optimizers():
     assert float(default.generator_optimizer.learning_rate) == pytest.approx(5e-4)
     model.compile(learning_rate=1e-3)
     assert float(model.discriminator_optimizer.learning_rate) == pytest.approx(1e-3)
-    model.fit(smooth_pictures(6), batch_size=6, verbose=0)
+    model.fit(smooth_pictures(6), batch_size=2, verbose=0)
     assert int(model.discriminator_optimizer.iterations) == 3
     assert int(model.generator_optimizer.iterations) == 1
 
