@@ -6,8 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
-import keras
-
+from keras_genimg.callbacks.copying import CopiedCallback
 from keras_genimg.callbacks.resume import read_note, remove_partial_files, save_checkpoint
 from keras_genimg.checks import check_choice, check_count
 from keras_genimg.distribution import is_chief
@@ -16,7 +15,7 @@ from keras_genimg.errors import InputError
 __all__ = ["BestCheckpoint"]
 
 
-class BestCheckpoint(keras.callbacks.Callback):
+class BestCheckpoint(CopiedCallback):
     """Saves the model whenever a logged value improves on the best so far.
 
     Unregularised GANs get worse late in training, so the last model is rarely

@@ -9,17 +9,19 @@ from numpy.typing import ArrayLike
 
 from keras_genimg.callbacks.best_checkpoint import BestCheckpoint
 from keras_genimg.callbacks.checks import check_generates, check_one_label_per_image
+from keras_genimg.callbacks.copying import CopiedCallback
 from keras_genimg.callbacks.summaries import SummaryWriter
 from keras_genimg.checks import check_count
 from keras_genimg.distribution import from_chief, is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.metrics import as_stored, get_metrics, update_metrics
+from keras_genimg.metrics.checks import check_dimensions
 from keras_genimg.metrics.features import Features
 
 __all__ = ["EvaluateSamples"]
 
 
-class EvaluateSamples(keras.callbacks.Callback):
+class EvaluateSamples(CopiedCallback):
     """Computes metrics of generated images at the end of an epoch and adds them to its logs.
 
     Every `every` epochs, and after the last, it generates images with
@@ -42,8 +44,7 @@ class EvaluateSamples(keras.callbacks.Callback):
         keep_best: path ending in `.keras`, to which the best model is saved. GANs get worse
             late in training.
         monitor: string. The result to select by; by default the first of the first metric.
-        labels: int array `(num_images,)` for models that generate by label; by default the
-            classes in turn.
+        labels: see `ImageModel.generate`, for models that generate by label.
         seed: int. Seed of the latents.
         batch_size: int. Images per batch.
         log_dir: path. Also writes the results to TensorBoard.
@@ -54,7 +55,7 @@ class EvaluateSamples(keras.callbacks.Callback):
 
     Raises:
         InputError: invalid arguments; when training begins, a model that does not generate
-            images, or images that the features do not accept.
+            images, images that the features do not accept, or too few for a metric.
 
     Example:
         >>> test = load("fashion_mnist", "test", batch_size=500)
@@ -64,6 +65,8 @@ class EvaluateSamples(keras.callbacks.Callback):
         >>> history.history["frechet_distance[fashion_mnist]"][-1]
         11.3
     """
+
+    shared = ("real_images",)
 
     def __init__(
         self, real_images, metrics="frechet_distance", *, features: Features | None = None,
@@ -103,17 +106,19 @@ class EvaluateSamples(keras.callbacks.Callback):
         return self._best.best if self._best else None
 
     def on_train_begin(self, logs=None):
-        check_generates(self.model, self.seed, "EvaluateSamples")
+        check_generates(
+            self.model, "EvaluateSamples", self.num_images, self.labels, self.seed
+        )
+        shape = self.model.data.parts[0].shape(self.model)
         for metric in self.metrics:
-            metric.extractor.check_image_shape(self.model.image_shape)
+            metric.extractor.check_image_shape(shape)
         if self._best:
             self._best.set_model(self.model)
             self._best.on_train_begin()
         if not self._real_added:
             for metric in self.metrics:
                 metric.reset_state()  # an earlier attempt may have been interrupted
-            for images in self._real_batches():
-                update_metrics(self.metrics, real_images=images)
+            self._add_real_images(shape)
             self._real_added = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -142,11 +147,9 @@ class EvaluateSamples(keras.callbacks.Callback):
         """
         for metric in self.metrics:
             metric.reset_fake_state()
-        bar, labels = self._progress_bar(), self.labels
-        if labels is None and self.model.generates_by_label:
-            labels = np.arange(self.num_images) % self.model.num_classes
+        bar = self._progress_bar()
         for images in self.model.generate_batches(
-            self.num_images, labels, self.seed, batch_size=self.batch_size
+            self.num_images, self.labels, self.seed, batch_size=self.batch_size
         ):
             update_metrics(self.metrics, fake_images=as_stored(images))
             if bar:
@@ -155,6 +158,19 @@ class EvaluateSamples(keras.callbacks.Callback):
         numbers = from_chief(list(values.values()), self.model.distribute_strategy)
         return dict(zip(values, numbers))
 
+    def _add_real_images(self, shape):
+        count = 0
+        for images in self._real_batches():
+            if not count and images.shape[1:] != shape:  # features of any size, such as Inception's
+                blank = np.zeros((1, *shape), "float32")
+                for metric in self.metrics:
+                    sizes = [metric.extractor(each).shape[1] for each in (images[:1], blank)]
+                    check_dimensions(*sizes)
+            update_metrics(self.metrics, real_images=images)
+            count += len(images)
+        for metric in self.metrics:
+            metric.check_counts(count, self.num_images)
+
     def _real_batches(self):
         if isinstance(self.real_images, tf.data.Dataset):
             if self.real_images.cardinality() == tf.data.INFINITE_CARDINALITY:
@@ -162,7 +178,7 @@ class EvaluateSamples(keras.callbacks.Callback):
             for element in self.real_images:
                 yield (element[0] if isinstance(element, (tuple, list)) else element).numpy()
         else:
-            yield self.real_images
+            yield np.asarray(self.real_images)
 
     def _progress_bar(self):
         in_fit = (self.params or {}).get("verbose", 0) in (1, "auto")

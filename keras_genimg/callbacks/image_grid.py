@@ -4,11 +4,11 @@ import math
 import os
 from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_genimg.callbacks.checks import check_generates, check_one_label_per_image
+from keras_genimg.callbacks.copying import CopiedCallback
 from keras_genimg.callbacks.resume import remove_partial_files
 from keras_genimg.callbacks.summaries import SummaryWriter
 from keras_genimg.checks import check_count
@@ -22,7 +22,7 @@ from keras_genimg.version import __version__
 __all__ = ["ImageGrid"]
 
 
-class ImageGrid(keras.callbacks.Callback):
+class ImageGrid(CopiedCallback):
     """Writes an image grid at the end of an epoch: `folder/epoch-0003.png`.
 
     Without `images` the grid shows `model.generate(num_images, seed=seed)`. The
@@ -44,12 +44,12 @@ class ImageGrid(keras.callbacks.Callback):
             models that reconstruct or translate.
         targets: float array `(batch, height, width, channels)`, optional, one per
             image of `images`.
-        labels: int array `(num_images,)`, for models that generate by label.
+        labels: see `ImageModel.generate`, for models that generate by label.
         log_dir: path. Also writes the grid to TensorBoard, as `samples`.
 
     Raises:
         InputError: invalid arguments; when training begins, a model that does not
-            generate, reconstruct or translate.
+            generate, reconstruct or translate, or invalid labels.
 
     Example:
         >>> model.fit(dataset, epochs=20, callbacks=[ImageGrid("run/samples", num_images=64)])
@@ -82,19 +82,19 @@ class ImageGrid(keras.callbacks.Callback):
         self.seed = seed
         self.images = images
         self.targets = targets
-        self.labels = None if labels is None else np.asarray(labels)
+        self.labels = labels
         self.summaries = SummaryWriter(log_dir)
 
     def on_train_begin(self, logs=None):
         names = ("generate",) if self.images is None else ("translate", "reconstruct")
-        methods = [getattr(self.model, name) for name in names if hasattr(self.model, name)]
+        methods = [name for name in names if hasattr(self.model, name)]
         if not methods:
             raise InputError(
                 f"ImageGrid {'without' if self.images is None else 'with'} images needs a model "
                 f"with the method {' or '.join(names)}. Received: {type(self.model).__name__}."
             )
         if self.images is None and isinstance(self.model, ImageModel):
-            check_generates(self.model, self.seed, "ImageGrid")
+            check_generates(self.model, "ImageGrid", self.num_images, self.labels, self.seed)
         self._method = methods[0]
         if is_chief(self.model.distribute_strategy):
             remove_partial_files(self.folder, "epoch-*.png")
@@ -124,11 +124,12 @@ class ImageGrid(keras.callbacks.Callback):
 
     def _generated(self):
         labels = {} if self.labels is None else {"labels": self.labels}
-        return image_grid(self._method(self.num_images, seed=self.seed, **labels))
+        generate = getattr(self.model, self._method)
+        return image_grid(generate(self.num_images, seed=self.seed, **labels))
 
     def _inputs_and_outputs(self):
         """Rows of the model's inputs, each above the row of its outputs and targets."""
-        outputs = np.asarray(self._method(self.images))
+        outputs = np.asarray(getattr(self.model, self._method)(self.images))
         factor = outputs.shape[1] // self.images.shape[1]  # super-resolution: enlarge the inputs
         inputs = self.images.repeat(factor, axis=1).repeat(factor, axis=2)
         columns = min(len(inputs), math.isqrt(2 * len(inputs) - 1) + 1)

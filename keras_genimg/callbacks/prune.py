@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_genimg.callbacks.copying import CopiedCallback
 from keras_genimg.checks import check_count, is_number
 from keras_genimg.errors import InputError
 
@@ -28,7 +29,7 @@ def _kernels(network):
     return [weight for weight in network.weights if len(weight.shape) > 1]
 
 
-class Prune(keras.callbacks.Callback):
+class Prune(CopiedCallback):
     """Gradual magnitude pruning during training (Zhu and Gupta, 2017).
 
     From step `begin_step` to step `end_step` the sparsity of each kernel rises to
@@ -62,6 +63,8 @@ class Prune(keras.callbacks.Callback):
 
     Reference: https://arxiv.org/abs/1710.01878
     """
+
+    shared = ("optimizer", "kernels", "ema_kernels")
 
     def __init__(
         self, target_sparsity: float, begin_step: int, end_step: int, every: int = 100,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 
+from keras_genimg.callbacks.copying import CopiedCallback
 from keras_genimg.checks import check_count
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
@@ -24,7 +25,7 @@ CHECKPOINT = re.compile(r"epoch-(\d{4,})\.keras")
 WEIGHTS = "model.weights.h5"  # the member of a .keras archive that holds all variables
 
 
-class Resume(keras.callbacks.Callback):
+class Resume(CopiedCallback):
     """Writes a checkpoint every epoch, and resumes from the newest one.
 
     A checkpoint is a `.keras` file (weights, optimizers and everything else that
@@ -35,7 +36,8 @@ class Resume(keras.callbacks.Callback):
     uninterrupted run.
 
     State outside the model is not in a checkpoint: other callbacks restore their
-    own state, and an input pipeline starts again from the beginning.
+    own state, and an input pipeline starts again from the beginning. An endless one
+    has to skip the epochs that are done: `data.skip(epochs * steps_per_epoch)`.
 
     Under a multi-worker strategy all workers need access to the folder; the chief
     writes it.

@@ -19,6 +19,9 @@ class SummaryWriter:
         self.log_dir = log_dir
         self._writer = None
 
+    def __getstate__(self):
+        return {**vars(self), "_writer": None}  # a copy opens its own file
+
     def image(self, name: str, image: np.ndarray, step: int) -> None:
         """Writes a uint8 array `(height, width, channels)`."""
         height, width, _ = image.shape

@@ -10,6 +10,7 @@ from keras_genimg.metrics.frechet_distance import (
 from keras_genimg.metrics.inception_score import inception_score
 from keras_genimg.metrics.kernel_distance import kernel_distance
 from keras_genimg.metrics.memorization import nearest_training_images
+from keras_genimg.metrics.named_metrics import get_metrics
 from keras_genimg.metrics.precision_recall import precision_recall_density_coverage
 from keras_genimg.metrics.sample_metrics import (
     FrechetDistance,
@@ -18,7 +19,6 @@ from keras_genimg.metrics.sample_metrics import (
     PrecisionRecallDensityCoverage,
     SampleMetric,
     as_stored,
-    get_metrics,
     update_metrics,
 )
 from keras_genimg.metrics.similarity import peak_signal_to_noise_ratio, structural_similarity

@@ -94,12 +94,20 @@ class FeatureExtractor:
         Raises:
             InputError: see `logits`.
         """
+        self.check_has_logits()
+        return self._run(images)
+
+    def check_has_logits(self) -> None:
+        """Checks that the extractor is a classifier.
+
+        Raises:
+            InputError: another extractor.
+        """
         if not self.has_logits:
             raise InputError(
                 "Logits need the features of a classifier, such as "
                 f'"inception_v3". Received: features={self.name!r}.'
             )
-        return self._run(images)
 
     def metric_name(self, base: str) -> str:
         """The name of a metric in these features.

@@ -1,9 +1,12 @@
 """The metrics of samples as Keras metrics: updated in batches, computed at the end."""
 
+import copy
+
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_genimg.checks import check_count
 from keras_genimg.errors import InputError
 from keras_genimg.metrics.features import Features, get_features
 from keras_genimg.metrics.frechet_distance import RunningMoments, frechet_distance
@@ -14,7 +17,7 @@ from keras_genimg.plotting import to_uint8
 
 __all__ = [
     "FrechetDistance", "InceptionScore", "KernelDistance", "PrecisionRecallDensityCoverage",
-    "SampleMetric", "as_stored", "get_metrics", "update_metrics",
+    "SampleMetric", "as_stored", "update_metrics",
 ]
 
 IMAGES_AT_ONCE = 1024  # of an array that holds them all
@@ -47,6 +50,9 @@ class SampleMetric(keras.metrics.Metric):
     Args:
         features: see `get_features`.
         name: string, by default the metric's name with the features in brackets.
+
+    Raises:
+        InputError: invalid arguments, or features without the logits that the metric needs.
     """
 
     base_name = None
@@ -55,11 +61,14 @@ class SampleMetric(keras.metrics.Metric):
     needs_logits = False
     larger_is_better = False
     options = {}  # arguments of the metric's function
+    limiting_option = None  # the one of them that a small number of images limits
     _storage = _Batches
 
     def __init__(self, features: Features, name: str | None = None):
         self.features = features
         self.extractor = get_features(features)
+        if self.needs_logits:
+            self.extractor.check_has_logits()
         super().__init__(name=name or self.extractor.metric_name(self.base_name))
         self.reset_state()
 
@@ -114,6 +123,41 @@ class SampleMetric(keras.metrics.Metric):
         """Forgets the generated images and keeps the real ones."""
         self._kept["fake"] = self._storage()
 
+    @property
+    def least_images(self) -> int:
+        """int, the smallest number of real images, and of generated ones, for a result."""
+        return 2
+
+    def check_counts(self, real_count: int, fake_count: int) -> None:
+        """Checks that there are enough images for a result, before they are generated.
+
+        Args:
+            real_count, fake_count: ints. Numbers of real and of generated images.
+
+        Raises:
+            InputError: too few; the message says which argument needs fewer.
+        """
+        if min(fake_count, real_count if self.needs_real else fake_count) >= self.least_images:
+            return
+        name, option, hint = type(self).__name__, self.limiting_option, ""
+        if option:
+            hint = (
+                f" with {option}={self.options[option]}; a smaller one, as in "
+                f"metrics={name}(features, {option}=...), needs fewer"
+            )
+        kinds = "real and as many generated images" if self.needs_real else "generated images"
+        raise InputError(
+            f"{name} needs at least {self.least_images} {kinds}{hint}. "
+            f"Received: {real_count} real and {fake_count} generated images."
+        )
+
+    def __deepcopy__(self, memo):
+        """A metric with the same images so far. The features are shared: they have no state."""
+        copied = type(self)(self.extractor, name=self.name, **self.options)
+        copied.features = self.features
+        copied._kept = {kind: copy.deepcopy(kept, memo) for kind, kept in self._kept.items()}
+        return copied
+
     def get_config(self) -> dict:
         if not isinstance(self.features, str):
             raise InputError(
@@ -139,6 +183,9 @@ class FrechetDistance(SampleMetric):
         features: see `get_features`. Only in features of the 2015 Inception graph would it be
             the FID.
         name: string, "frechet_distance[fashion_mnist]" by default.
+
+    Raises:
+        InputError: invalid features.
 
     Example:
         >>> metric = FrechetDistance("fashion_mnist")
@@ -171,18 +218,30 @@ class KernelDistance(SampleMetric):
         subset_size, num_subsets, seed: see `kernel_distance`.
         name: string, "kernel_distance[fashion_mnist]" by default.
 
+    Raises:
+        InputError: invalid arguments.
+
     Reference: Bińkowski et al. (2018), https://arxiv.org/abs/1801.01401
     """
 
     base_name = "kernel_distance"
     base_names = ("kernel_distance", "kernel_distance_std")
+    limiting_option = "subset_size"
 
     def __init__(
         self, features: Features, subset_size: int = 1000, num_subsets: int = 100,
         seed: int | None = 0, name: str | None = None,
     ):
         super().__init__(features, name=name)
-        self.options = {"subset_size": subset_size, "num_subsets": num_subsets, "seed": seed}
+        self.options = {
+            "subset_size": check_count("subset_size", subset_size, 2),
+            "num_subsets": check_count("num_subsets", num_subsets),
+            "seed": None if seed is None else check_count("seed", seed, 0),
+        }
+
+    @property
+    def least_images(self) -> int:
+        return self.options["subset_size"]
 
     def _compute(self, real, fake):
         return kernel_distance(real, fake, **self.options)
@@ -197,6 +256,9 @@ class InceptionScore(SampleMetric):
         num_splits: int, see `inception_score`.
         name: string, "inception_score[fashion_mnist]" by default.
 
+    Raises:
+        InputError: invalid arguments, or features that are not those of a classifier.
+
     Reference: Salimans et al. (2016), https://arxiv.org/abs/1606.03498
     """
 
@@ -205,10 +267,15 @@ class InceptionScore(SampleMetric):
     needs_real = False
     needs_logits = True
     larger_is_better = True
+    limiting_option = "num_splits"
 
     def __init__(self, features: Features, num_splits: int = 10, name: str | None = None):
         super().__init__(features, name=name)
-        self.options = {"num_splits": num_splits}
+        self.options = {"num_splits": check_count("num_splits", num_splits)}
+
+    @property
+    def least_images(self) -> int:
+        return max(2, self.options["num_splits"])
 
     def add(self, kind: str, features: np.ndarray, logits: np.ndarray | None) -> None:
         self._kept[kind].update(logits)
@@ -226,6 +293,9 @@ class PrecisionRecallDensityCoverage(SampleMetric):
         k: int, see `precision_recall_density_coverage`.
         name: string, by default the name of the function with the features in brackets.
 
+    Raises:
+        InputError: invalid arguments.
+
     Reference: Kynkäänniemi et al. (2019), https://arxiv.org/abs/1904.06991; Naeem et al.
         (2020), https://arxiv.org/abs/2002.09797
     """
@@ -233,63 +303,20 @@ class PrecisionRecallDensityCoverage(SampleMetric):
     base_name = "precision_recall_density_coverage"
     base_names = ("precision", "recall", "density", "coverage")
     larger_is_better = True
+    limiting_option = "k"
 
     def __init__(self, features: Features, k: int = 5, name: str | None = None):
         super().__init__(features, name=name)
-        self.options = {"k": k}
+        self.options = {"k": check_count("k", k)}
+
+    @property
+    def least_images(self) -> int:
+        return self.options["k"] + 1
 
     def _compute(self, real, fake):
         return precision_recall_density_coverage(
             real_features=real, fake_features=fake, **self.options
         ).values()
-
-
-METRICS = {
-    metric.base_name: metric
-    for metric in (FrechetDistance, KernelDistance, InceptionScore, PrecisionRecallDensityCoverage)
-}
-
-
-def get_metrics(metrics, features: Features | None = None) -> list[SampleMetric]:
-    """Metric objects of names or objects.
-
-    Args:
-        metrics: a name ("frechet_distance", "kernel_distance", "inception_score",
-            "precision_recall_density_coverage"), a `SampleMetric`, or a list of them.
-        features: for metrics given by name, see `get_features`.
-
-    Returns:
-        list of `SampleMetric`.
-
-    Raises:
-        InputError: an unknown name, a name without features, no metric, or two of the same
-            name.
-    """
-    metrics = [metrics] if isinstance(metrics, (str, SampleMetric)) else list(metrics)
-    found = []
-    for metric in metrics:
-        if not isinstance(metric, SampleMetric):
-            if not isinstance(metric, str) or metric not in METRICS:
-                names = ", ".join(f'"{name}"' for name in METRICS)
-                raise InputError(
-                    f"metrics must be {names} or metric objects. Received: {metric!r}."
-                )
-            if features is None:
-                raise InputError(
-                    f"{metric} needs features, for example features="
-                    '"fashion_mnist". Received: features=None.'
-                )
-            features = get_features(features)  # loaded once for all
-            metric = METRICS[metric](features)
-        found.append(metric)
-    names = [metric.name for metric in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not found:
-        raise InputError(
-            "metrics must be at least one, with distinct names. "
-            f"Received: {', '.join(twice) + ' twice' if twice else 'none'}."
-        )
-    return found
 
 
 def as_stored(images: ArrayLike) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ from keras_genimg.errors import InputError
 from keras_genimg.metrics import (
     FeatureExtractor,
     FrechetDistance,
+    InceptionScore,
+    KernelDistance,
     PrecisionRecallDensityCoverage,
     frechet_distance,
 )
@@ -26,6 +29,9 @@ NAME = "frechet_distance[columns]"
 def columns(images):
     """Means of the columns of images: (n, 16, 16, 1) -> (n, 16)."""
     return np.asarray(images).mean(axis=(1, 3))
+
+
+LOGITS = FeatureExtractor("columns", lambda images: 2 * [columns(images)], has_logits=True)
 
 
 def evaluation(real=REAL, metrics="frechet_distance", **arguments):
@@ -175,3 +181,46 @@ def test_invalid_arguments_are_refused(tmp_path):
         trained([EvaluateSamples(REAL, "frechet_distance", features="mnist")])
     with pytest.raises(InputError, match="real_images must be finite"):
         trained([evaluation(tf.data.Dataset.from_tensor_slices(REAL).batch(8).repeat())])
+
+
+@pytest.mark.parametrize(
+    "callback, words",
+    [
+        (evaluation(labels=3), "GAN has no classes. Received: labels="),
+        (evaluation(seed=0.5), "or None. Received: seed=0.5."),
+        (evaluation(metrics="kernel_distance"),
+         "KernelDistance needs at least 1000 real and as many generated images with "
+         "subset_size=1000; a smaller one, as in metrics=KernelDistance(features, "
+         "subset_size=...), needs fewer. Received: 40 real and 30 generated images."),
+        (evaluation(metrics=KernelDistance(columns, subset_size=31)), "40 real and 30 generated"),
+        (evaluation(REAL[:5], "precision_recall_density_coverage"),
+         "needs at least 6 real and as many generated images with k=5; a smaller one"),
+        (evaluation(REAL[:1]), "FrechetDistance needs at least 2 real and as many generated"),
+        (evaluation(metrics=InceptionScore(LOGITS, num_splits=31)),
+         "InceptionScore needs at least 31 generated images with num_splits=31"),
+        (evaluation(np.zeros((9, 20, 20, 1))), "the same dimensions. Received: 20 and 16."),
+    ],
+)  # fmt: skip
+def test_what_a_metric_needs_is_checked_before_the_first_step(callback, words):
+    steps = []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: steps.append(step))
+    with pytest.raises(InputError, match=re.escape(words)):
+        trained([count, callback])
+    assert not steps
+
+
+def test_clips_are_refused_before_the_first_step():
+    model = MODELS["sequence_gan"]()
+    callback = evaluation()
+    callback.set_model(model)
+    with pytest.raises(InputError, match=re.escape("Received: shape=(3, 16, 16, 1).")):
+        callback.on_train_begin()
+
+
+def test_as_few_images_as_a_metric_needs():
+    metrics = [
+        KernelDistance(columns, subset_size=30), InceptionScore(LOGITS, num_splits=30),
+        PrecisionRecallDensityCoverage(columns, k=29),
+    ]
+    _, history = trained([evaluation(REAL[:30], metrics)], epochs=1)
+    assert np.isfinite([*history.values()]).all()

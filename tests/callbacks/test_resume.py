@@ -251,6 +251,29 @@ def test_finished_run_trains_no_further(tmp_path):
     assert fit(second, 1).epoch == [0]
 
 
+@pytest.mark.slow
+def test_executions_of_several_steps_that_do_not_divide_the_epoch(tmp_path):
+    """Five batches, two steps in an execution: each epoch still has five."""
+    from cases import SHAPE, smooth_pictures
+
+    from keras_genimg import VAE
+
+    data = tf.data.Dataset.from_tensor_slices(smooth_pictures(20)).batch(4)
+
+    def trained(epochs, *callbacks):
+        keras.utils.set_random_seed(1)
+        model = VAE(SHAPE, 2, networks="mlp", seed=0)
+        model.compile(keras.optimizers.SGD(1e-4), steps_per_execution=2)
+        model.fit(data, epochs=epochs, verbose=0, callbacks=list(callbacks))
+        assert int(model.optimizer.iterations) == 5 * epochs
+        return model.get_weights()
+
+    unbroken = trained(3)
+    trained(1, Resume(tmp_path))
+    for weight, expected in zip(trained(3, Resume(tmp_path)), unbroken):
+        np.testing.assert_allclose(weight, expected, atol=1e-6)
+
+
 def test_builds_the_optimizer_of_a_plain_model(tmp_path):
     def plain():
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])

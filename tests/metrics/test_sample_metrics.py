@@ -1,5 +1,7 @@
 """The Keras metrics of samples: the results of the functions, one pass of the features."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from keras_genimg.metrics import (
     precision_recall_density_coverage,
     update_metrics,
 )
+from keras_genimg.metrics.named_metrics import METRICS
 from keras_genimg.plotting import to_uint8
 
 ALL = [
@@ -126,6 +129,20 @@ def test_is_a_keras_metric_that_can_be_saved():
         FrechetDistance(lambda images: images).get_config()
 
 
+def test_a_copy_has_the_same_images_and_shares_the_features():
+    function, extractor = counting_extractor()
+    options = {"kernel_distance": {"subset_size": 20}}
+    for name, metric_class in METRICS.items():
+        metric = metric_class(extractor, **options.get(name, {}))
+        metric.update_state(real_images=images_of(30, 0), fake_images=images_of(30, 1))
+        again = copy.deepcopy(metric)
+        assert type(again) is type(metric) and again.extractor is extractor
+        assert again.result() == metric.result()
+        again.reset_fake_state()
+        again.update_state(fake_images=images_of(30, 2))
+        assert again.result() != metric.result()
+
+
 def test_as_stored_is_what_a_file_stores():
     images = images_of(5, 0)
     stored = as_stored(images)
@@ -143,5 +160,15 @@ def test_invalid_arguments_are_refused():
         get_metrics(["frechet_distance", FrechetDistance("mnist")], "mnist")
     with pytest.raises(InputError, match="Received: none"):
         get_metrics([])
+    for make, words in [
+        (lambda: KernelDistance("mnist", subset_size=1), "subset_size must be an integer of at"),
+        (lambda: KernelDistance("mnist", num_subsets=0), "num_subsets must be a positive integer"),
+        (lambda: KernelDistance("mnist", seed=0.5), "seed must be an integer of at least 0"),
+        (lambda: InceptionScore("mnist", num_splits=0), "num_splits must be a positive integer"),
+        (lambda: InceptionScore(np.zeros_like), "Logits need the features of a classifier"),
+        (lambda: PrecisionRecallDensityCoverage("mnist", k=2.5), "k must be a positive integer"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            make()
     with pytest.raises(InputError, match="height 28"):
         FrechetDistance("mnist").update_state(fake_images=np.zeros((3, 32, 32, 1)))
