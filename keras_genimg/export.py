@@ -4,14 +4,10 @@ They take functions of tensors and are independent of the models. The files
 run without this package and without Keras.
 """
 
-import contextlib
 import inspect
-import logging
 import os
 import pathlib
-import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -20,6 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from keras_genimg.checks import check_choice
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
+from keras_genimg.quiet import no_output
 
 __all__ = ["write_litert", "write_onnx", "write_saved_model"]
 
@@ -78,7 +75,7 @@ def write_saved_model(
     _check_overwrite(folder, overwrite)
     with replace_when_complete(folder, folder=True, replaceable=_is_saved_model) as temporary:
         functions = {name: _named_function(*pair) for name, pair in signatures.items()}
-        with _quiet():
+        with no_output():
             _save(temporary, functions, [v.value for n in networks for v in n.variables])
     return os.fspath(folder)
 
@@ -122,7 +119,7 @@ def write_litert(
     _check_overwrite(path, overwrite)
     with replace_when_complete(path) as temporary:
         function, _ = _frozen_function(fn, input_signature)
-        with _quiet(), tempfile.TemporaryDirectory() as saved_model:
+        with no_output(), tempfile.TemporaryDirectory() as saved_model:
             # Only a conversion from a SavedModel keeps the names of the tensors.
             _save(saved_model, {"serving_default": function}, [])
             converter = tf.lite.TFLiteConverter.from_saved_model(
@@ -174,7 +171,7 @@ def write_onnx(
     ```
     """
     try:
-        with _quiet():
+        with no_output():
             import onnx
             import tf2onnx
     except ImportError as error:
@@ -185,7 +182,7 @@ def write_onnx(
     _check_overwrite(path, overwrite)
     with replace_when_complete(path) as temporary:
         function, specs = _frozen_function(fn, input_signature)
-        with _quiet():
+        with no_output():
             content, _ = tf2onnx.convert.from_function(function, input_signature=specs)
         try:
             # tf2onnx keeps what it cannot convert, with only a log line.
@@ -235,7 +232,7 @@ def _frozen_function(fn, input_signature):
     `mixed_bfloat16` model; its variables are float32 anyway.
     """
     concrete = _named_function(fn, input_signature).get_concrete_function()
-    with _quiet():
+    with no_output():
         # Both converters read loops and branches as functions, not lowered to nodes.
         frozen = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True
@@ -306,29 +303,3 @@ def _save(folder, functions, variables):
         # Some custom gradients cannot be saved, and exported functions do not use them.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, folder, signatures=functions, options=options)
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Suppresses the output of converters; exceptions pass.
-
-    C++ code writes to the descriptors 1 and 2 of the process, which are redirected
-    for the few seconds of a conversion.
-    """
-    disabled = logging.root.manager.disable
-    with contextlib.ExitStack() as stack:
-        stack.callback(logging.disable, disabled)
-        logging.disable(max(disabled, logging.ERROR))
-        stack.enter_context(warnings.catch_warnings(action="ignore"))
-        sink = stack.enter_context(open(os.devnull, "w"))
-        for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
-            with contextlib.suppress(Exception):
-                stream.flush()  # earlier lines must still be printed
-            with contextlib.suppress(OSError):  # a process may have closed it
-                saved = os.dup(descriptor)
-                stack.callback(os.close, saved)
-                stack.callback(os.dup2, saved, descriptor)
-                os.dup2(sink.fileno(), descriptor)
-        stack.enter_context(contextlib.redirect_stdout(sink))
-        stack.enter_context(contextlib.redirect_stderr(sink))
-        yield
