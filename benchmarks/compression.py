@@ -86,8 +86,8 @@ def main():
         pruning = []
         if wanted:
             pruning = [kg.callbacks.Prune(wanted, begin, begin + steps // 2, every=25)]
-        data = kg.load(options.data, batch_size=options.batch_size * model.n_critic,
-                       shuffle_seed=1, epochs=None, drop_remainder=True)
+        data = kg.load(options.data, batch_size=options.batch_size, shuffle_seed=1,
+                       epochs=None, drop_remainder=True)
         model.fit(data, steps_per_epoch=steps, verbose=0, callbacks=pruning)
         for precision in ("float32", "int8"):
             add(model, wanted, precision)

@@ -17,7 +17,7 @@ _MODELS = (
 _EXPORTS = {**dict.fromkeys(_MODELS, "keras_genimg.models"), "load": "keras_genimg.data"}
 _SUBPACKAGES = (
     "callbacks", "data", "distribution", "export", "latents", "layers", "losses", "metrics",
-    "models", "networks", "optimizers", "placement", "plotting",
+    "models", "networks", "optimizers", "placement", "plotting", "testing",
 )
 
 __all__ = ["InputError", "__version__", *_EXPORTS, *_SUBPACKAGES]
@@ -37,7 +37,11 @@ def __dir__():
 
 # Importing the models registers them with Keras, so that keras.saving.load_model finds them.
 # Only the command line defers this: it answers --help and --version without TensorFlow, and
-# reports a wrong backend as a one-line error.
-if not os.path.basename(sys.argv[0]).startswith("keras-genimg"):
+# reports a wrong backend as a one-line error. During `python -m keras_genimg` the package is
+# imported with an argv[0] of "-m".
+_COMMAND_LINE = os.path.basename(sys.argv[0]).startswith("keras-genimg") or (
+    sys.argv[0] == "-m" and "keras_genimg" in sys.orig_argv
+)
+if not _COMMAND_LINE:
     check_backend()
     importlib.import_module("keras_genimg.models")

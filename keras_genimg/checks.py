@@ -11,9 +11,9 @@ import numpy as np
 from keras_genimg.errors import InputError
 
 __all__ = [
-    "check_choice", "check_code_shape", "check_condition", "check_count", "check_image_shape",
-    "check_labels", "check_latents", "check_number", "check_seed", "first_reason", "is_integer",
-    "is_number",
+    "check_choice", "check_class_names", "check_code_shape", "check_condition", "check_count",
+    "check_image_shape", "check_labels", "check_latents", "check_number", "check_seed",
+    "first_reason", "is_integer", "is_number",
 ]
 
 # Heights and widths that the default networks support.
@@ -128,7 +128,7 @@ def check_seed(seed, draw: bool = True) -> int | None:
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0]) if draw else None
     if not is_integer(seed) or not -(2**63) <= seed < 2**63:
-        raise InputError(f"seed must be an integer or None. Received: seed={seed!r}.")
+        raise InputError(f"seed must be a 64-bit integer or None. Received: seed={seed!r}.")
     return int(seed)
 
 
@@ -226,13 +226,36 @@ def check_condition(condition, shape: tuple, num_embeddings: int) -> np.ndarray:
     return array.astype("int32")
 
 
-def check_labels(labels, num_classes: int, num_images: int) -> np.ndarray:
+def check_class_names(names, num_classes: int) -> list:
+    """Checks the names of classes.
+
+    Args:
+        names: strings, one per class, in the order of the classes' numbers.
+        num_classes: int.
+
+    Returns:
+        list of strings.
+
+    Raises:
+        InputError: not strings, another number of them, or two alike.
+    """
+    found = [] if isinstance(names, str) or not hasattr(names, "__iter__") else list(names)
+    strings = all(isinstance(name, str) for name in found)
+    if not strings or not len(found) == len(set(found)) == num_classes:
+        raise InputError(
+            f"class_names must be {num_classes} different strings, one per class. "
+            f"Received: {str(names)[:100]}."
+        )
+    return [str(name) for name in found]
+
+
+def check_labels(labels, num_classes: int, num_images: int | None) -> np.ndarray:
     """Checks class labels.
 
     Args:
         labels: integers `(num_images,)` from 0 to num_classes - 1.
         num_classes: int.
-        num_images: int.
+        num_images: int, or None for any number.
 
     Returns:
         int32 array `(num_images,)`.
@@ -252,7 +275,7 @@ def check_labels(labels, num_classes: int, num_images: int) -> np.ndarray:
             f"labels must be integers from 0 to {num_classes - 1}, of shape (n,). "
             f"Received: {found}."
         )
-    if len(array) != num_images:
+    if num_images is not None and len(array) != num_images:
         raise InputError(
             "There must be one label per image. "
             f"Received: {len(array)} labels for {num_images} images."
@@ -268,7 +291,7 @@ def check_latents(
     Args:
         name: string. The model's class, for the message.
         latents: floats `(n, *shape)`, or integers of that shape with `num_embeddings`.
-        shape: tuple.
+        shape: tuple. A string stands for any size.
         num_embeddings: int, optional. Codes lie between 0 and num_embeddings - 1.
 
     Returns:
@@ -280,7 +303,10 @@ def check_latents(
     array = np.asarray(latents)
     kind = "integer codes" if num_embeddings else "floats"
     right = np.issubdtype(array.dtype, np.integer if num_embeddings else np.floating)
-    if not right or array.shape[1:] != tuple(shape) or array.ndim == 0 or not len(array):
+    right = right and array.ndim == 1 + len(shape) and len(array) > 0 and all(
+        isinstance(wanted, str) or size == wanted for size, wanted in zip(array.shape[1:], shape)
+    )
+    if not right:
         raise InputError(
             f"{name} decodes {kind} of shape {('n', *shape)}. "
             f"Received: {array.dtype} of shape {array.shape}."

@@ -11,9 +11,11 @@ import errno
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 
+from keras_genimg import signals
 from keras_genimg.backend import check_backend
 from keras_genimg.errors import InputError
 from keras_genimg.recipes import read_recipe, recipe_names
@@ -29,22 +31,23 @@ def main(arguments: list | None = None) -> int:
         arguments: list of strings; by default the arguments of the process.
 
     Returns:
-        The exit code: 0, 2 for invalid input or a file that could not be written, or 130 for
-        an interrupt.
+        The exit code: 0, 2 for invalid input or a file that could not be written, 130 for
+        SIGINT or 143 for SIGTERM.
     """
     options = vars(_parser().parse_args(arguments))
     run = options.pop("run")
     try:
-        run(options)
+        with signals.handled():
+            run(options)
     except InputError as error:
         return _refuse(error)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         return _refuse(f"{error.filename or 'A file'} could not be written: {error.strerror}.")
-    except KeyboardInterrupt:
-        print("\nkeras-genimg: stopped; --resume continues after the last epoch.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print("keras-genimg: stopped.", file=sys.stderr)
+        return getattr(error, "code", 130)
     return 0
 
 
@@ -113,14 +116,17 @@ def _add_train(train):
         "keras-genimg list; other options take precedence")
     add("--start-from", metavar="RUN", help="start from the weights of another run of the same "
         "model and networks")
-    add("--data", metavar="NAME", help="glyphs (built in, the default), a tensorflow-datasets set "
-        "(mnist, fashion_mnist, cifar10), or a folder of images")
+    add("--data", metavar="NAME", help="glyphs (built in, the default; moving_glyphs for "
+        "sequence_gan), a tensorflow-datasets set (mnist, fashion_mnist, cifar10), or a folder of "
+        "images")
     add("--data-dir", metavar="DIR", help="the folder of prepared data sets")
     add("--binarize", metavar="KIND", help="binarise pixels: dynamic (brightness is the "
         "probability of a 1, drawn anew each epoch) or threshold")
     add("--corruption", "--damage", metavar="KIND", help="the corruption that pix2pix learns to "
         "undo: mask (the default), noise, or grey")
     add("--data-b", metavar="NAME", help="the second set of cyclegan, resized like the first")
+    add("--holdout", type=float, metavar="SHARE", help="hold out this share of the training "
+        "images, such as 0.1; evaluate uses them")
     add("--image-size", type=int, metavar="N", help="resize images to N x N")
     add("--channels", type=int, metavar="N", help="1 for greyscale, 3 for colour")
     add("--batch-size", type=int, metavar="N", help="images per update (64; "
@@ -139,6 +145,8 @@ def _add_train(train):
     again.add_argument("--resume", action="store_true", help="resume a run")
     again.add_argument("--overwrite", action="store_true", help="replace a run")
     add("--strategy", metavar="NAME", help="auto (default), mirrored, multi_worker")
+    add("--connect-timeout", type=float, default=300.0, metavar="SECONDS", help="how long a worker "
+        "waits for the others (300)")
     add("--policy", choices=("float32", "mixed_bfloat16"), help="the dtype policy of the layers; "
         "mixed_bfloat16 is faster on processors that support it")
     add("--set", action="append", default=[], metavar="ARGUMENT=VALUE",
@@ -161,7 +169,7 @@ def _add_generate(generate):
     add = generate.add_argument
     add("--count", type=int, default=64, metavar="N")
     add("--seed", type=int, metavar="N")
-    add("--labels", metavar="0,1,...", help="classes to generate, in turn")
+    add("--labels", metavar="0,1,...", help="classes to generate, in turn, by number or by name")
     add("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, FILE.gif, or a folder "
         "for one PNG per image (RUN/generated)")
     add("--format", choices=("png", "npz", "gif"))
@@ -174,7 +182,8 @@ def _add_interpolate(interpolate):
     add("--steps", type=int, default=10, metavar="N", help="images per interpolation (10)")
     add("--method", default="linear", choices=("linear", "spherical"))
     add("--seed", type=int, metavar="N")
-    add("--labels", metavar="0,1,...", help="classes of the interpolations, in turn")
+    add("--labels", metavar="0,1,...", help="classes of the interpolations, in turn, by number or "
+        "by name")
     add("--output", metavar="FILE", help="FILE.png for a grid, FILE.gif, FILE.npz "
         "(RUN/interpolation.png)")
 
@@ -185,11 +194,11 @@ def _add_invert(invert):
     given.add_argument("--images", metavar="PATH", help="an image or a folder of images")
     given.add_argument("--data", metavar="NAME", help="images of a data set")
     add("--data-dir", metavar="DIR")
-    add("--split", default="test", metavar="NAME", help="split of the data set (test)")
+    add("--split", metavar="NAME", help="split of the data set (test, if it has one)")
     add("--count", type=int, default=8, metavar="N", help="images to use (8)")
     add("--mask", default="none", choices=("none", "half", "box"), help="the region to mask "
         "and complete: the lower half, or the middle")
-    add("--labels", metavar="0,1,...", help="classes of the images, in turn")
+    add("--labels", metavar="0,1,...", help="classes of the images, in turn, by number or by name")
     add("--seed", type=int, metavar="N", help="seed of the starting points of the search")
     add("--output", metavar="FILE", help="FILE.png for a grid, FILE.npz for latents, images and "
         "errors (RUN/inversion.png)")
@@ -197,9 +206,10 @@ def _add_invert(invert):
 
 def _add_evaluate(evaluate):
     add = evaluate.add_argument
-    add("--data", required=True, metavar="NAME")
+    add("--data", metavar="NAME", help="a data set (default: that of the run)")
     add("--data-dir", metavar="DIR")
-    add("--split", default="test", metavar="NAME")
+    add("--split", metavar="NAME", help="a split, or a slice such as train[90%%:] (default: what "
+        "the run has held out, or else the test split)")
     add("--metrics", nargs="+", metavar="NAME", help="for samples: frechet_distance "
         "kernel_distance inception_score precision_recall_density_coverage; for models with a "
         "likelihood: log_likelihood (default: the model's losses)")
@@ -241,12 +251,15 @@ def _train(options):
     model = _model(model, options["recipe"], recipe)
     for name in ("image_size", "batch_size", "epochs", "steps_per_epoch", "evaluate_every"):
         _check_positive(name, options[name])
+    if options["holdout"] is not None and not 0 < options["holdout"] < 1:
+        raise InputError(
+            f"--holdout must be between 0 and 1. Received: {options['holdout']:g}."
+        )
     folder = options.pop("output") or os.path.join("runs", options["recipe"] or model)
-    resume, overwrite = options.pop("resume"), options.pop("overwrite")
+    own = {key: options.pop(key) for key in ("resume", "overwrite", "connect_timeout")}
     options["set"] = _settings(options["set"]) or None
     _import_runs().train(
-        model, options, folder, resume=resume, overwrite=overwrite,
-        recipe=recipe and recipe["settings"],
+        model, options, folder, recipe=recipe and recipe["settings"], **own
     )
 
 
@@ -296,20 +309,21 @@ def _value(text):
 
 
 def _labels(text):
-    """The integers in a text such as "0,1"; None for None."""
+    """The classes in a text such as "0,beach": integers and names; None for None."""
     if text is None:
         return None
-    try:
-        return [int(label) for label in text.split(",")]
-    except ValueError:
+    labels = [label.strip() for label in text.split(",")]
+    if not all(labels):
         raise InputError(
-            f"--labels takes integers separated by commas. Received: {text!r}."
-        ) from None
+            "--labels takes numbers or names of classes separated by commas. "
+            f"Received: {text!r}."
+        )
+    return [int(label) if re.fullmatch(r"-?\d+", label) else label for label in labels]
 
 
 def _list(options):
     _print_columns(
-        (name, model.__name__, f"{model.summary} ({model.paper})")
+        (name, model.__name__, f"{model.about} ({model.paper})")
         for name, model in _import_runs().trainable_models().items()
     )
     print("\nRecipes, for keras-genimg train --recipe NAME:")

@@ -73,7 +73,7 @@ MODELS = {
     "vq_gan": small_vq_gan,
     "vq_vae_gradient": small_vq_vae.with_arguments(ema_decay=None),
     "cnn_classifier": small_classifier,
-    # Tests train on batches of 8 and 16, those of two updates of the critic.
+    # A step takes two batches, one for each update of the critic.
     "wgan": Case(keras_genimg.WGAN, SHAPE, latent_dim=8, n_critic=2),
     "wgan_gp": Case(keras_genimg.WGANGP, SHAPE, latent_dim=8, n_critic=2),
     "conditional_gan": small_conditional_gan,
@@ -114,13 +114,16 @@ def compile_with_sgd(model, rate=0.01, **compiled):
     model.compile(**optimizers, **compiled)
 
 
-def dataset(images, model, batch_size):
-    """The images in order, as what the model is trained on: with labels, in pairs, as clips."""
+def dataset(images, model, step_size):
+    """The images in order, as what the model is trained on: with labels, in pairs, as clips.
+
+    A step of `fit` takes `step_size` of them, in n_critic batches.
+    """
     arrays = [array_of(images, part, model) for part in model.data.parts]
     if isinstance(model.data, Pairs):
         arrays[1] = arrays[1][::-1]
     data = arrays[0] if len(arrays) == 1 else tuple(arrays)
-    return tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
+    return tf.data.Dataset.from_tensor_slices(data).batch(step_size // model.n_critic)
 
 
 def array_of(images, part, model):

@@ -17,23 +17,17 @@ NAME, CLASS = "denoising_autoencoder", "DenoisingAutoencoder"
 
 CONTRACT = f"""
 import sys
-import keras, numpy as np, tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np
 import cases
 from keras_genimg import {CLASS}
-from keras_genimg.distribution import get_strategy
+from keras_genimg.testing import check_train_step
 
 cases.MODELS["{NAME}"] = lambda **options: {CLASS}(cases.SHAPE, 4, seed=3, **options)
 
-# Replicas: the same global batches give the same weights.
 images = cases.smooth_pictures(40)
-one, _ = cases.train("{NAME}", images)
-two, _ = cases.train("{NAME}", images, get_strategy("mirrored"))
-np.testing.assert_allclose(np.concatenate([w.ravel() for w in two]),
-                           np.concatenate([w.ravel() for w in one]), atol=1e-8)
+assert max(check_train_step(cases.MODELS["{NAME}"], images).values()) < 1e-6
 
-# Saving and resuming: state and arguments come back, and training continues.
+# Saving: state and arguments come back, and training continues.
 model = cases.MODELS["{NAME}"](noise=0.25)
 model.compile()
 data = cases.dataset(images, model, 8)

@@ -14,8 +14,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from cases import smooth_pictures
 from PIL import Image
 
+import keras_genimg
 from keras_genimg import plotting
 from keras_genimg.cli import main
 
@@ -70,9 +72,10 @@ def test_help_and_version_do_without_tensorflow():
 
 
 def test_the_package_runs_as_a_module():
-    command = [sys.executable, "-m", "keras_genimg", "--version"]
+    command = [sys.executable, "-X", "importtime", "-m", "keras_genimg", "--version"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout.startswith("keras")
+    assert "keras_genimg.cli" in done.stderr and "tensorflow" not in done.stderr
 
 
 def test_list_names_every_model(capsys):
@@ -390,6 +393,38 @@ def test_a_conditional_run_is_asked_for_classes(tmp_path, capfd):
     assert "labels must be integers from 0 to 9" in message and "Received: 10 to 10" in message
 
 
+def test_classes_by_their_names(tmp_path, capfd):
+    """From the sub-folders of the data to `run.json`, the model, its SavedModel and --labels."""
+    for name in ("beach", "city"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index, image in enumerate(smooth_pictures(8)):
+            plotting.save_png(tmp_path / "photos" / name / f"{index}.png", image)
+    folder = tmp_path / "run"
+    command = ["train", "conditional_gan", "--data", tmp_path / "photos", "--batch-size", "8"]
+    command += ["--epochs", "1", "--output", folder, "--set", "latent_dim=5"]
+    assert main([*map(str, command)]) == 0
+    record = json.loads((folder / "run.json").read_text())
+    assert record["arguments"]["class_names"] == ["beach", "city"]
+    model = keras.saving.load_model(folder / "model.keras")
+    assert model.class_names == ("beach", "city")
+    signatures = tf.saved_model.load(str(folder / "saved_model")).signatures
+    assert signatures["class_names"]()["class_names"].numpy().tolist() == [b"beach", b"city"]
+
+    generate = ["generate", str(folder), "--count", "3", "--seed", "7", "--output"]
+    assert main([*generate, str(tmp_path / "a.npz"), "--labels", "city, 0"]) == 0
+    stored = np.load(tmp_path / "a.npz")
+    assert stored["labels"].tolist() == [1, 0, 1]
+    assert stored["class_names"].tolist() == ["beach", "city"]
+    expected = plotting.to_uint8(model.generate(3, ["city", "beach", "city"], seed=7))
+    np.testing.assert_array_equal(stored["images"], expected)
+    assert main([*generate, str(tmp_path / "images")]) == 0
+    files = sorted((tmp_path / "images").iterdir())
+    assert [Image.open(path).text["class"] for path in files] == ["beach", "city", "beach"]
+    capfd.readouterr()
+    message = refused(capfd, "generate", folder, "--labels", "house")
+    assert "names of the model's classes (beach, city). Received: 'house'." in message
+
+
 @pytest.mark.parametrize("classes, side", [(2, 10), (3, 9), (7, 7), (10, 10), (100, 10)])
 def test_the_grid_of_a_conditional_run_has_a_class_a_column(classes, side):
     from keras_genimg.runs.training import _grid_labels
@@ -404,8 +439,11 @@ def test_the_grid_of_a_conditional_run_has_a_class_a_column(classes, side):
 
 def test_generate_refusals(run, tmp_path, capfd):
     assert "num_images" in refused(capfd, "generate", run, "--count", "-3")
-    assert "without labels" in refused(capfd, "generate", run, "--labels", "0,1")
-    assert "--labels takes integers" in refused(capfd, "generate", run, "--labels", "a,b")
+    assert "GAN has no classes" in refused(capfd, "generate", run, "--labels", "0,beach")
+    for labels in ("", "0,,1"):
+        message = refused(capfd, "generate", run, "--labels", labels)
+        assert "--labels takes numbers or names of classes separated by commas" in message
+    assert "seed must be a 64-bit integer" in refused(capfd, "generate", run, "--seed", 2**63)
     (tmp_path / "mine.txt").write_text("keep")
     assert "new or empty folder" in refused(capfd, "generate", run, "--output", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
@@ -445,11 +483,11 @@ def test_export_in_each_format(run, tmp_path, capsys):
         (["gan", "--set", "learning_rate=nan"], ["learning_rate", "nan", "finite"]),
         (["vae", "--set", "beta=inf"], ["beta", "inf", "finite"]),
         (["gan", "--batch-size", "0"], ["--batch-size", "0", "positive"]),
+        (["gan", *SMALL, "--set", "steps_per_execution=2"], ["multiple of steps_per_execution=2"]),
         (["gan", "--epochs", "-1"], ["--epochs", "-1", "positive"]),
         (["gan", "--image-size", "30"], ["30x30", "32x32"]),
         (["gan", "--image-size", "300"], ["300", "256"]),
         (["gan", "--channels", "2"], ["channels", "2"]),
-        (["gan", "--batch-size", "30000"], ["30000", "20000"]),
         (["gan", "--strategy", "horovod"], ["horovod", "mirrored"]),
         (["gan", "--strategy", "multi_worker"], ["TF_CONFIG"]),
     ],
@@ -562,7 +600,11 @@ def test_a_replacement_that_fails_gives_the_old_run_back(run, tmp_path, capfd):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     explosive = ["--epochs", "1", "--set", "learning_rate=1e30", "--output", folder, "--overwrite"]
-    assert "nan" in refused(capfd, "train", "gan", *SMALL, *explosive)
+    assert main([str(each) for each in ["train", "gan", *SMALL, *explosive]]) == 2
+    aside, back, error = capfd.readouterr().err.splitlines()
+    assert f"the earlier run is kept in {folder}.replaced-1 until this one is complete." in aside
+    assert f"{folder} holds the earlier run again" in back
+    assert error.startswith("keras-genimg: error: ") and "nan" in error
     assert (folder / "model.keras").read_bytes() == (run / "model.keras").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
@@ -695,4 +737,70 @@ def test_the_batch_size_is_that_of_one_update(tmp_path, monkeypatch):
         )
         == 0
     )
-    assert asked[0] == 16  # two updates of the critic on 8 images each
+    assert asked[0] == 8  # `fit` takes two of these for a step of two updates
+
+
+class Fitted(Exception):
+    """Instead of training."""
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """What `fit` is called with by the command: the model and its arguments."""
+    seen = {}
+
+    def fit(self, data, **arguments):
+        seen.update(arguments, model=self, data=data)
+        raise Fitted
+
+    monkeypatch.setattr(keras_genimg.core.ImageModel, "fit", fit)
+    return seen
+
+
+def test_an_epoch_is_whole_executions(tmp_path, fitted):
+    command = ["train", "vae", "--image-size", "16", "--set", "steps_per_execution=7"]
+    with pytest.raises(Fitted):
+        main([*command, "--set", "networks=mlp", "--output", str(tmp_path / "run")])
+    assert fitted["steps_per_epoch"] == 308  # of the 312 batches of 64 in 20,000 images
+
+
+@pytest.mark.parametrize(
+    "name, settings",
+    [pytest.param("vq_vae", {}, marks=pytest.mark.slow), ("vae", {"networks": "mlp"})],
+)
+def test_python_makes_the_same_model(name, settings, tmp_path, fitted):
+    command = ["train", name, "--image-size", "16", "--seed", "3"]
+    command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    with pytest.raises(Fitted):
+        main([*command, "--output", str(tmp_path / "run")])
+
+    keras.utils.set_random_seed(3)
+    model = type(fitted["model"])((16, 16, 1), seed=3, **settings)
+    model.compile()
+    start = model.get_weights()
+    model.adapt(next(iter(keras_genimg.load("glyphs", batch_size=1000, image_size=16))))
+    for one, other in zip(model.get_weights(), fitted["model"].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    if name == "vq_vae":
+        assert model.data_variance == fitted["model"].data_variance != 1.0
+    else:
+        assert any((one != other).any() for one, other in zip(start, model.get_weights()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model, options", [("wgan", ["n_critic=2"]), ("vae", ["networks=mlp"])])
+def test_a_resumed_run_reads_on_where_it_stopped(model, options, tmp_path):
+    """With several steps in one execution, and several batches in one step."""
+    command = ["train", model, *SMALL[:4], "--steps-per-epoch", "4"]
+    for setting in ("steps_per_execution=2", *options):
+        command += ["--set", setting]
+    assert main([*command, "--epochs", "2", "--output", str(tmp_path / "unbroken")]) == 0
+    resumed = ["--output", str(tmp_path / "resumed")]
+    assert main([*command, "--epochs", "1", *resumed]) == 0
+    assert main(["train", model, "--resume", "--epochs", "2", *resumed]) == 0
+    one, other = (
+        keras.saving.load_model(tmp_path / folder / "model.keras")
+        for folder in ("unbroken", "resumed")
+    )
+    for weight, found in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(found, weight, atol=1e-5)

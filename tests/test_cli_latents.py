@@ -146,8 +146,8 @@ def test_what_is_refused(runs, tmp_path, capfd):
     )
     assert "num_steps" in refused(capfd, "interpolate", runs / "gan", "--steps", 1)
     assert "has no classes" in refused(capfd, "interpolate", runs / "gan", "--labels", "0")
-    message = refused(capfd, "interpolate", runs / "gan", "--labels", "a")
-    assert "integers separated by commas" in message
+    message = refused(capfd, "interpolate", runs / "conditional_gan", "--labels", "a")
+    assert "names of the model's classes" in message and "Received: 'a'" in message
     (tmp_path / "x.png").write_bytes(b"no picture")
     for path in (tmp_path / "x.png", tmp_path / "nowhere.png"):
         message = refused(capfd, "invert", runs / "gan", "--images", path)

@@ -253,7 +253,7 @@ def test_shares_of_the_global_batch_add_up(mirrored):
 
     results = [
         {k: [int(v) if k != "share" else float(v) for v in mirrored.experimental_local_results(r)]
-         for k, r in places(rows).items()}
+         for k, r in places(rows).items() if k != "weights"}
         for rows in data
     ]
     assert results[0] == {
@@ -262,6 +262,15 @@ def test_shares_of_the_global_batch_add_up(mirrored):
     assert sum(results[1]["size"]) == 3 and results[1]["global_size"] == [3, 3]
     assert results[1]["first"][1] == results[1]["size"][0]
     assert sum(results[1]["share"]) == pytest.approx(1.0)
+
+
+def test_a_weighted_mean_is_divided_by_the_number_of_images():
+    batch = distribution.whole_batch(3)
+    values = tf.constant([[1.0, 3.0], [5.0, 7.0], [0.0, 2.0]])
+    assert float(batch.mean(values)) == 3.0
+    weighted = batch._replace(weights=tf.constant([2.0, 0.0, 1.0], tf.float64))
+    assert float(weighted.mean(values)) == pytest.approx((2 * 2 + 0 + 1) / 3)  # sum(w * l) / n
+    assert float(weighted.mean(values[:, 0])) == pytest.approx(2 / 3)
 
 
 def test_strategy_names(monkeypatch):

@@ -18,7 +18,8 @@ CALLED_BY_KERAS = re.compile(
 )
 WITHOUT_A_WORD = re.compile(r"build|compute_output_(shape|spec)")
 SECTION = re.compile(
-    r"^(Args|Attributes|Call arguments|Returns|Yields|Raises|Logs|Example|Reference):", re.M
+    r"^(Args|Attributes|Call arguments|Returns|Yields|Raises|Logs|Differences|Example"
+    r"|Reference):", re.M,
 )
 # `name:`, and also `one, two, **others:`, over two lines if they are many.
 NAMES = re.compile(r"^[ ]+((?:\*{0,2}\w+,\s+)*\*{0,2}\w+):", re.M)

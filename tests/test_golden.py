@@ -3,13 +3,16 @@
 tests/golden/write.py made them; a file that is there is never made anew.
 """
 
+import json
 import pathlib
 import sys
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from packaging.version import Version
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -27,6 +30,18 @@ def named(path):
     return f"{version(path)}-{path.stem}"
 
 
+def loaded(path):
+    """The model of a file, or a skip: an older Keras may not know the arguments of a newer one."""
+    try:
+        return keras.saving.load_model(path)
+    except TypeError:
+        with zipfile.ZipFile(path) as file:
+            written = json.loads(file.read("metadata.json"))["keras_version"]
+        if Version(written) > Version(keras.__version__):
+            pytest.skip(f"its layers were written by Keras {written}")
+        raise
+
+
 def test_every_class_of_the_matrix_has_a_file():
     assert len([path for path in FILES if version(path) == "0.1"]) == 35
     latest = [path.stem for path in FILES if version(path) == max(map(version, FILES))]
@@ -37,7 +52,7 @@ def test_every_class_of_the_matrix_has_a_file():
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_a_golden_file_loads_and_computes_what_it_did(path):
     recorded = dict(np.load(path.with_suffix(".npz")))
-    model = keras.saving.load_model(path)
+    model = loaded(path)
     sums = write.state_of(model)["sums"]
     for total in recorded["state/sums"]:  # all that was saved is there: seeds, slots, averages
         assert np.isclose(sums, total, rtol=1e-6, atol=1e-9).any(), f"a variable of sum {total}"
@@ -63,7 +78,7 @@ def test_a_golden_file_loads_and_computes_what_it_did(path):
     ids=named,
 )
 def test_a_golden_file_can_be_trained_further(path):
-    model = keras.saving.load_model(path)
+    model = loaded(path)
     before = model.get_weights()
     model.fit(write.inputs_of(model), verbose=0)
     assert any((a != b).any() for a, b in zip(model.get_weights(), before))

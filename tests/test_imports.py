@@ -11,21 +11,24 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each level may import the ones above it in this list.
 LEVELS = [
     {"errors", "version"},
-    {"checks", "precision"},
-    {"backend", "files", "recipes"},
+    {"checks", "precision", "quiet"},
+    {"backend", "cluster", "files", "recipes", "signals"},
+    {"workers"},
     {"plotting", "distribution", "export", "placement", "optimizers"},
     {"losses", "layers", "data", "metrics"},
     {"networks"},
     {"core"},
     {"models"},
     {"callbacks", "latents"},
-    {"runs"},
+    {"runs", "testing"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # What the command line imports to answer --help: these wait for nothing.
-WITHOUT_TENSORFLOW = {"errors", "version", "checks", "backend", "files", "recipes", "cli"}
+WITHOUT_TENSORFLOW = {
+    "errors", "version", "checks", "backend", "cluster", "files", "recipes", "signals", "cli",
+}
 
 
 def names_of_imports(path, nodes):

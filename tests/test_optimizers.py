@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_genimg.optimizers import Adam
+from keras_genimg import InputError
+from keras_genimg.optimizers import Adam, LinearDecay
 
 
 def minimise(optimizer, steps=20):
@@ -88,3 +89,25 @@ def test_one_and_two_replicas_agree(mirrored):
         results.append(weight.numpy())
         assert int(optimizer.iterations.numpy()) == 3
     np.testing.assert_allclose(*results, rtol=1e-6)
+
+
+# ------------------------------------------------------------------- a linear decay of the rate
+
+
+def test_the_rate_is_constant_then_falls_to_zero():
+    rate = LinearDecay(0.5, constant_steps=4, decay_steps=8)
+    found = [float(rate(step)) for step in range(16)]
+    assert found == [0.5] * 5 + [0.5 * left / 8 for left in range(7, 0, -1)] + [0.0] * 4
+    assert float(LinearDecay(0.5, 0, 2)(tf.constant(1, tf.int64))) == 0.25
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(rate))
+    assert type(again) is LinearDecay and again.get_config() == rate.get_config()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [((-1.0, 1, 1), "initial_learning_rate"), ((1.0, -1, 1), "constant_steps=-1"),
+     ((1.0, 1, 0), "decay_steps=0")],
+)  # fmt: skip
+def test_an_invalid_decay(arguments, words):
+    with pytest.raises(InputError, match=words):
+        LinearDecay(*arguments)

@@ -7,9 +7,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
-README = (pathlib.Path(__file__).resolve().parent.parent / "README.md").read_text()
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+FILES = "https://github.com/keras-genimg/keras-genimg/blob/main/"
+IMAGES = "https://raw.githubusercontent.com/keras-genimg/keras-genimg/main/"
 
 
 def blocks(language):
@@ -23,18 +27,32 @@ def test_it_has_the_two_commands():
 
 
 def test_every_image_exists_and_is_small():
-    root = pathlib.Path(__file__).resolve().parent.parent
     images = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert len(images) >= 4
     for image in images:
-        assert (root / image).stat().st_size < 300_000
-        Image.open(root / image).verify()
-    total = sum(path.stat().st_size for path in (root / "docs" / "images").iterdir())
+        path = ROOT / image.removeprefix(IMAGES)
+        assert path.stat().st_size < 300_000
+        Image.open(path).verify()
+    total = sum(path.stat().st_size for path in (ROOT / "docs" / "images").iterdir())
     assert total < 10_000_000
 
 
+def test_its_links_work_where_its_files_are_not():
+    """PyPI shows the README alone: links are absolute, and those to our files name real ones."""
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", README, flags=re.S))
+    relative = [link for link in links if not link.startswith(("https://", "#"))]
+    assert not relative, f"write {FILES}... for files, {IMAGES}... for images"
+    assert not re.search(r"<(a|img)\b", README)
+    ours = [link for link in links if link.startswith((FILES, IMAGES))]
+    assert len(ours) > 40
+    for link in ours:
+        assert link.startswith(IMAGES) == link.endswith(".png"), link
+        path = link.removeprefix(FILES).removeprefix(IMAGES).split("#")[0]
+        assert (ROOT / path).is_file(), link
+
+
 def test_its_table_has_every_model():
-    folder = pathlib.Path(__file__).resolve().parent.parent / "keras_genimg" / "models"
+    folder = ROOT / "keras_genimg" / "models"
     rows = [line for line in README.splitlines() if re.match(r"\| `\w+` \| `", line)]
     for path in folder.glob("[!_]*.py"):
         assert any(re.search(rf"\b{path.stem}`", row) for row in rows), path.stem
@@ -68,6 +86,15 @@ print("every block ran")
 """
 
 
+@pytest.mark.slow
+def test_its_custom_step_keeps_the_promises():
+    code = "import keras\nimport keras_genimg as kg\n"
+    code += "\n".join(block for block in blocks("python") if "NoisyGAN" in block)
+    names = {}
+    exec(code, names)
+    names["test_noisy_gan"]()
+
+
 def test_its_python_runs(tmp_path, real_data):
     """Every block in order, in one new process, on fewer images and epochs."""
     (tmp_path / "photos").mkdir()
@@ -86,8 +113,7 @@ def test_its_python_runs(tmp_path, real_data):
     for long, short in reductions.items():
         assert long in code
         code = code.replace(long, short)
-    root = pathlib.Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "TFDS_DATA_DIR": real_data}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": real_data}
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

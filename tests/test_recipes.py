@@ -210,7 +210,7 @@ def test_a_binarised_run(tmp_path, capfd, monkeypatch):
     assert results["metrics"]["kl_loss"] == pytest.approx(kl.mean(), rel=1e-4)
 
     results, printed = measured("--metrics", "log_likelihood", "--importance-samples", "40")
-    expected = -model.log_likelihood(images, 40, seed=0)
+    expected = -model.log_likelihood(images, num_samples=40, seed=0)
     assert results["metrics"]["nll"] == pytest.approx(expected.mean(), rel=1e-6)
     error = expected.std(ddof=1) / 20**0.5
     assert results["metrics"]["nll_standard_error"] == pytest.approx(error, rel=1e-6)
@@ -268,7 +268,7 @@ def test_likelihood_of_models_that_know_it_and_of_others(pictures):
     labels = np.arange(9) % 4
     vae = keras_genimg.ConditionalVAE((16, 16, 1), 4, 3, networks="mlp")
     values, how = measure_likelihood(vae, batches(images, labels), 20, seed=5)
-    expected = -vae.log_likelihood(images, 20, labels=labels, seed=5)
+    expected = -vae.log_likelihood(images, labels, num_samples=20, seed=5)
     assert values["nll"] == pytest.approx(expected.mean(), rel=1e-6)
     assert how == {"images": 9, "importance_samples": 20}
     with pytest.raises(InputError, match="needs binarised images"):

@@ -217,7 +217,7 @@ wgan = kg.WGAN(
 )
 wgan.compile()
 before = wgan.generator.get_weights(), wgan.discriminator.get_weights()
-wgan.fit(train_images[: 5 * BATCH], batch_size=5 * BATCH, verbose=0)  # one step of `fit`
+wgan.fit(train_images[: 5 * BATCH], batch_size=BATCH, verbose=0)  # one step of `fit`
 print(f"critic updates {int(wgan.discriminator_optimizer.iterations)}, "
       f"of the generator {int(wgan.generator_optimizer.iterations)}")
 print(f"critic changed by {change(wgan.discriminator, before[1]):.4f}, "
@@ -403,11 +403,10 @@ for panel, objective in zip(axes[0], RING_OBJECTIVES):
         loss = "non_saturating" if objective == "fast_generator" else objective
         model = kg.GAN((1, 1, 2), 2, seed=SEED, loss=loss, ema_decay=None, **dense_networks())
     model.compile(learning_rate=(5e-3, 1e-4) if objective == "fast_generator" else 1e-3)
-    size = 64 * model.n_critic
-    real_points = points(size * RING_STEPS)
+    real_points = points(64 * model.n_critic * RING_STEPS)
     counts = []
     for _ in range(RING_EPOCHS):
-        model.fit(real_points, batch_size=size, verbose=0)
+        model.fit(real_points, batch_size=64, verbose=0)
         samples = model.generate(2000, seed=SEED, verbose=0).reshape(-1, 2)  # (2000, 2)
         counts.append(found(samples))
     print(f"{objective:<15} centres of 8, every {RING_STEPS} steps: {[n for n, _ in counts]}, "
@@ -528,7 +527,7 @@ def run_gan(name, make=kg.GAN, rate=1e-3, optimizer=None, seed=SEED, **options):
         model.compile(learning_rate=rate)
     else:
         model.compile(optimizer(rate), optimizer(rate))
-    batches = kg.load(DATA, batch_size=BATCH * model.n_critic, shuffle_seed=seed, epochs=None,
+    batches = kg.load(DATA, batch_size=BATCH, shuffle_seed=seed, epochs=None,
                       num_images=NUM_IMAGES, drop_remainder=True)
     start = time.process_time()
     history = model.fit(batches, epochs=MEASUREMENTS, steps_per_epoch=STEPS, verbose=0,

@@ -203,19 +203,21 @@ print("epoch 1 by first_epoch is the same:", np.array_equal(epochs[1], later))
 
 # %% [markdown]
 # `num_images` takes fewer, evenly spread over the sorted files, so that no class is lost. The
-# splits are the two sub-folders; the slice syntax of tensorflow-datasets works only for its own
-# sets.
+# splits are the two sub-folders. A slice takes part of one, in an order that depends on the names
+# of the files alone: whoever has the folder gets the same parts.
 
 # %%
 _, labels = next(iter(digits(batch_size=20, num_images=20, with_labels=True)))
 print("20 of the set:", labels.numpy())
-print(message_of(digits, "train[:80%]"))
+parts = [sum(map(len, digits(part))) for part in ("train[:80%]", "train[80%:]")]
+print("a slice for training and one for validation:", parts)
 
 # %% [markdown]
 # ## Common mistakes
 #
-# The checks run before the first step, on all of an array and on the first batch of a dataset.
-# Every model checks shapes, types and the range; those that learn classes check labels too.
+# The checks run before the first step, on all of an array and on the first batch of a dataset;
+# every later batch is checked before its step. Every model checks shapes, types and the range;
+# those that learn classes check labels too.
 
 # %%
 gan = kg.GAN(image_shape=(28, 28, 1), latent_dim=LATENT_DIM)
@@ -640,17 +642,37 @@ print(bytes_.shape, bytes_.dtype, "largest difference of a level:", apart)
 #
 # ## Stop and resume, one device or two
 #
-# Now the guarantees that a custom step can break. We train a small version for two epochs in
-# four ways, each time from the same seed and on the same batches:
+# Now the guarantees that a custom step can break. `kg.testing.check_train_step` trains copies of a
+# small version for two epochs of a few batches:
 #
-# - on one device, without interruption, while `Resume` writes one checkpoint per epoch;
-# - on one device, reset by `Resume` to the checkpoint of the first epoch, as after a kill in the
-#   second;
-# - on two devices, under a `tf.distribute` strategy;
-# - on two devices with one line changed: each takes the mean features of its own images.
+# - without interruption, for comparison;
+# - reset by `Resume` to the checkpoint of the first epoch, as after a kill in the second;
+# - from the file of the first epoch, loaded again;
+# - on two devices, under a `tf.distribute` strategy.
 #
-# The optimizer is plain gradient descent here. Adam divides by the magnitude of the gradient, so
-# that for a tiny gradient a rounding error decides the direction of an update.
+# All must end with the same weights, gradients and logs. Last, the SavedModel must compute what the
+# model computes. The optimizer is plain gradient descent. Adam divides by the magnitude of the
+# gradient, so that it would hide a wrong factor, and for a tiny gradient a rounding error decides
+# the direction of an update.
+
+
+# %%
+def small(model_class=FeatureMatchingGAN):
+    """A new model with few weights."""
+    return matching(model_class, width=4)
+
+
+few_digits = digits(batch_size=16, num_images=64)
+for promise, difference in kg.testing.check_train_step(small, few_digits).items():
+    print(f"{promise:10}{difference:.1e}")
+
+# %% [markdown]
+# These are the largest differences, relative to the largest value. Two devices differ from one by
+# rounding in 64 bits, because sums are taken in another order.
+#
+# Now the same with one line changed: each device takes the mean features of its own images. This
+# mistake raises no error in training, and the model still generates images. Only such a comparison
+# finds it. Use it as a test of your custom step.
 
 
 # %%
@@ -661,48 +683,14 @@ class LocalMeans(FeatureMatchingGAN):
         return tf.reduce_mean(self.features(images, training=True), axis=0)
 
 
-def short_training(strategy=None, model_class=FeatureMatchingGAN, callbacks=()):
-    """Two epochs of four batches, from the seed: the model."""
-    with (strategy or tf.distribute.get_strategy()).scope():
-        small = matching(model_class, width=4)
-        small.compile(keras.optimizers.SGD(0.05), keras.optimizers.SGD(0.05))
-    data = digits(batch_size=16, num_images=64)
-    small.fit(data, epochs=2, callbacks=[*callbacks], verbose=0)
-    return small
-
-
-def weights_of(model):
-    """Copies of all trained weights."""
-    return [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_variables]
-
-
-ends = {"not trained": weights_of(matching(width=4))}
-resume = kg.callbacks.Resume("checkpoints")
-small = short_training(callbacks=[resume])
-uninterrupted = weights_of(small)
-
-os.remove("checkpoints/epoch-0002.keras")
-small.fit(digits(batch_size=16, num_images=64), epochs=2, callbacks=[resume], verbose=0)
-ends["reset and resumed"] = weights_of(small)
-
-mirrored = kg.distribution.get_strategy("mirrored")
-ends["two devices"] = weights_of(short_training(mirrored))
-ends["two devices, local means"] = weights_of(short_training(mirrored, LocalMeans))
-
-# %%
-print(f"{mirrored.num_replicas_in_sync} devices; largest difference of a weight from run 1:")
-for name, end in ends.items():
-    print(f"{name:24}{max(np.abs(a - b).max() for a, b in zip(end, uninterrupted)):.1e}")
+try:
+    kg.testing.check_train_step(lambda: small(LocalMeans), few_digits)
+except AssertionError as error:
+    print(textwrap.fill(str(error), 98))
 
 # %% [markdown]
-# The first line shows how much training has changed the weights; without a change, equality would
-# mean nothing. Two devices differ from one by rounding, because sums are taken in another order.
-# The mistake in the last line raises no error and still generates images: only such a comparison
-# finds it. Use it as a test of your custom step.
-#
-# One more check is automatic. `fit` checks the first batch before it starts; a later fault shows in
-# the logs, and training stops at that step. The weights of that model are lost by then, but earlier
-# checkpoints are not.
+# One more check is automatic: `fit` checks the images before each step. A bad batch stops training
+# before it changes a weight, and the message says where it is.
 
 # %%
 def spoiled(number, images):
@@ -710,8 +698,8 @@ def spoiled(number, images):
     return tf.where(number > 0, np.nan, images)
 
 
-data = digits(batch_size=16, num_images=64).enumerate().map(spoiled)
-print(message_of(small.fit, data, verbose=0))
+data = few_digits.enumerate().map(spoiled)
+print(message_of(model.fit, data, verbose=0))
 
 # %% [markdown]
 # ## Exercises

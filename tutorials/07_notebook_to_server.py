@@ -609,8 +609,8 @@ for name, signature in sorted(served.signatures.items()):
 
 # %% [markdown]
 # `serving_default` is for clients that want bytes: a number and a seed in, 8-bit images of the
-# classes in turn out. `generate` takes the target classes and returns floats in $[-1, 1]$;
-# `discriminate` scores images.
+# classes in turn out. `generate` takes the target classes and returns floats in $[-1, 1]$,
+# `decode` takes latents and classes; `discriminate` scores images.
 #
 # A new process in which this package and Keras cannot be imported proves that neither is needed.
 

@@ -161,7 +161,7 @@ def fill(model):
 
 def inputs_of(model):
     """What `evaluate` and the other methods are given."""
-    return dataset(smooth_pictures(8, seed=7), model, 4)
+    return dataset(smooth_pictures(8, seed=7), model, 4 * model.n_critic)
 
 
 def outputs_of(model):

@@ -197,7 +197,7 @@ def test_decode_by_label(conditional):
 def test_decode_refuses(gan, conditional):
     drawn = np.zeros((3, 8))
     for model, labels, words in (
-        (gan, [0, 1, 2], "GAN has no classes. Received: 3 labels"),
+        (gan, [0, 1, 2], "GAN has no classes. Received: labels="),
         (gan, 2, "GAN has no classes"),
         (conditional, None, "labels must be integers from 0 to 3"),
         (conditional, [0, 1], r"begins that of the latents, \(3,\). Received: shape \(2,\)"),
