@@ -128,7 +128,7 @@ def test_what_else_keras_asks_of_an_optimizer(tmp_path, capsys):
     gan.fit(IMAGES, validation_data=IMAGES, callbacks=callbacks, **FIT)
     assert int(gan.optimizer.iterations) == 2 and gan.optimizer.built
     assert set(gan.optimizer.get_config()) == set(NAMES)
-    keras.Model.summary(gan)
+    gan.summary()
     slots = sum(int(np.prod(v.shape)) for name in NAMES for v in getattr(gan, name).variables)
     assert f"Optimizer params: {slots:,}" in capsys.readouterr().out
     assert len(keras.tree.flatten(gan.get_state_tree()["optimizer_variables"])) == len(
