@@ -17,7 +17,8 @@ import tempfile
 
 from keras_genimg import signals
 from keras_genimg.backend import check_backend
-from keras_genimg.errors import InputError
+from keras_genimg.cluster import CONNECT_TIMEOUT
+from keras_genimg.errors import InputError, tell
 from keras_genimg.recipes import read_recipe, recipe_names
 from keras_genimg.version import __version__
 
@@ -46,7 +47,7 @@ def main(arguments: list | None = None) -> int:
             raise
         return _refuse(f"{error.filename or 'A file'} could not be written: {error.strerror}.")
     except KeyboardInterrupt as error:
-        print("keras-genimg: stopped.", file=sys.stderr)
+        tell("stopped.")
         return getattr(error, "code", 130)
     return 0
 
@@ -80,7 +81,7 @@ def _import_runs():
 
 
 def _refuse(message):
-    print(f"keras-genimg: error: {message}", file=sys.stderr)
+    tell(f"error: {message}")
     return 2
 
 
@@ -145,8 +146,8 @@ def _add_train(train):
     again.add_argument("--resume", action="store_true", help="resume a run")
     again.add_argument("--overwrite", action="store_true", help="replace a run")
     add("--strategy", metavar="NAME", help="auto (default), mirrored, multi_worker")
-    add("--connect-timeout", type=float, default=300.0, metavar="SECONDS", help="how long a worker "
-        "waits for the others (300)")
+    add("--connect-timeout", type=float, default=CONNECT_TIMEOUT, metavar="SECONDS",
+        help=f"how long a worker waits for the others ({CONNECT_TIMEOUT:g})")
     add("--policy", choices=("float32", "mixed_bfloat16"), help="the dtype policy of the layers; "
         "mixed_bfloat16 is faster on processors that support it")
     add("--set", action="append", default=[], metavar="ARGUMENT=VALUE",

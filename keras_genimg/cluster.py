@@ -4,16 +4,15 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import threading
 import time
 from typing import NamedTuple
 
-from keras_genimg.checks import is_integer
-from keras_genimg.errors import InputError
+from keras_genimg.errors import InputError, tell
 
-__all__ = ["EXAMPLE", "Cluster", "leads", "meet", "read_cluster"]
+__all__ = ["CONNECT_TIMEOUT", "EXAMPLE", "Cluster", "leads", "meet", "read_cluster"]
 
+CONNECT_TIMEOUT = 300.0  # seconds to wait for other workers
 GREETING = b"keras-genimg worker "
 
 EXAMPLE = (
@@ -108,7 +107,7 @@ def _place(task, workers):
         found = ", ".join(each for each in workers if workers[each])
         raise _error(f"a task type of its cluster ({found})", repr(kind))
     count = len(workers[kind])
-    if not is_integer(index) or not 0 <= index < count:
+    if type(index) is not int or not 0 <= index < count:  # JSON: true is no number
         raise _error(f"a task index from 0 to {count - 1}, the places in {kind}", repr(index))
     return index + (len(workers["chief"]) if kind == "worker" else 0)
 
@@ -126,9 +125,9 @@ def meet(cluster: Cluster, seconds: float) -> None:
     if not cluster.peers:
         return
     own = cluster.workers[cluster.index]
-    print(
-        f"keras-genimg: worker {cluster.index} of {len(cluster.workers)}, at {own}, waits for "
-        f"{', '.join(cluster.peers)}, at most {seconds:g} seconds.", file=sys.stderr, flush=True,
+    tell(
+        f"worker {cluster.index} of {len(cluster.workers)}, at {own}, waits for "
+        f"{', '.join(cluster.peers)}, at most {seconds:g} seconds."
     )
     deadline, called, heard = time.monotonic() + seconds, set(), set()
     with _answering(own, heard):

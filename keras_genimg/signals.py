@@ -4,10 +4,11 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
+
+from keras_genimg.errors import tell
 
 __all__ = ["Interrupted", "handled", "watched"]
 
@@ -27,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, number: int = signal.SIGINT):
         super().__init__()
-        self.number, self.code = number, 128 + number
+        self.code = 128 + number
 
 
 @contextlib.contextmanager
@@ -79,7 +80,7 @@ def _watch(wakeups):
                 time.sleep(PATIENCE)
                 if _ended(wakeups):
                     return
-                _say("stopped while it waited for another worker.")
+                tell("stopped while it waited for another worker.")
                 os._exit(128 + number[0])
 
 
@@ -93,8 +94,3 @@ def _ended(wakeups):
         wakeups.setblocking(True)
         return False
     return True
-
-
-def _say(sentence):
-    with contextlib.suppress(OSError):
-        print(f"keras-genimg: {sentence}", file=sys.stderr, flush=True)

@@ -5,7 +5,7 @@ import hashlib
 
 import tensorflow as tf
 
-from keras_genimg.cluster import EXAMPLE, meet, read_cluster
+from keras_genimg.cluster import CONNECT_TIMEOUT, EXAMPLE, meet, read_cluster
 from keras_genimg.errors import InputError
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
 ]
 
 STRATEGIES = ("auto", "mirrored", "multi_worker")
-CONNECT_TIMEOUT = 300  # seconds
 
 
 def get_strategy(
@@ -170,7 +169,7 @@ def lost_worker(error: BaseException, strategy: tf.distribute.Strategy) -> Input
         `InputError` to raise instead, or None for another error.
     """
     gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
-            tf.errors.DeadlineExceededError, tf.errors.InternalError)
+            tf.errors.DeadlineExceededError)
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return None
     if not isinstance(error, gone):

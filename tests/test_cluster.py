@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from ports import free_ports
 
 from keras_genimg.cluster import Cluster, meet, read_cluster
 from keras_genimg.errors import InputError
@@ -75,16 +76,6 @@ def test_malformed(text, said):
     with pytest.raises(InputError) as error:
         read_cluster(text)
     assert said in str(error.value) and str(error.value).startswith("TF_CONFIG must hold")
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def meeting(workers, seconds):

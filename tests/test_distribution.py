@@ -6,7 +6,6 @@ Training is compared in float64, where ways of summing differ by 1e-12 and defec
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ import pytest
 import tensorflow as tf
 from cases import MODELS, ONE_OF_A_RULE, SHAPE, smooth_pictures, train
 from matrix import Lazy, default_or_slow, group_of
+from ports import free_ports
 
 import keras_genimg
 from keras_genimg import InputError, distribution
@@ -29,16 +29,6 @@ IMAGES = smooth_pictures(59)  # in batches of 16 the last one gives replicas une
 @pytest.fixture(scope="module")
 def one_replica():
     return Lazy(lambda name: train(name, IMAGES))
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def run_workers(folder, names):

@@ -24,26 +24,15 @@ def test_a_signal_raises_with_its_exit_code(number, code):
 def test_a_blocked_process_ends():
     """A call of C code that does not return when a signal comes, as TensorFlow's waits."""
     program = """
-        import os, threading, time
+        import ctypes, os, signal, threading, time
         from keras_genimg import signals
         signals.PATIENCE = 0.3
-        lock = threading.Lock()
-
-        def blocked():  # the main thread runs no Python code meanwhile
-            import ctypes
-            ctypes.PyDLL(None).usleep  # loaded
-            threading.Timer(0.3, os.kill, (os.getpid(), 15)).start()
+        with signals.handled(), signals.watched():
+            signal.signal(signal.SIGTERM, lambda number, frame: None)  # as if it were never heard
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
             end = time.monotonic() + 20
             while time.monotonic() < end:
                 ctypes.CDLL(None).usleep(900000)
-
-        def deaf(number, frame):
-            pass
-
-        with signals.handled(), signals.watched():
-            import signal
-            signal.signal(signal.SIGTERM, deaf)
-            blocked()
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60

@@ -67,7 +67,8 @@ def _locked_file(path):
         os.close(descriptor)
     with contextlib.suppress(OSError):  # a full disk
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"process": os.getpid(), "host": _host()}).encode())
+        owner = {"process": os.getpid(), "host": socket.gethostname()}
+        os.write(descriptor, json.dumps(owner).encode())
     return descriptor
 
 
@@ -92,7 +93,3 @@ def _owner(descriptor):
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}
-
-
-def _host():
-    return socket.gethostname()

@@ -10,11 +10,10 @@ import json
 import os
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 
-from keras_genimg.errors import InputError
+from keras_genimg.errors import InputError, tell
 from keras_genimg.files import remove_partial, replace_when_complete
 from keras_genimg.runs.lock import Lock
 
@@ -48,10 +47,6 @@ def _read(path):
     return content if isinstance(content, dict) else {}
 
 
-def _tell(sentence):
-    print(f"keras-genimg: {sentence}", file=sys.stderr, flush=True)
-
-
 class RunFolder:
     """A run folder that a command writes.
 
@@ -66,7 +61,12 @@ class RunFolder:
 
     def learned(self) -> bool:
         """Whether the run holds a finished epoch: a checkpoint or a model."""
-        return _learned(self.path)
+        if os.path.isfile(os.path.join(self.path, "model.keras")):
+            return True
+        with contextlib.suppress(OSError):
+            names = os.listdir(os.path.join(self.path, "checkpoints"))
+            return any(map(CHECKPOINT.fullmatch, names))
+        return False
 
     def state(self) -> str:
         """`"new"`, `"training"`, `"stopped"`, `"complete"`, or `"other"` for other content."""
@@ -115,8 +115,9 @@ class RunFolder:
     def recover(self) -> None:
         """Ends what a killed command began, unless another process is writing the run.
 
-        A run without a finished epoch gives way to the one that it replaces; a complete one
-        loses what it replaced; partial files of dead processes go.
+        A run without a finished epoch gives way to the one that it replaces, if there is one: any
+        other folder stays as it is. A complete run loses what it replaced; partial files of dead
+        processes go.
         """
         if not os.path.lexists(self.path):
             for aside in self._set_aside():
@@ -132,8 +133,8 @@ class RunFolder:
             record = _read(os.path.join(self.path, RECORD))
             if record.get("status") == "complete":
                 self._remove_replaced(record.get("id"))
-            elif not self.learned():
-                self._restore_replaced(record.get("id"))
+            elif not self.learned() and self._replaced(record.get("id")) is not None:
+                self._restore_replaced(record["id"])
 
     @contextlib.contextmanager
     def training(self, record: dict, resume: bool = False) -> Iterator["RunFolder"]:
@@ -220,7 +221,7 @@ class RunFolder:
             raise
         if old:
             old.release(aside)
-            _tell(f"the earlier run is kept in {aside} until this one is complete.")
+            tell(f"the earlier run is kept in {aside} until this one is complete.")
         try:
             yield
         finally:
@@ -243,7 +244,7 @@ class RunFolder:
             self._restore_replaced(self.record["id"])
             said = f"{self.name} is removed: it had no finished epoch."
         if interrupted:
-            _tell(said)
+            tell(said)
 
     def _set_aside(self):
         """Paths of the folders that were set aside for this one, the last first."""
@@ -283,7 +284,7 @@ class RunFolder:
     def _bring_back(self, aside):
         os.rename(aside, self.path)
         os.remove(os.path.join(self.path, ASIDE))
-        _tell(f"{self.name} holds the earlier run again; the one that replaced it had no epoch.")
+        tell(f"{self.name} holds the earlier run again; the one that replaced it had no epoch.")
 
     def _remove_replaced(self, run_id):
         """Removes what a complete run replaced, and what that had replaced."""
@@ -301,14 +302,6 @@ class RunFolder:
                 os.rename(aside, doomed)
             lock.release(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _learned(folder):
-    if os.path.isfile(os.path.join(folder, "model.keras")):
-        return True
-    with contextlib.suppress(OSError):
-        return any(map(CHECKPOINT.fullmatch, os.listdir(os.path.join(folder, "checkpoints"))))
-    return False
 
 
 def _rename_to(staged, path):

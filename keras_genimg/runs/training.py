@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_genimg import plotting, signals
 from keras_genimg.callbacks import EvaluateSamples, ImageGrid, Resume
 from keras_genimg.callbacks.resume import restore_checkpoint
-from keras_genimg.cluster import leads
+from keras_genimg.cluster import CONNECT_TIMEOUT, leads
 from keras_genimg.core import (
     Clips,
     ImageModel,
@@ -48,13 +48,7 @@ from keras_genimg.runs.registry import model_class, name_classes, parameters_of
 from keras_genimg.runs.settings import complete_settings
 from keras_genimg.runs.splits import held_out_split, readable_images, training_split
 from keras_genimg.runs.store import RunFolder
-from keras_genimg.workers import (
-    CONNECT_TIMEOUT,
-    check_agreement,
-    get_strategy,
-    is_chief,
-    lost_worker,
-)
+from keras_genimg.workers import check_agreement, get_strategy, is_chief, lost_worker
 
 __all__ = ["train"]
 

@@ -208,3 +208,16 @@ def same_process_is_dead(monkeypatch):
 def test_no_sequence_loses_a_run(tmp_path, monkeypatch, same_process_is_dead, seeds):
     for seed in seeds:
         one_sequence(tmp_path, monkeypatch, seed)
+
+
+def test_other_folders_stay_as_they_are(tmp_path):
+    """A run.json of another program, or a run whose files were moved away, is not removed."""
+    for record in ({}, {"status": "training"}, {"status": "stopped", "id": "x", "tag": "old"}):
+        folder = tmp_path / "run"
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps(record))
+        (folder / "notes.txt").write_text("mine")
+        with pytest.raises(InputError, match="exists"):
+            train(str(folder), "new")
+        assert sorted(os.listdir(folder)) == ["notes.txt", "run.json"]
+        shutil.rmtree(folder)
