@@ -7,7 +7,7 @@
 # that it draws stand in for your photographs. [Tutorial 5](05_making_it_train.ipynb) is about
 # making such a training succeed.
 #
-# Measured: 3.6 minutes on two CPU cores, on a shared machine.
+# Measured: 4.4 minutes on two CPU cores, on a shared machine.
 
 # %% tags=["parameters"] reduced={"IMAGES": 96, "TEST_IMAGES": 48, "EPOCHS": 1, "BATCH_SIZE": 16, "SAMPLES": 64, "WIDTH": 4, "RUN": "--epochs 1 --set networks=mlp"}
 IMAGES = 600  # few, like most custom data sets

@@ -11,7 +11,7 @@
 # "CGAN"](02_three_cgans.ipynb)). ONNX needs the extra `keras-genimg[export]`, which `[notebooks]`
 # includes.
 #
-# Measured: 2.2 minutes on two CPU cores, on a shared machine.
+# Measured: 2.4 minutes on two CPU cores, on a shared machine.
 
 # %% tags=["parameters"] reduced={"FILTERS": 4, "EPOCHS": 2, "CUT": 1, "STEPS": 3, "COMPARE_STEPS": 2, "PERTURBED_RUNS": 1, "WORKERS": 0, "ROUNDS": 2}
 DATA = "glyphs"  # or "fashion_mnist": ten classes of 28x28 images either way

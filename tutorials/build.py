@@ -12,6 +12,7 @@ cells, what they printed and drew, and the seconds that they took.
 
 import argparse
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -96,6 +97,21 @@ def keep_outputs(notebook, path):
     notebook.metadata["keras_genimg"] = old.metadata["keras_genimg"]
 
 
+def state_minutes(name, seconds):
+    """Writes the measured minutes into the script and into the table of README.md."""
+    minutes = f"{seconds / 60:.1f}"
+    for path, pattern in (
+        (FOLDER / f"{name}.py", r"(Measured: )[\d.]+( minutes)"),
+        (FOLDER / "README.md", rf"(\({name}\.ipynb\) \|[^|]*\| )[\d.]+( \|)"),
+    ):
+        text, found = re.subn(
+            pattern, rf"\g<1>{minutes}\g<2>", path.read_text(encoding="utf-8")
+        )
+        if found != 1:
+            raise ValueError(f"{path.name} must state the minutes of {name} once.")
+        path.write_text(text, encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="all tutorials by default")
@@ -115,6 +131,8 @@ def main():
         else:
             seconds = execute(notebook, name)
             notebook.metadata["keras_genimg"] = {"seconds": round(seconds)}
+            state_minutes(name, seconds)
+            notebook.cells[0].source = read_script(FOLDER / f"{name}.py").cells[0].source
         text = nbformat.writes(notebook)
         if len(text.encode()) >= MAX_BYTES:
             raise SystemExit(f"{name}.ipynb would have {len(text.encode()):,} bytes: show less")
