@@ -72,14 +72,38 @@ logging.warning("a line of the caller")
 '''
 
 
-def test_the_callers_process_stays_as_it_was(tmp_path):
-    pytest.importorskip("tf2onnx")
+FIRST_FIT = """
+import numpy as np
+import keras_genimg as kg
+from keras_genimg.core import optimizers
+# HERE
+gan = kg.GAN(image_shape=(16, 16, 1))
+gan.compile()
+gan.fit(np.zeros((8, 16, 16, 1), "float32"), verbose=0)
+"""
+
+
+def run(folder, code, level="3"):
     root = pathlib.Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": level}
     process = subprocess.run(
-        [sys.executable, "-c", WATCH], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr[-3000:]
+    return process
+
+
+@pytest.mark.slow
+def test_the_first_fit_reports_no_failed_fusion(tmp_path):
+    assert "remapper failed" not in run(tmp_path, FIRST_FIT, level="2").stderr
+    without = FIRST_FIT.replace("# HERE", "optimizers.report_failed_fusion = lambda: None")
+    # If this fails, TensorFlow has mended it: `report_failed_fusion` can go.
+    assert "remapper failed" in run(tmp_path, without, level="2").stderr
+
+
+def test_the_callers_process_stays_as_it_was(tmp_path):
+    pytest.importorskip("tf2onnx")
+    process = run(tmp_path, WATCH)
     assert process.stderr.splitlines()[-1] == "WARNING:root:a line of the caller"
     assert "Logging error" not in process.stderr and process.stdout == ""
 

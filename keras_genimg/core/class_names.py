@@ -37,7 +37,7 @@ class NamesClasses:
 
         Args:
             labels: integers from 0 to num_classes - 1 or names of classes, `(count,)`; or one of
-                these for all images.
+                these for all images. A string of digits that is no name is a number.
             count: int, or None for the number of labels.
 
         Returns:
@@ -59,7 +59,9 @@ class NamesClasses:
     def _number_of(self, name):
         names = self.class_names or ()
         if name in names:
-            return names.index(name)
+            return names.index(name)  # also "2", where folders are named by numbers
+        if name.isdecimal():
+            return int(name)
         known = ", ".join(names) or "class_names is not set"
         raise InputError(
             f"labels must be integers from 0 to {self.num_classes - 1} or names of the model's "

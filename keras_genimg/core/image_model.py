@@ -15,7 +15,7 @@ from keras_genimg.core.data_specs import Images
 from keras_genimg.core.exporting import Exports
 from keras_genimg.core.generating import Generates
 from keras_genimg.core.inputs import after_its_batch, batches_of, cut, naming_the_step
-from keras_genimg.core.logs import LogMeans, Position, StopOnNonFiniteLogs
+from keras_genimg.core.logs import LogMeans, Position, StopOnNonFinite
 from keras_genimg.core.optimizers import OneOptimizer
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
@@ -195,7 +195,7 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
                 self, *unpacked(validation_data), steps=validation_steps,
                 batch_size=validation_batch_size or batch_size,
             )  # fmt: skip
-        guard = StopOnNonFiniteLogs(self.steps_per_execution, checked=data is not x)
+        guard = StopOnNonFinite(self.steps_per_execution, checked=data is not x)
         with naming_the_step(guard):
             history = super().fit(
                 data, epochs=epochs, verbose=verbose, callbacks=_with(guard, callbacks),

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_genimg.distribution import sum_over_replicas
 from keras_genimg.errors import InputError
 
-__all__ = ["LogMeans", "Position", "StopOnNonFiniteLogs"]
+__all__ = ["LogMeans", "Position", "StopOnNonFinite", "nonfinite"]
 
 
 class LogMeans(keras.metrics.Metric):
@@ -100,8 +100,10 @@ class Position(keras.callbacks.Callback):
         return f"one of the steps {first + 1} to {first + self.several}"
 
 
-class StopOnNonFiniteLogs(Position):
+class StopOnNonFinite(Position):
     """Ends training with an `InputError` at the step whose logs are not finite.
+
+    At the end of an epoch weights are looked at too: behind a ReLU a NaN may reach no loss.
 
     Args:
         steps_per_execution: see `Position`.
@@ -123,3 +125,30 @@ class StopOnNonFiniteLogs(Position):
                     "training stopped, and files saved earlier are unchanged. A lower learning "
                     f"rate is the usual remedy.{data}"
                 )
+
+    def on_epoch_end(self, epoch, logs=None):
+        bad = nonfinite(self.model.trainable_weights)
+        if bad:
+            raise InputError(
+                f"Weights must stay finite: at the end of epoch {epoch + 1} {bad[0]} and "
+                f"{len(bad) - 1} other variables hold NaN or infinity, though the losses do not; "
+                "training stopped, and files saved earlier are unchanged. A lower learning rate "
+                "or another optimizer is the usual remedy."
+            )
+
+
+def nonfinite(variables: list) -> list:
+    """Paths of the variables that hold NaN or infinity.
+
+    Args:
+        variables: list of Keras variables, of which those of integers are left out.
+
+    Returns:
+        list of strings.
+    """
+    return [
+        variable.path
+        for variable in variables
+        if keras.backend.is_float_dtype(variable.dtype)
+        and not keras.ops.all(keras.ops.isfinite(variable))
+    ]

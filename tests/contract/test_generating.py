@@ -182,6 +182,14 @@ def test_labels_of_every_kind(name):
         make()
 
 
+def test_names_of_digits_come_before_numbers():
+    """Folders named 1 to 4 are the classes 0 to 3: who asks for "2" means the folder."""
+    model = MODELS["conditional_gan"]()
+    assert model.class_numbers(["2", "0"]).tolist() == [2, 0]
+    model.class_names = ["1", "2", "3", "4"]
+    assert model.class_numbers(["2", "0", 2]).tolist() == [1, 0, 2]
+
+
 def test_class_names_are_checked():
     model = MODELS["conditional_gan"]()
     assert model.class_names is None

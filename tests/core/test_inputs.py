@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 import warnings
 
 import h5py
@@ -14,7 +15,7 @@ from cases import SHAPE, smooth_pictures
 
 from keras_genimg import GAN, VAE, WGAN, ConditionalVAE, InputError
 from keras_genimg.core.inputs import batches_of
-from keras_genimg.core.logs import StopOnNonFiniteLogs
+from keras_genimg.core.logs import StopOnNonFinite
 
 IMAGES = smooth_pictures(20)
 LABELS = np.arange(20) % 4
@@ -213,11 +214,21 @@ def test_several_steps_in_one_execution(vae):
 
 def test_the_data_are_blamed_only_where_they_were_not_checked():
     for checked, words in ((True, "usual remedy."), (False, "which were not checked.")):
-        callback = StopOnNonFiniteLogs(checked=checked)
+        callback = StopOnNonFinite(checked=checked)
         callback.on_epoch_begin(1)
         message = message_of(lambda: callback.on_train_batch_end(2, {"loss": float("nan")}))
         assert message.startswith("loss became nan at step 3 of epoch 2;")
         assert message.endswith(words)
+
+
+def test_weights_that_are_not_finite_stop_an_epoch_whose_losses_are():
+    callback = StopOnNonFinite()
+    weights = [keras.Variable([0.0, value], name=f"of_{value}") for value in (1, np.nan, np.inf)]
+    callback.set_model(types.SimpleNamespace(trainable_weights=weights[:1]))
+    callback.on_epoch_end(0)
+    callback.set_model(types.SimpleNamespace(trainable_weights=weights))
+    message = message_of(lambda: callback.on_epoch_end(1))
+    assert message.startswith("Weights must stay finite: at the end of epoch 2 of_nan and 1 other")
 
 
 # -------------------------------------------------------------------------- [0, 1]
