@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from keras_genimg.checks import check_image_shape
+from keras_genimg.checks import check_count, check_image_shape
 from keras_genimg.layers import Centering
 from keras_genimg.networks.blocks import float_input, gaussian
 from keras_genimg.precision import policy_dtype
@@ -15,7 +15,7 @@ __all__ = ["mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator"]
 
 def _hidden(x, units, activation):
     for width in units:
-        x = layers.Dense(width, activation=activation)(x)
+        x = layers.Dense(check_count("units", width), activation=activation)(x)
     return x
 
 
@@ -81,7 +81,7 @@ def mlp_discriminator(
     images = float_input(check_image_shape(image_shape))
     x = layers.Flatten()(images)  # (B, h, w, c) -> (B, h*w*c)
     for width in units:
-        x = layers.LeakyReLU(0.2)(layers.Dense(width)(x))
+        x = layers.LeakyReLU(0.2)(layers.Dense(check_count("units", width))(x))
     logits = layers.Dense(1, dtype=policy_dtype())(x)
     return keras.Model(images, logits, name=name)
 

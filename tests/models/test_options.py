@@ -96,7 +96,7 @@ MLP = VAE(SHAPE, 4, networks="mlp", network_options={"units": (3,)})
         (lambda: VAE(SHAPE, networks="mlp", network_options={"units": 9}),
          "Received: {'units': 9}"),
         (lambda: VAE(SHAPE, networks="mlp", network_options={"units": [0]}),
-         "Received: {'units': [0]}"),
+         "units must be a positive integer. Received: units=0."),
         (lambda: VAE(SHAPE, networks="mlp", network_options={"activation": "tan"}), "'tan'"),
         (lambda: VQVAE(SHAPE, network_options={"normalized": True}),
          "must be a dict of some of blocks, filters, residual_filters."),
