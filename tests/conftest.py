@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the tests run in two processes
 
+import inspect
 import pathlib
 
 import pytest
@@ -40,3 +41,17 @@ def pictures():
     from cases import smooth_pictures
 
     return smooth_pictures(64)
+
+
+def pytest_collection_modifyitems(items):
+    """Leaves out bfloat16 where ONEDNN_MAX_CPU_ISA holds oneDNN below AVX-512.
+
+    TensorFlow 2.21 goes by the processor alone: it asks for kernels in bfloat16 that oneDNN then
+    refuses, and a plain `tf.matmul` ends the process.
+    """
+    if not os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper().startswith(("SSE", "AVX2", "AVX_")):
+        return
+    skip = pytest.mark.skip(reason="oneDNN is held below what bfloat16 needs")
+    for item in items:
+        if "bfloat16" in item.name + inspect.getsource(item.function):
+            item.add_marker(skip)
