@@ -93,9 +93,9 @@ def of_package(thing):
 def inherited(cls, name):
     """The nearest docstring of a member among a class and those above it, and its class."""
     for owner in cls.__mro__:
-        doc = getattr(vars(owner).get(name), "__doc__", None)
-        if doc:
-            return doc, owner
+        member = vars(owner).get(name)
+        if member is not None and member.__doc__:
+            return member.__doc__, owner
     return None, None
 
 
