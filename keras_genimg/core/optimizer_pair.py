@@ -101,7 +101,8 @@ def _shared(optimizer, optimizers):
     first = resolve_optimizer(names[0], optimizer)
     shared = {}
     for name in names:
-        config = {key: value for key, value in first.get_config().items() if key != "name"}
+        # Of another name: Keras's `get_state_tree` goes by the paths of variables.
+        config = first.get_config() | {"name": name}
         shared[name] = type(first).from_config(config) if shared else first
     return shared
 
@@ -214,6 +215,6 @@ class BothOptimizers:
 def adam_pair(learning_rate, beta_1: float, beta_2: float = 0.999) -> dict:
     """An Adam for each network: a dict of optimizers by attribute name."""
     return {
-        name: Adam(learning_rate, beta_1=beta_1, beta_2=beta_2)
+        name: Adam(learning_rate, beta_1=beta_1, beta_2=beta_2, name=name)
         for name in ("generator_optimizer", "discriminator_optimizer")
     }

@@ -79,14 +79,16 @@ def test_replacements_differ_between_codes_and_repeat_by_seed():
 
 
 def test_repeated_training_finds_the_clusters():
-    """Four tight clusters and four codes: each code ends in one of the centres."""
+    """Four tight clusters and four codes: each code ends in one of the centres.
+
+    In 64 bits: whether two codes begin in one cluster must not be a matter of rounding.
+    """
     rng = np.random.default_rng(0)
     centres = np.array([[5, 5], [-5, 5], [5, -5], [-5, -5]], "float32")
-    layer = VectorQuantizerEMA(4, 2, decay=0.8, dead_code_threshold=0.5, seed=0)
+    layer = VectorQuantizerEMA(4, 2, decay=0.8, dead_code_threshold=0.5, seed=0, dtype="float64")
     for _ in range(60):
         inputs = centres[rng.permutation(np.repeat(np.arange(4), 8))]
-        inputs = (inputs + 0.01 * rng.normal(size=inputs.shape)).astype("float32")
-        layer(inputs[None], training=True)
+        layer((inputs + 0.01 * rng.normal(size=inputs.shape))[None], training=True)
     found = np.array(layer.embeddings)
     distances = np.linalg.norm(found[:, None] - centres, axis=-1)
     assert sorted(distances.argmin(1)) == [0, 1, 2, 3] and distances.min(1).max() < 0.1

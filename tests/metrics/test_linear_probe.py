@@ -12,9 +12,6 @@ from cases import MODELS, smooth_pictures
 from keras_genimg import VQVAE
 from keras_genimg.errors import InputError
 
-pooling = pytest.mark.skipif(
-    not hasattr(keras.layers, "AdaptiveMaxPooling2D"), reason="this benchmark needs Keras 3.13"
-)
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -34,7 +31,6 @@ def adaptive_maxima(grid, size=4):
     return np.stack([np.stack(row, 1) for row in parts], 1).reshape(len(grid), -1)
 
 
-@pooling
 def test_features_of_a_discriminator(script, tmp_path):
     MODELS["gan"]().save(tmp_path / "gan.keras")
     network = keras.saving.load_model(tmp_path / "gan.keras").discriminator
@@ -57,7 +53,6 @@ def test_features_of_a_discriminator(script, tmp_path):
     np.testing.assert_allclose(found[names[1]], expected, atol=1e-5)
 
 
-@pooling
 def test_features_of_a_discriminator_that_ends_in_a_convolution(script):
     images = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(3, 3, padding="same", activation="relu", name="seen")(images)
