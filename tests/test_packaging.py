@@ -113,8 +113,9 @@ def python(released):
     others = [path for path in sys.path if path.endswith("site-packages")]
     pathlib.Path(site.strip(), "others.pth").write_text("\n".join(others))
     (wheel,) = released.glob("*.whl")
-    pip = (sys.executable, "-m", "pip", "--python", python)
-    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=released)
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index")
+    # Where the wheel is already among the others, as in the gate, it is installed all the same.
+    run(*pip, "--no-deps", "--ignore-installed", wheel, cwd=released)
     return python
 
 
