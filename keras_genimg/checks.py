@@ -4,6 +4,7 @@ The sentence states the rule first and then what was received. Nothing here impo
 """
 
 import math
+import os
 import re
 
 import numpy as np
@@ -12,12 +13,13 @@ from keras_genimg.errors import InputError
 
 __all__ = [
     "check_choice", "check_class_names", "check_code_shape", "check_condition", "check_count",
-    "check_image_shape", "check_labels", "check_latents", "check_number", "check_seed",
-    "first_reason", "is_integer", "is_number",
+    "check_image_shape", "check_labels", "check_latents", "check_number", "check_path",
+    "check_seed", "first_reason", "is_integer", "is_number",
 ]
 
 # Heights and widths that the default networks support.
 SMALLEST, LARGEST, STEP = 16, 256, 4
+LARGEST_COUNT = 2**31 - 1  # as shapes of TensorFlow's operations have it
 
 
 def is_integer(value) -> bool:
@@ -50,9 +52,11 @@ def check_count(name: str, value, minimum: int = 1, maximum: int | None = None) 
     >>> check_count("latent_dim", 64)
     64
     """
-    highest = math.inf if maximum is None else maximum
+    highest = LARGEST_COUNT if maximum is None else maximum
     if not is_integer(value) or not minimum <= value <= highest:
         wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+        if maximum is None and is_integer(value) and value > highest:
+            wanted += " below 2**31"
         if maximum is not None:
             wanted = f"an integer from {minimum} to {maximum}"
         raise InputError(f"{name} must be {wanted}. Received: {name}={value!r}.")
@@ -110,6 +114,24 @@ def check_choice(name: str, value, choices) -> str:
     if not isinstance(value, str) or value not in choices:
         raise InputError(f"{name} must be one of {', '.join(choices)}. Received: {name}={value!r}.")
     return value
+
+
+def check_path(name: str, value) -> str:
+    """Checks a path.
+
+    Args:
+        name: string. The argument's name in the message.
+        value: a string or `os.PathLike`.
+
+    Returns:
+        string.
+
+    Raises:
+        InputError: any other value.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise InputError(f"{name} must be a path. Received: {name}={str(value)[:60]!r}.")
+    return os.fspath(value)
 
 
 def check_seed(seed, draw: bool = True) -> int | None:
@@ -270,7 +292,7 @@ def check_labels(labels, num_classes: int, num_images: int | None) -> np.ndarray
     right = array.ndim == 1 and array.size and np.all(array == np.floor(array))
     if not right or array.min() < 0 or array.max() >= num_classes:
         known = array.ndim == 1 and array.size
-        found = f"{array.min():g} to {array.max():g}" if known else repr(labels)[:60]
+        found = f"{array.min():g} to {array.max():g}" if known else _kind_of(labels)
         raise InputError(
             f"labels must be integers from 0 to {num_classes - 1}, of shape (n,). "
             f"Received: {found}."
@@ -281,6 +303,13 @@ def check_labels(labels, num_classes: int, num_images: int | None) -> np.ndarray
             f"Received: {len(array)} labels for {num_images} images."
         )
     return array.astype("int32")
+
+
+def _kind_of(values):
+    """A value in a few words; an array by its shape."""
+    if hasattr(values, "shape"):
+        return f"shape={tuple(values.shape)}"
+    return " ".join(repr(values)[:60].split())
 
 
 def check_latents(
@@ -300,7 +329,10 @@ def check_latents(
     Raises:
         InputError: the wrong shape, type or range, or no latents.
     """
-    array = np.asarray(latents)
+    try:
+        array = np.asarray(latents)
+    except ValueError:  # rows of unequal length
+        array = np.zeros((), object)
     kind = "integer codes" if num_embeddings else "floats"
     right = np.issubdtype(array.dtype, np.integer if num_embeddings else np.floating)
     right = right and array.ndim == 1 + len(shape) and len(array) > 0 and all(

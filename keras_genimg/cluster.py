@@ -55,8 +55,8 @@ def read_cluster(text: str | None = None) -> Cluster | None:
         return None
     try:
         config = json.loads(text)
-    except ValueError as error:
-        raise _error(f"JSON like {EXAMPLE}", f"{text!r} ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise _error(f"JSON like {EXAMPLE}", f"{_short(repr(text))} ({error})") from None
     if not isinstance(config, dict) or not isinstance(config.get("cluster", {}), dict):
         raise _error(f"a JSON object like {EXAMPLE}", repr(text))
     cluster = config.get("cluster", {})
@@ -84,7 +84,11 @@ def leads() -> bool:
 
 
 def _error(wanted, found):
-    return InputError(f"TF_CONFIG must hold {wanted}. Received: {found}.")
+    return InputError(f"TF_CONFIG must hold {wanted}. Received: {_short(found, 300)}.")
+
+
+def _short(text, length=100):
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def _addresses(kind, addresses):
@@ -92,7 +96,8 @@ def _addresses(kind, addresses):
         raise _error(f"a list of addresses as {kind}", repr(addresses))
     for address in addresses:
         host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
-        if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
+        if not (host.isprintable() and host.split() == [host] and 0 < number < 65536):
             raise _error(f"addresses host:port with a port from 1 to 65535 as {kind}",
                          repr(address))
     return addresses
@@ -127,7 +132,7 @@ def meet(cluster: Cluster, seconds: float) -> None:
     own = cluster.workers[cluster.index]
     tell(
         f"worker {cluster.index} of {len(cluster.workers)}, at {own}, waits for "
-        f"{', '.join(cluster.peers)}, at most {seconds:g} seconds."
+        f"{_short(', '.join(cluster.peers), 300)}, at most {seconds:g} seconds."
     )
     deadline, called, heard = time.monotonic() + seconds, set(), set()
     with _answering(own, heard):
@@ -135,7 +140,7 @@ def meet(cluster: Cluster, seconds: float) -> None:
             if time.monotonic() > deadline:
                 raise InputError(
                     f"All workers of TF_CONFIG must start within {seconds:g} seconds. Received: "
-                    f"nothing from {', '.join(missing)} at {own}."
+                    f"nothing from {_short(', '.join(missing), 300)} at {own}."
                 )
             for peer in missing:
                 reply = _call(peer, own) if peer not in called else None

@@ -73,7 +73,7 @@ def write_saved_model(
                 f"Received: {network.name}, which has no weights yet."
             )
     _check_overwrite(folder, overwrite)
-    with replace_when_complete(folder, folder=True, replaceable=_is_saved_model) as temporary:
+    with replace_when_complete(folder, folder=True, replaceable=is_saved_model) as temporary:
         functions = {name: _named_function(*pair) for name, pair in signatures.items()}
         with no_output():
             _save(temporary, functions, [v.value for n in networks for v in n.variables])
@@ -196,7 +196,8 @@ def write_onnx(
     return os.fspath(path)
 
 
-def _is_saved_model(folder):
+def is_saved_model(folder: str | os.PathLike) -> bool:
+    """Whether a folder is a SavedModel and holds nothing else."""
     entries = set(os.listdir(folder))
     return "saved_model.pb" in entries and entries <= _SAVED_MODEL_ENTRIES
 

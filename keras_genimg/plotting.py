@@ -129,6 +129,8 @@ def show_images(
         height, width = grid.shape[:2]
         inches = (max(width * scale, 160) / 100, (height * scale + (30 if title else 0)) / 100)
         axes = plt.figure(figsize=inches, dpi=100, layout="constrained").add_subplot()
+    elif not hasattr(axes, "imshow"):
+        raise InputError(f"axes must be Matplotlib's. Received: {type(axes).__name__}.")
     axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
     if title:
@@ -186,6 +188,8 @@ def save_png(
     if image.ndim > 3:
         image = image_grid(image)
     notes = PngInfo()
+    if metadata is not None and not hasattr(metadata, "items"):
+        raise InputError(f"metadata must be a dict. Received: {type(metadata).__name__}.")
     for name, value in (metadata or {}).items():
         notes.add_text(str(name), str(value))
     # The format is named because the path may be a temporary one.
@@ -302,6 +306,8 @@ def plot_losses(
     """
     if isinstance(logs, (str, os.PathLike)):
         epochs, logs = _read_csv(logs)
+    elif not hasattr(logs, "items"):
+        raise InputError(f"logs must be a dict or a path. Received: {type(logs).__name__}.")
     else:
         epochs = range(1, 1 + max((len(values) for values in logs.values()), default=0))
     curves = {}

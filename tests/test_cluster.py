@@ -34,6 +34,9 @@ def test_it_is_read():
     "text, said",
     [
         ("{", "JSON"),
+        ("[" * 10**5, "JSON"),
+        ("9" * 5000, "JSON"),
+        ("x" * 10**5, "JSON"),
         ("[]", "JSON object"),
         ("3", "JSON object"),
         ('"worker"', "JSON object"),
@@ -50,6 +53,9 @@ def test_it_is_read():
         (config({"worker": ["host1:70000"]}, type="worker", index=0), "1 to 65535"),
         (config({"worker": ["host1:0"]}, type="worker", index=0), "1 to 65535"),
         (config({"worker": ["host1:-5"]}, type="worker", index=0), "1 to 65535"),
+        (config({"worker": ["host1:" + "9" * 5000]}, type="worker", index=0), "1 to 65535"),
+        (config({"worker": ["\0:1"]}, type="worker", index=0), "host:port"),
+        (config({"worker": ["a b:1"]}, type="worker", index=0), "host:port"),
         (config({"worker": [None]}, type="worker", index=0), "host:port"),
         (config({"worker": ["a:1", "a:1"]}, type="worker", index=0), "different address"),
         (config({"chief": ["a:1"], "worker": ["a:1"]}, type="chief", index=0), "different address"),
@@ -76,6 +82,7 @@ def test_malformed(text, said):
     with pytest.raises(InputError) as error:
         read_cluster(text)
     assert said in str(error.value) and str(error.value).startswith("TF_CONFIG must hold")
+    assert len(str(error.value)) < 600
 
 
 def meeting(workers, seconds):

@@ -87,7 +87,6 @@ class EvaluateSamples(CopiedCallback):
         self.verbose = verbose
         self.history = []
         self.summaries = SummaryWriter(log_dir)
-        self._names = [name for metric in self.metrics for name in metric.result_names]
         if monitor is not None and monitor not in self._names:
             raise InputError(
                 f"monitor must be one of {', '.join(self._names)}. Received: {monitor!r}."
@@ -99,6 +98,11 @@ class EvaluateSamples(CopiedCallback):
             mode = "max" if metric.larger_is_better else "min"
             self._best = BestCheckpoint(keep_best, monitor, mode)
         self._real_added = False
+
+    @property
+    def _names(self):
+        # Not stored: some metrics know all of their results only once they have images.
+        return [name for metric in self.metrics for name in metric.result_names]
 
     @property
     def best(self) -> float | None:
@@ -164,7 +168,7 @@ class EvaluateSamples(CopiedCallback):
             if not count and images.shape[1:] != shape:  # features of any size, such as Inception's
                 blank = np.zeros((1, *shape), "float32")
                 for metric in self.metrics:
-                    sizes = [metric.extractor(each).shape[1] for each in (images[:1], blank)]
+                    sizes = [metric.extractor(each).size for each in (images[:1], blank)]
                     check_dimensions(*sizes)
             update_metrics(self.metrics, real_images=images)
             count += len(images)

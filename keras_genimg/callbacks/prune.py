@@ -18,7 +18,12 @@ def sparsity_of(network: keras.Layer) -> float:
 
     Returns:
         float from 0 to 1.
+
+    Raises:
+        InputError: no layer.
     """
+    if not isinstance(network, keras.Layer):
+        raise InputError(f"network must be a keras.Layer. Received: {type(network).__name__}.")
     kernels = [np.asarray(weight) for weight in _kernels(network)]
     zeros = sum(np.sum(kernel == 0) for kernel in kernels)
     return float(zeros / sum(kernel.size for kernel in kernels))

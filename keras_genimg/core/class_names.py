@@ -46,7 +46,8 @@ class NamesClasses:
         Raises:
             InputError: invalid labels, or a model without classes.
         """
-        self._check_has_classes("labels=" + " ".join(str(labels).split())[:60])
+        if self.num_classes is None:  # a large array takes long to print
+            self._check_has_classes("labels=" + " ".join(str(labels).split())[:60])
         one = isinstance(labels, str) or is_integer(labels) or getattr(labels, "shape", None) == ()
         given = [labels] if one else labels
         if isinstance(given, np.ndarray) and given.dtype.kind in "UO":

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg import export
+from keras_genimg.checks import check_path
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 
@@ -30,7 +31,7 @@ class Exports:
         Raises:
             InputError: another extension, a file that exists, a full disk.
         """
-        filepath = os.fspath(filepath)
+        filepath = check_path("filepath", filepath)
         if not filepath.endswith(".keras"):
             raise InputError(f"A model is saved to a path ending in .keras. Received: {filepath}.")
         if os.path.exists(filepath) and not overwrite:
@@ -114,7 +115,7 @@ class Exports:
                 f"precision needs format='litert'. Received: precision={precision!r} with "
                 f"format={format!r}."
             )
-        filepath = os.fspath(filepath)
+        filepath = check_path("filepath", filepath)
         if format in writers:
             fn, specs = self.deterministic_signature()
             specs = specs if input_signature is None else _fixed(specs, input_signature)

@@ -228,6 +228,7 @@ class Generates(NamesClasses):
 
     def _run_in_batches(self, method, array, batch_size, *others):
         """A method's outputs for arrays of equal length, computed in batches and joined."""
+        check_count("batch_size", batch_size)
         function = self._compiled(method)
         arrays = [each if each is None else np.asarray(each) for each in (array, *others)]
         starts = range(0, len(arrays[0]), batch_size)

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.checks import check_image_shape, check_seed
+from keras_genimg.checks import check_count, check_image_shape, check_number, check_seed
 from keras_genimg.core.arguments import RecordsArguments, dtype_policy
 from keras_genimg.core.batch_checks import BatchChecks, unpacked
 from keras_genimg.core.custom_networks import resolve_network
@@ -48,6 +48,8 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
     n_critic = 1
     # Whether the losses of the steps are `batch.mean(...)`, which weights images.
     weighs_images = False
+    # Steps that an epoch had before `fit`, where a run goes on within it; for messages.
+    steps_before = 0
 
     def __init__(self, image_shape, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -180,6 +182,9 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
             InputError: invalid data, of a later batch before the step that would take it; a loss
                 that is not finite. Training stops at that step, and the message names it.
         """
+        check_number("validation_split", validation_split, 0.0, 1.0)
+        check_count("epochs", epochs, minimum=0)
+        check_count("initial_epoch", initial_epoch, minimum=0)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = cut(
                 self, x, y, sample_weight, validation_split
@@ -227,6 +232,8 @@ class ImageModel(RecordsArguments, OneOptimizer, Generates, Exports, keras.Model
         if kwargs.get("_use_cached_eval_dataset"):  # `fit` validates
             return super().evaluate(callbacks=callbacks, return_dict=return_dict, **kwargs)
         self._tell_of_test_step()
+        if steps is not None:
+            check_count("steps", steps)
         data = batches_of(self, x, y, sample_weight, batch_size=batch_size, steps=steps)
         position = Position(self.steps_per_execution)
         with naming_the_step(position):
@@ -363,7 +370,13 @@ def _with(callback, callbacks):
         callbacks.append(callback)
         return callbacks
     # First, so that values that are not finite stop training before anything is saved.
-    return [callback, *keras.tree.flatten(callbacks or [])]
+    others = keras.tree.flatten([] if callbacks is None else callbacks)
+    wrong = [each for each in others if not isinstance(each, keras.callbacks.Callback)]
+    if wrong:
+        raise InputError(
+            f"callbacks must be objects of keras.callbacks.Callback. Received: {str(wrong)[:60]}."
+        )
+    return [callback, *others]
 
 
 def _length(data):

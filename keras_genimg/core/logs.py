@@ -95,6 +95,7 @@ class Position(keras.callbacks.Callback):
         self.place = f"in {self._steps(batch)} of the evaluation"
 
     def _steps(self, first):
+        first += self.model.steps_before
         if self.several == 1:
             return f"step {first + 1}"
         return f"one of the steps {first + 1} to {first + self.several}"
@@ -121,9 +122,9 @@ class StopOnNonFinite(Position):
             if not math.isfinite(value):
                 data = "" if self.checked else " Exclude NaN in the data, which were not checked."
                 raise InputError(
-                    f"{name} became {float(value)} at step {batch + 1} of epoch {self.epoch}; "
-                    "training stopped, and files saved earlier are unchanged. A lower learning "
-                    f"rate is the usual remedy.{data}"
+                    f"{name} became {float(value)} at step {batch + 1 + self.model.steps_before} "
+                    f"of epoch {self.epoch}; training stopped, and files saved earlier are "
+                    f"unchanged. A lower learning rate is the usual remedy.{data}"
                 )
 
     def on_epoch_end(self, epoch, logs=None):

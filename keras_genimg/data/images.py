@@ -137,7 +137,7 @@ def _place(text, count, default):
 
 def fit_image(
     image: Image.Image, image_size: tuple | None, channels: int, white: int = DEEP_WHITE,
-    extent: tuple | None = None,
+    extent: tuple | None = None, kernel: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> np.ndarray:  # fmt: skip
     """Crops, resizes and converts an image.
 
@@ -151,6 +151,7 @@ def fit_image(
         white: int. The value that becomes 255, of images with more than 8 bits per pixel.
         extent: tuple of floats `(width, height)`, optional. The part of the image that shows
             something, from the upper left corner. Default: all of it.
+        kernel: `PIL.Image.Resampling`. The filter that resizes.
 
     Returns:
         uint8 array `(height, width, channels)`.
@@ -170,7 +171,7 @@ def fit_image(
         image = image.convert(mode)
     if image_size is not None and image.size != image_size[::-1]:
         box = _centre(extent or image.size, image_size[::-1])
-        image = image.resize(image_size[::-1], Image.Resampling.BICUBIC, box)
+        image = image.resize(image_size[::-1], kernel, box)
     pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], channels)  # (h, w) or (h, w, 3) -> (h, w, c)
 

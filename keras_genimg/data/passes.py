@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_genimg.checks import is_integer
+from keras_genimg.checks import check_count, is_integer
 from keras_genimg.data.python_calls import call_python
 from keras_genimg.errors import InputError
 
@@ -106,6 +106,11 @@ def map_with_draws(
     Raises:
         InputError: a seed that is not an integer, or a dataset of unknown length.
     """
+    if not isinstance(dataset, tf.data.Dataset):
+        raise InputError(
+            f"dataset must be a tf.data.Dataset. Received: {type(dataset).__name__}."
+        )
+    first_batch = check_count("first_batch", first_batch, minimum=0)
     if not is_integer(seed):
         raise InputError(f"seed must be an integer. Received: seed={seed!r}.")
     total = int(dataset.cardinality())

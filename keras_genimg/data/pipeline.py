@@ -26,6 +26,7 @@ def load(
     shuffle_seed: int | None = None, data_dir: str | os.PathLike | None = None,
     channels: int | None = None, drop_remainder: bool = False, num_images: int | None = None,
     num_frames: int | None = None, epochs: int | None = 1, first_epoch: int = 0,
+    first_batch: int = 0,
 ) -> tf.data.Dataset:  # fmt: skip
     """Loads an image set by name, as batches in [-1, 1].
 
@@ -64,6 +65,8 @@ def load(
             spans two epochs. Once an iteration has ended, the next one continues with
             the following epochs; an endless one always starts over.
         first_epoch: int. Number of the first epoch, to resume training.
+        first_batch: int. Number of the first batch in it, for an endless dataset. The images
+            before it are not decoded, except those of tensorflow-datasets.
 
     Returns:
         `tf.data.Dataset` of float32 images `(batch, height, width, channels)`, of clips
@@ -81,6 +84,16 @@ def load(
     batch_size = check_count("batch_size", batch_size)
     epochs = epochs if epochs is None else check_count("epochs", epochs)
     first_epoch = check_count("first_epoch", first_epoch, minimum=0)
+    first_batch = check_count("first_batch", first_batch, minimum=0)
+    if not isinstance(drop_remainder, (bool, np.bool_)):
+        raise InputError(
+            f"drop_remainder must be a bool. Received: drop_remainder={drop_remainder!r}."
+        )
+    if first_batch and epochs is not None:
+        raise InputError(
+            "first_batch is for an endless dataset, with epochs=None. "
+            f"Received: first_batch={first_batch} and epochs={epochs}."
+        )
     if shuffle_seed is not None and not is_integer(shuffle_seed):
         raise InputError(
             f"shuffle_seed must be an integer or None. Received: shuffle_seed={shuffle_seed!r}."
@@ -111,7 +124,7 @@ def load(
     if epochs is None:
         total = tf.data.INFINITE_CARDINALITY
         dataset = tf.data.Dataset.counter(first_epoch).flat_map(one_pass)
-        return map_batches(dataset, read_batch, total)
+        return map_batches(dataset.skip(first_batch), read_batch, total)
     round_up = 0 if drop_remainder else batch_size - 1
     total = epochs * ((reader.num_images + round_up) // batch_size)
     passes = Passes(first_epoch, epochs)
@@ -178,6 +191,8 @@ def open_set(
     options = {"image_size": image_size, "channels": channels, "num_images": num_images}
     if not isinstance(name, (str, os.PathLike)):
         raise InputError(f"name must be a string or a path. Received: name={name!r}.")
+    if not isinstance(split, str):
+        raise InputError(f"split must be a string. Received: split={str(split)[:60]!r}.")
     if num_frames is not None and name not in MOVING:
         raise InputError(
             f"num_frames is only for sets of clips, {' and '.join(MOVING)}. "

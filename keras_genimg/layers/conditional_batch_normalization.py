@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_genimg.checks import check_count, check_number
 from keras_genimg.errors import InputError
 from keras_genimg.layers.batch_normalization import BatchNormalization
 
@@ -39,9 +40,9 @@ class ConditionalBatchNormalization(keras.layers.Layer):
 
     def __init__(self, num_classes: int, momentum: float = 0.9, epsilon: float = 1e-3, **kwargs):
         super().__init__(**kwargs)
-        self.num_classes = num_classes
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.num_classes = check_count("num_classes", num_classes)
+        self.momentum = check_number("momentum", momentum, 0.0, 1.0)
+        self.epsilon = check_number("epsilon", epsilon)
         self.normalization = BatchNormalization(
             momentum=momentum, epsilon=epsilon, center=False, scale=False, dtype=self.dtype_policy
         )

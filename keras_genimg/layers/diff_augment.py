@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_genimg.checks import check_seed
 from keras_genimg.distribution import GlobalBatch, global_batch, random_uniform
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
@@ -55,7 +56,7 @@ class DiffAugment(keras.layers.Layer):
         super().__init__(**kwargs)
         self.dtype_policy = at_least_float32(self.dtype_policy)  # these are images
         self.policy = check_policy(policy)
-        self.seed = seed
+        self.seed = check_seed(seed, draw=False)
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
 

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_genimg.distribution import batch_mean, global_batch
 from keras_genimg.errors import InputError
+from keras_genimg.losses.checks import of_tensors
 
 __all__ = [
     "ADVERSARIAL_LOSSES", "RELATIVISTIC_LOSSES", "get_adversarial_loss",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 
+@of_tensors
 def minimax_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """-E[log D(x)] - E[log(1 - D(G(z)))].
 
@@ -42,6 +44,7 @@ def minimax_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -
     return ops.mean(ops.softplus(-real_logits)) + ops.mean(ops.softplus(fake_logits))
 
 
+@of_tensors
 def minimax_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """E[log(1 - D(G(z)))]: the zero-sum objective, with a vanishing gradient where D is confident.
 
@@ -60,6 +63,7 @@ def minimax_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     return -ops.mean(ops.softplus(fake_logits))
 
 
+@of_tensors
 def non_saturating_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """Same as `minimax_discriminator_loss`: only the generator's loss differs.
 
@@ -74,6 +78,7 @@ def non_saturating_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Te
     return minimax_discriminator_loss(real_logits, fake_logits)
 
 
+@of_tensors
 def non_saturating_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """-E[log D(G(z))]: the same fixed point, with a gradient where D is confident.
 
@@ -92,6 +97,7 @@ def non_saturating_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     return ops.mean(ops.softplus(-fake_logits))
 
 
+@of_tensors
 def least_squares_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """E[(D(x) - 1)^2] / 2 + E[D(G(z))^2] / 2, on raw logits.
 
@@ -107,6 +113,7 @@ def least_squares_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Ten
     return 0.5 * (ops.mean(ops.square(real_logits - 1.0)) + ops.mean(ops.square(fake_logits)))
 
 
+@of_tensors
 def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """E[(D(G(z)) - 1)^2] / 2, on raw logits.
 
@@ -125,6 +132,7 @@ def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     return 0.5 * ops.mean(ops.square(fake_logits - 1.0))
 
 
+@of_tensors
 def hinge_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))], on raw logits.
 
@@ -144,6 +152,7 @@ def hinge_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> 
     return ops.mean(ops.relu(1.0 - real_logits)) + ops.mean(ops.relu(1.0 + fake_logits))
 
 
+@of_tensors
 def hinge_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """-E[D(G(z))], on raw logits.
 
@@ -158,6 +167,7 @@ def hinge_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     return -ops.mean(fake_logits)
 
 
+@of_tensors
 def wasserstein_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """E[f(G(z))] - E[f(x)]: minus the critic's estimate of the distance.
 
@@ -173,6 +183,7 @@ def wasserstein_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tenso
     return ops.mean(fake_logits) - ops.mean(real_logits)
 
 
+@of_tensors
 def wasserstein_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """-E[f(G(z))].
 
@@ -187,6 +198,7 @@ def wasserstein_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     return -ops.mean(fake_logits)
 
 
+@of_tensors
 def relativistic_average_discriminator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor
 ) -> tf.Tensor:
@@ -210,6 +222,7 @@ def relativistic_average_discriminator_loss(
     return minimax_discriminator_loss(real_logits - fake_mean, fake_logits - real_mean)
 
 
+@of_tensors
 def relativistic_average_generator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor
 ) -> tf.Tensor:

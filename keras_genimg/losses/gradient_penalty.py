@@ -5,6 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_genimg.errors import InputError
+from keras_genimg.losses.checks import of_tensors
 
 __all__ = ["gradient_penalty", "r1_penalty"]
 
@@ -13,6 +14,7 @@ __all__ = ["gradient_penalty", "r1_penalty"]
 EPSILON = 1e-12
 
 
+@of_tensors
 def gradient_penalty(
     critic: Callable, real_images: tf.Tensor, fake_images: tf.Tensor, *, alpha: tf.Tensor
 ) -> tf.Tensor:
@@ -59,6 +61,7 @@ def gradient_penalty(
     return tf.reduce_mean(tf.square(norms - 1.0))
 
 
+@of_tensors
 def r1_penalty(discriminator: Callable, real_images: tf.Tensor) -> tf.Tensor:
     """E[||grad_x D(x)||^2] / 2 on real images, where the discriminator should be flat.
 

@@ -9,6 +9,8 @@ import math
 import tensorflow as tf
 from keras import ops
 
+from keras_genimg.losses.checks import of_tensors
+
 __all__ = [
     "bernoulli_log_likelihood", "discretized_logistic_log_likelihood", "gaussian_kl",
     "gaussian_log_likelihood", "importance_weighted_bound",
@@ -19,6 +21,7 @@ def _sum_but_batch(terms):
     return ops.sum(terms, axis=tuple(range(1, len(terms.shape))))
 
 
+@of_tensors
 def bernoulli_log_likelihood(images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """x log p + (1 - x) log(1 - p) with x = (images + 1) / 2 and p = sigmoid(logits).
 
@@ -44,6 +47,7 @@ def bernoulli_log_likelihood(images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return _sum_but_batch(x * logits - ops.softplus(logits))
 
 
+@of_tensors
 def gaussian_log_likelihood(images: tf.Tensor, mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
     """Density of N(mean, exp(log_var)) at the images, each value in [-1, 1].
 
@@ -68,6 +72,7 @@ def gaussian_log_likelihood(images: tf.Tensor, mean: tf.Tensor, log_var: tf.Tens
     return _sum_but_batch(-0.5 * (squares + log_var + math.log(2.0 * math.pi)))
 
 
+@of_tensors
 def discretized_logistic_log_likelihood(
     images: tf.Tensor, mean: tf.Tensor, log_scale: tf.Tensor
 ) -> tf.Tensor:
@@ -110,6 +115,7 @@ def discretized_logistic_log_likelihood(
     return _sum_but_batch(terms)
 
 
+@of_tensors
 def gaussian_kl(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
     """KL(N(z_mean, exp(z_log_var)) || N(0, I)), summed over the latent axes.
 
@@ -130,6 +136,7 @@ def gaussian_kl(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
     return 0.5 * _sum_but_batch(terms)
 
 
+@of_tensors
 def importance_weighted_bound(log_weights: tf.Tensor) -> tf.Tensor:
     """log of the mean of k importance weights: L_k, a lower bound of log p(x).
 

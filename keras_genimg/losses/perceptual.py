@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_genimg.losses.checks import of_tensors
 from keras_genimg.precision import at_least_float32
 
 __all__ = ["content_loss", "perceptual_loss"]
@@ -13,6 +14,7 @@ __all__ = ["content_loss", "perceptual_loss"]
 EPSILON = 1e-10  # a position without any feature has length 0
 
 
+@of_tensors
 def content_loss(
     real_images: tf.Tensor, fake_images: tf.Tensor, network: Callable | None = None
 ) -> tf.Tensor:
@@ -41,6 +43,7 @@ def content_loss(
     return sum(terms) / len(terms)
 
 
+@of_tensors
 def perceptual_loss(real_images: tf.Tensor, fake_images: tf.Tensor, network: Callable) -> tf.Tensor:
     """Squared difference of a network's features of images, normalised to length 1.
 

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_genimg.checks import check_count
 from keras_genimg.errors import InputError
 
 __all__ = ["CodesUsed", "codebook_perplexity"]
@@ -33,7 +34,10 @@ def codebook_perplexity(indices: ArrayLike, num_embeddings: int) -> float:
     Reference: van den Oord et al. (2017), https://arxiv.org/abs/1711.00937, as in the
         authors' code.
     """
+    num_embeddings = check_count("num_embeddings", num_embeddings)
     flat = np.asarray(indices).reshape(-1)
+    if not np.issubdtype(flat.dtype, np.integer):
+        raise InputError(f"indices must be integers. Received: dtype={flat.dtype}.")
     if flat.size == 0 or flat.min() < 0 or flat.max() >= num_embeddings:
         found = f"{flat.min()} to {flat.max()}" if flat.size else "no codes"
         raise InputError(
@@ -52,6 +56,9 @@ class CodesUsed(keras.metrics.Metric):
         num_embeddings: int. Vectors in the codebook.
         name: string.
 
+    Raises:
+        InputError: a size that is not a positive integer.
+
     Example:
     >>> metric = CodesUsed(num_embeddings=4)
     >>> metric.update_state(tf.constant([3.0, 0.0, 1.0, 0.0]))
@@ -61,7 +68,7 @@ class CodesUsed(keras.metrics.Metric):
 
     def __init__(self, num_embeddings: int, name: str = "codes_used", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.num_embeddings = num_embeddings
+        self.num_embeddings = num_embeddings = check_count("num_embeddings", num_embeddings)
         self.counts = self.add_variable(
             shape=(num_embeddings,), initializer="zeros", dtype="float32", name="counts"
         )

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_genimg.checks import check_count
+from keras_genimg.checks import check_count, check_image_shape
 from keras_genimg.errors import InputError
 from keras_genimg.metrics.checks import to_float_array
 
-__all__ = ["FeatureExtractor", "features_for", "get_features"]
+__all__ = ["FeatureExtractor", "features_for", "get_features", "open_classifier"]
 
 CLASSIFIERS = pathlib.Path(__file__).parent / "classifiers"
 INCEPTION_SIZE = 299  # height and width that the network was trained on
@@ -214,15 +214,13 @@ def get_features(features: Features, image_shape: tuple | None = None) -> Featur
     elif isinstance(features, str) and features == "inception_v3":
         extractor = _open_inception()
     else:
-        cards = _read_cards()
-        if not isinstance(features, str) or features not in cards:
-            names = ", ".join(f'"{name}"' for name in [*cards, "inception_v3"])
-            raise InputError(
-                f"features must be {names}, or a function of images. "
-                f"Received: features={features!r}."
-            )
-        extractor = _open_classifier(features, cards[features])
+        extractor = _of_classifier(features)
     if image_shape is not None:
+        if not isinstance(image_shape, (tuple, list)):
+            raise InputError(
+                "image_shape must be (height, width, channels). "
+                f"Received: image_shape={image_shape!r}."
+            )
         extractor.check_image_shape(image_shape)
     return extractor
 
@@ -241,6 +239,7 @@ def features_for(data: str, image_shape: tuple) -> str:
     Raises:
         InputError: other greyscale images, for which there is no default.
     """
+    image_shape = check_image_shape(image_shape, default_networks=False)
     cards = _read_cards()
     if data in cards and list(image_shape) == cards[data]["input_shape"]:
         return data
@@ -257,17 +256,39 @@ def _read_cards():
     return json.loads((CLASSIFIERS / "cards.json").read_text(encoding="utf-8"))
 
 
-def _open_classifier(name, card):
-    path = CLASSIFIERS / f"{name}.keras"
+def open_classifier(name: str) -> keras.Model:
+    """A classifier that is shipped with the package.
+
+    Args:
+        name: string, see `get_features`.
+
+    Returns:
+        functional `keras.Model`, images in [-1, 1] to logits.
+
+    Raises:
+        InputError: an unknown name, or a corrupt file of the package.
+    """
+    cards = _read_cards()
+    if not isinstance(name, str) or name not in cards:
+        names = ", ".join(f'"{each}"' for each in [*cards, "inception_v3"])
+        raise InputError(
+            f"features must be {names}, or a function of images. Received: features={name!r}."
+        )
+    path, card = CLASSIFIERS / f"{name}.keras", cards[name]
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
     if found != card["sha256"]:
         raise InputError(
             f"The classifier {path} must be the file shipped with the package; reinstalling the "
             f"package restores it. Received: {found} instead of sha256 {card['sha256']}."
         )
-    run = _compiled(keras.models.load_model(path, compile=False), card["layer"])
+    return keras.models.load_model(path, compile=False)
+
+
+def _of_classifier(name):
+    model, card = open_classifier(name), _read_cards()[name]
     return FeatureExtractor(
-        name, run, image_shape=card["input_shape"], dimension=card["dimension"], has_logits=True
+        name, _compiled(model, card["layer"]), image_shape=card["input_shape"],
+        dimension=card["dimension"], has_logits=True,
     )
 
 

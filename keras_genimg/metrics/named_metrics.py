@@ -9,12 +9,16 @@ from keras_genimg.metrics.sample_metrics import (
     PrecisionRecallDensityCoverage,
     SampleMetric,
 )
+from keras_genimg.metrics.sliced_wasserstein import SlicedWassersteinDistance
 
-__all__ = ["METRICS", "get_metrics"]
+__all__ = ["METRICS", "get_metrics", "needs_features"]
 
 METRICS = {
     metric.base_name: metric
-    for metric in (FrechetDistance, KernelDistance, InceptionScore, PrecisionRecallDensityCoverage)
+    for metric in (
+        FrechetDistance, KernelDistance, InceptionScore, PrecisionRecallDensityCoverage,
+        SlicedWassersteinDistance,
+    )
 }
 
 
@@ -23,8 +27,9 @@ def get_metrics(metrics, features: Features | None = None) -> list[SampleMetric]
 
     Args:
         metrics: a name ("frechet_distance", "kernel_distance", "inception_score",
-            "precision_recall_density_coverage"), a `SampleMetric`, or a list of them.
-        features: for metrics given by name, see `get_features`.
+            "precision_recall_density_coverage", "sliced_wasserstein_distance"), a
+            `SampleMetric`, or a list of them.
+        features: for metrics given by name, see `get_features`; the last one needs none.
 
     Returns:
         list of `SampleMetric`.
@@ -42,13 +47,15 @@ def get_metrics(metrics, features: Features | None = None) -> list[SampleMetric]
                 raise InputError(
                     f"metrics must be {names} or metric objects. Received: {metric!r}."
                 )
-            if features is None:
-                raise InputError(
-                    f"{metric} needs features, for example features="
-                    '"fashion_mnist". Received: features=None.'
-                )
-            features = get_features(features)  # loaded once for all
-            metric = METRICS[metric](features)
+            given = []
+            if METRICS[metric].needs_features:
+                if features is None:
+                    raise InputError(
+                        f"{metric} needs features, for example features="
+                        '"fashion_mnist". Received: features=None.'
+                    )
+                given = [features := get_features(features)]  # loaded once for all
+            metric = METRICS[metric](*given)
         found.append(metric)
     names = [metric.name for metric in found]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -58,3 +65,8 @@ def get_metrics(metrics, features: Features | None = None) -> list[SampleMetric]
             f"Received: {', '.join(twice) + ' twice' if twice else 'none'}."
         )
     return found
+
+
+def needs_features(name: str) -> bool:
+    """Whether a metric of this name is one in features; also True for an unknown name."""
+    return name not in METRICS or METRICS[name].needs_features

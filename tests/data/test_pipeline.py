@@ -90,6 +90,8 @@ def test_resumed_passes_are_those_of_an_unbroken_run():
     assert passes(small(shuffle_seed=1, epochs=None, first_epoch=3), 2) == unbroken[3:]
     assert passes(small(shuffle_seed=1, epochs=2, first_epoch=1), 2) == unbroken[1:3]
     assert passes(small(shuffle_seed=2, epochs=None), 1)[0] not in unbroken
+    within = batches(small(shuffle_seed=1, epochs=None, first_epoch=3, first_batch=4).take(3))
+    assert numbers(np.concatenate(within)) == unbroken[3][64:]
 
 
 def test_iterating_again_goes_on_with_the_next_passes():
@@ -224,6 +226,8 @@ def test_unknown_name():
         ({"num_images": 0}, "num_images must be a positive integer.*num_images=0"),
         ({"epochs": 0}, "epochs must be a positive integer.*epochs=0"),
         ({"first_epoch": -1}, "first_epoch must be an integer of at least 0.*first_epoch=-1"),
+        ({"first_batch": -1, "epochs": None}, "first_batch must be an integer of at least 0"),
+        ({"first_batch": 1}, "endless dataset.*first_batch=1 and epochs=1"),
         ({"shuffle_seed": 1.5}, "shuffle_seed must be an integer.*shuffle_seed=1.5"),
     ],
 )

@@ -35,6 +35,8 @@ from keras_genimg.errors import InputError
 
 __all__ = ["open_folder"]
 
+THREADS = 4  # per batch: some wait for the disk, or for Python's lock
+
 
 def open_folder(
     folder: str, split: str, *, image_size: tuple | None, channels: int | None,
@@ -202,9 +204,14 @@ def _read_from_disk(folder, files, labels, image_shape, whites):
     def read_all(indices):
         images = np.empty((len(indices), *image_shape), "uint8")
         batch_labels = np.empty(len(indices), "int32")
-        for place, index in enumerate(indices):
-            stop_at_exit()
-            images[place], batch_labels[place] = read_one(index)
+
+        def read_part(first):
+            for place in range(first, len(indices), THREADS):
+                stop_at_exit()
+                images[place], batch_labels[place] = read_one(indices[place])
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(read_part, range(THREADS)))
         return images, batch_labels
 
     def read(indices):

@@ -37,7 +37,7 @@ def binarize(images: tf.Tensor, kind: str, seed: tf.Tensor = (0, 0)) -> tf.Tenso
     Reference: Burda et al. (2016), section 5, https://arxiv.org/abs/1509.00519
     """
     check_binarize(kind)
-    images = tf.convert_to_tensor(images)
+    images, seed = images_and_seed(images, seed)
     if kind == "threshold":
         white = images >= 0.0
     else:
@@ -88,6 +88,40 @@ def binarized(
     return map_with_draws(dataset, draw, seed, first_batch, name="binarized")
 
 
+def images_and_seed(images, seed) -> tuple:
+    """The tensors that a random change of images takes, checked.
+
+    Args:
+        images: floats `(n, ...)`.
+        seed: two integers.
+
+    Returns:
+        float tensor, int64 tensor `(2,)`.
+
+    Raises:
+        InputError: other values.
+    """
+    found = {}
+    for name, value in (("images", images), ("seed", seed)):
+        try:
+            found[name] = tf.convert_to_tensor(value)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{name} must be numbers. Received: {name} of type {type(value).__name__}."
+            ) from None
+    images, seed = found["images"], found["seed"]
+    if not images.dtype.is_floating or images.shape.rank == 0:
+        raise InputError(
+            "images must be floats (n, ...). "
+            f"Received: {images.dtype.name} of shape {images.shape}."
+        )
+    if not seed.dtype.is_integer or seed.shape.rank != 1 or seed.shape[0] != 2:
+        raise InputError(
+            f"seed must be two integers. Received: {seed.dtype.name} of shape {seed.shape}."
+        )
+    return images, tf.cast(seed, tf.int64)
+
+
 def check_binarize(kind: str) -> None:
     """Checks a kind of binarisation.
 
@@ -97,7 +131,7 @@ def check_binarize(kind: str) -> None:
     Raises:
         InputError: an unknown kind.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(
             f"kind of binarisation must be one of {', '.join(KINDS)}. Received: {kind!r}."
         )

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_genimg import distribution
 from keras_genimg.data.passes import map_with_draws
+from keras_genimg.data.transforms.binarize import images_and_seed
 from keras_genimg.errors import InputError
 
 __all__ = ["check_corruption", "corrupt", "corrupted_pairs", "corrupted_shape"]
@@ -36,7 +37,7 @@ def corrupt(images: tf.Tensor, kind: str, seed: tf.Tensor) -> tf.Tensor:
     >>> corrupt(tf.zeros((8, 32, 32, 3)), "grey", seed=(1, 2)).shape
     TensorShape([8, 32, 32, 1])
     """
-    images = tf.convert_to_tensor(images)
+    images, seed = images_and_seed(images, seed)
     check_corruption(kind, images.shape[1:])
     return KINDS[kind](images, seed)
 
@@ -70,7 +71,11 @@ def corrupted_pairs(
     >>> [part.shape for part in next(iter(pairs))]
     [TensorShape([64, 32, 32, 3]), TensorShape([64, 32, 32, 3])]
     """
-    spec = dataset.element_spec
+    spec = getattr(dataset, "element_spec", None)
+    if not isinstance(spec[0] if isinstance(spec, tuple) else spec, tf.TensorSpec):
+        raise InputError(
+            f"dataset must be a tf.data.Dataset of images. Received: {type(dataset).__name__}."
+        )
     check_corruption(kind, (spec[0] if isinstance(spec, tuple) else spec).shape[1:])
 
     def pair(element, seed):
@@ -90,7 +95,7 @@ def check_corruption(kind: str, image_shape: tuple) -> None:
     Raises:
         InputError: an unknown kind, or `"grey"` for images without 3 channels.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(
             f"kind of corruption must be one of {', '.join(KINDS)}. Received: {kind!r}."
         )
