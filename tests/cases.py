@@ -61,6 +61,19 @@ small_vq_vae2 = Case(
 )
 # The discriminator comes in after two steps, so that tests see both sides of it.
 small_vq_gan = Case(keras_genimg.VQGAN, SHAPE, adversarial_start_step=2, **CODEBOOK)
+
+
+def small_features():
+    """A network with two feature maps. Models copy it, so that all cases can share one."""
+    images = x = keras.Input(SHAPE)
+    for seed, width in enumerate((4, 6)):
+        x = keras.layers.Conv2D(
+            width, 3, 2, padding="same", activation="relu",
+            kernel_initializer=keras.initializers.GlorotUniform(seed),  # the same in all workers
+        )(x)
+    return keras.Model(images, x)
+
+
 PIXEL_CNN = {"filters": 8, "layers": 2, "dropout": 0.1}
 
 MODELS = {
@@ -77,6 +90,9 @@ MODELS = {
     "wgan": Case(keras_genimg.WGAN, SHAPE, latent_dim=8, n_critic=2),
     "wgan_gp": Case(keras_genimg.WGANGP, SHAPE, latent_dim=8, n_critic=2),
     "conditional_gan": small_conditional_gan,
+    "projected_gan": Case(
+        keras_genimg.ProjectedGAN, SHAPE, latent_dim=8, features=small_features()
+    ),
     "super_resolution_gan": Case(keras_genimg.SuperResolutionGAN, SHAPE, scale=2),
     "conditional_gan_concatenation": small_conditional_gan.with_arguments(
         conditioning="concatenation"

@@ -22,12 +22,17 @@ from keras_genimg.metrics.sample_metrics import (
     update_metrics,
 )
 from keras_genimg.metrics.similarity import peak_signal_to_noise_ratio, structural_similarity
+from keras_genimg.metrics.sliced_wasserstein import (
+    SlicedWassersteinDistance,
+    sliced_wasserstein_distance,
+)
 
 __all__ = [
     "CodesUsed", "FeatureExtractor", "FrechetDistance", "InceptionScore", "KernelDistance",
-    "PrecisionRecallDensityCoverage", "RunningMoments", "SampleMetric", "as_stored",
-    "codebook_perplexity", "features_for", "frechet_distance", "frechet_distance_from_moments",
-    "get_features", "get_metrics", "inception_score", "kernel_distance", "nearest_training_images",
-    "peak_signal_to_noise_ratio", "precision_recall_density_coverage", "structural_similarity",
+    "PrecisionRecallDensityCoverage", "RunningMoments", "SampleMetric",
+    "SlicedWassersteinDistance", "as_stored", "codebook_perplexity", "features_for",
+    "frechet_distance", "frechet_distance_from_moments", "get_features", "get_metrics",
+    "inception_score", "kernel_distance", "nearest_training_images", "peak_signal_to_noise_ratio",
+    "precision_recall_density_coverage", "sliced_wasserstein_distance", "structural_similarity",
     "update_metrics",
 ]

@@ -57,6 +57,7 @@ class SampleMetric(keras.metrics.Metric):
 
     base_name = None
     base_names = ()  # names of the results, without the features
+    needs_features = True  # otherwise the constructor takes none
     needs_real = True
     needs_logits = False
     larger_is_better = False
@@ -153,12 +154,15 @@ class SampleMetric(keras.metrics.Metric):
 
     def __deepcopy__(self, memo):
         """A metric with the same images so far. The features are shared: they have no state."""
-        copied = type(self)(self.extractor, name=self.name, **self.options)
+        given = [self.extractor] if self.needs_features else []
+        copied = type(self)(*given, name=self.name, **self.options)
         copied.features = self.features
         copied._kept = {kind: copy.deepcopy(kept, memo) for kind, kept in self._kept.items()}
         return copied
 
     def get_config(self) -> dict:
+        if not self.needs_features:
+            return {"name": self.name, **self.options}
         if not isinstance(self.features, str):
             raise InputError(
                 f"{type(self).__name__} can be saved only with features given by name. "
@@ -351,6 +355,16 @@ def update_metrics(metrics: list[SampleMetric], *, real_images=None, fake_images
     Raises:
         InputError: images that the features do not accept.
     """
+    metrics = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+    for metric in metrics:
+        if not isinstance(metric, SampleMetric):
+            raise InputError(
+                "metrics must be a list of SampleMetric objects, see get_metrics. "
+                f"Received: {type(metric).__name__}."
+            )
+    for name, images in (("real_images", real_images), ("fake_images", fake_images)):
+        if images is not None and not hasattr(images, "__len__"):
+            raise InputError(f"{name} must be images. Received: {type(images).__name__}.")
     groups = {}
     for metric in metrics:
         key = metric.features if isinstance(metric.features, str) else id(metric.features)

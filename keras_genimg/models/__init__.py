@@ -9,6 +9,7 @@ from keras_genimg.models.gan import GAN
 from keras_genimg.models.iwae import IWAE
 from keras_genimg.models.pix2pix import Pix2Pix
 from keras_genimg.models.pixel_cnn import PixelCNN
+from keras_genimg.models.projected_gan import ProjectedGAN
 from keras_genimg.models.sequence_gan import SequenceGAN
 from keras_genimg.models.super_resolution_gan import SuperResolutionGAN
 from keras_genimg.models.vae import VAE
@@ -20,6 +21,6 @@ from keras_genimg.models.wgan_gp import WGANGP
 
 __all__ = [
     "CNNClassifier", "CodeTransformer", "ConditionalGAN", "ConditionalVAE", "CycleGAN", "GAN",
-    "IWAE", "Pix2Pix", "PixelCNN", "SequenceGAN", "SuperResolutionGAN", "VAE", "VQGAN", "VQVAE",
-    "VQVAE2", "WGAN", "WGANGP",
+    "IWAE", "Pix2Pix", "PixelCNN", "ProjectedGAN", "SequenceGAN", "SuperResolutionGAN", "VAE",
+    "VQGAN", "VQVAE", "VQVAE2", "WGAN", "WGANGP",
 ]  # fmt: skip

@@ -21,9 +21,15 @@ from keras_genimg.networks.conditional_dcgan import (
 )
 from keras_genimg.networks.dcgan import dcgan_discriminator, dcgan_generator
 from keras_genimg.networks.dcgan5 import dcgan5_discriminator, dcgan5_generator
+from keras_genimg.networks.fastgan import fastgan_generator
 from keras_genimg.networks.mlp import mlp_decoder, mlp_discriminator, mlp_encoder, mlp_generator
 from keras_genimg.networks.patchgan import patchgan_discriminator
 from keras_genimg.networks.pixel_cnn import GatedPixelCNN
+from keras_genimg.networks.projection import (
+    feature_maps,
+    projected_discriminator,
+    random_projector,
+)
 from keras_genimg.networks.residual_autoencoder import residual_decoder, residual_encoder
 from keras_genimg.networks.resnet import resnet_discriminator, resnet_generator
 from keras_genimg.networks.super_resolution import check_scale, super_resolution_generator
@@ -35,9 +41,10 @@ __all__ = [
     "CausalTransformer", "GatedPixelCNN", "check_scale", "conditional_dcgan_discriminator",
     "conditional_dcgan_generator", "conditional_decoder", "conditional_encoder", "conv_decoder",
     "conv_encoder", "dcgan5_discriminator", "dcgan5_generator", "dcgan_discriminator",
-    "dcgan_generator", "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator",
-    "patchgan_discriminator", "residual_decoder", "residual_encoder", "residual_translator",
-    "resnet_discriminator", "resnet_generator", "super_resolution_generator", "two_level_decoder",
-    "two_level_encoder", "two_level_join", "unet", "video_discriminator", "vq_decoder",
-    "vq_encoder",
+    "dcgan_generator", "fastgan_generator", "feature_maps", "mlp_decoder", "mlp_discriminator",
+    "mlp_encoder", "mlp_generator", "patchgan_discriminator", "projected_discriminator",
+    "random_projector", "residual_decoder", "residual_encoder", "residual_translator",
+    "resnet_discriminator", "resnet_generator", "super_resolution_generator",
+    "two_level_decoder", "two_level_encoder", "two_level_join", "unet", "video_discriminator",
+    "vq_decoder", "vq_encoder",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from keras_genimg.networks.shapes import strides_between
 from keras_genimg.precision import policy_dtype
 
 __all__ = [
-    "crop", "downsample", "float_input", "gaussian", "kernel_wrapper", "upsample",
+    "crop", "downsample", "float_input", "gaussian", "kernel_wrapper", "repeat_pixels", "upsample",
     "upsample_to_image",
 ]
 
@@ -41,6 +41,25 @@ def crop(x: KerasTensor, size: tuple) -> KerasTensor:
     """
     excess = [found - wanted for found, wanted in zip(x.shape[1:3], size)]
     return layers.Cropping2D(((0, excess[0]), (0, excess[1])))(x) if any(excess) else x
+
+
+def repeat_pixels(x: KerasTensor, large: tuple) -> KerasTensor:
+    """Nearest-neighbour upsampling to a larger grid.
+
+    Args:
+        x: tensor `(batch, h, w, channels)`.
+        large: (height, width), at least those of `x`.
+
+    Returns:
+        Tensor `(batch, *large, channels)`.
+    """
+    height, width, channels = x.shape[1:]
+    down, across = -(-large[0] // height), -(-large[1] // width)
+    # Not UpSampling2D, which in a LiteRT file forgets the number of channels.
+    pixels = layers.Concatenate()([x] * across) if across > 1 else x  # (B, h, w, across * c)
+    rows = layers.Reshape((height, across * width * channels))(pixels)
+    x = layers.Concatenate()([rows] * down) if down > 1 else rows  # (B, h, down * across * w * c)
+    return crop(layers.Reshape((down * height, across * width, channels))(x), large)
 
 
 def upsample(

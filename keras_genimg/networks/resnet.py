@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from keras_genimg.checks import check_image_shape
 from keras_genimg.layers import BatchNormalization, MinibatchStandardDeviation
-from keras_genimg.networks.blocks import crop, float_input, kernel_wrapper
+from keras_genimg.networks.blocks import float_input, kernel_wrapper, repeat_pixels
 from keras_genimg.networks.initializers import glorot_uniform
 from keras_genimg.networks.shapes import halvings, strides_between
 from keras_genimg.precision import policy_dtype
@@ -21,22 +21,12 @@ def _shortcut_conv(filters):
     return layers.Conv2D(filters, 1, kernel_initializer=glorot_uniform())
 
 
-def _upsample(x, small, large):
-    """Repeats pixels, from grid `small` to grid `large`."""
-    (height, width, channels), (down, across) = x.shape[1:], strides_between(large, small)
-    # Not UpSampling2D, which in a LiteRT file forgets the number of channels.
-    pixels = layers.Concatenate()([x] * across) if across > 1 else x  # (B, h, w, across * c)
-    rows = layers.Reshape((height, across * width * channels))(pixels)
-    x = layers.Concatenate()([rows] * down) if down > 1 else rows  # (B, h, down * across * w * c)
-    return crop(layers.Reshape((down * height, across * width, channels))(x), large)
-
-
-def _up_block(x, small, large, filters, momentum):
+def _up_block(x, large, filters, momentum):
     """Normalisation, ReLU and convolution, twice, with one upsampling; plus the shortcut."""
     # 1x1 convolutions and repeated pixels commute: the small grid is the cheap one.
-    shortcut = _upsample(_shortcut_conv(filters)(x), small, large)
+    shortcut = repeat_pixels(_shortcut_conv(filters)(x), large)
     x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
-    x = _residual_conv(filters)(_upsample(x, small, large))
+    x = _residual_conv(filters)(repeat_pixels(x, large))
     x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))
     return layers.Add()([_residual_conv(filters)(x), shortcut])
 
@@ -80,8 +70,8 @@ def resnet_generator(
     x = layers.Reshape((height, width, filters))(x)  # (B, h*w*c) -> (B, h, w, c)
 
     # 2. Double the grid until it is that of the image: 4x4 -> 8x8 -> ...
-    for small, large in zip(sizes, sizes[1:]):
-        x = _up_block(x, small, large, filters, momentum)
+    for large in sizes[1:]:
+        x = _up_block(x, large, filters, momentum)
 
     # 3. The image.
     x = layers.ReLU()(BatchNormalization(momentum=momentum)(x))

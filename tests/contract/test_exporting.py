@@ -97,6 +97,8 @@ def outputs_of(name, model, given):
     if labels:
         logits, class_logits = model.discriminate(first, *labels.values())
         return {"logits": logits} | ({} if class_logits is None else {"class_logits": class_logits})
+    if hasattr(model, "projector"):  # its discriminators see no images
+        return {"logits": model.discriminate(first)}
     networks = ("discriminator", "clip_discriminator", "discriminator_b")
     network = next(getattr(model, each) for each in networks if hasattr(model, each))
     return {"logits": network([first, *others] if others else first)}

@@ -1,6 +1,7 @@
 """Writes golden files: small saved models, and what they compute.
 
-    python tests/golden/write.py FOLDER
+    python tests/golden/write.py FOLDER             # all
+    python tests/golden/write.py FOLDER NAME ...    # what is new since the last version
 
 Run it once a version, in a folder of that version's name. Files that are there stay as they are
 for good: tests/test_golden.py loads them with whatever the package has become.
@@ -210,10 +211,11 @@ def compress(path):
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_LZMA)
 
 
-def main(folder):
+def main(folder, *names):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True)
-    for name, make in CASES.items():
+    for name in names or CASES:
+        make = CASES[name]
         keras.utils.set_random_seed(1)
         model = make()
         model.compile()
@@ -228,6 +230,8 @@ def main(folder):
         np.savez_compressed(folder / f"{name}.npz", **outputs, **state, **losses)
         sizes = {key: [float(f(v)) for f in (np.min, np.max, np.std)] for key, v in outputs.items()}
         print(name, (folder / f"{name}.keras").stat().st_size, sizes, flush=True)
+    if names:
+        return
     keras.utils.set_random_seed(1)
     model = custom_gan()
     model.export(folder / "saved_model")

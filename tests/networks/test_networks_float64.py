@@ -27,12 +27,14 @@ NETWORKS = [
     ("dcgan_discriminator", (SHAPE,), WIDTHS | {"spectral_normalization": True}),
     ("dcgan_discriminator", (SHAPE,), WIDTHS | {"minibatch_standard_deviation": True}),
     ("dcgan_generator", (SHAPE, 5), WIDTHS),
+    ("fastgan_generator", (SHAPE, 5), WIDTHS),
     ("mlp_decoder", (SHAPE, 5), {"units": (8,)}),
     ("mlp_discriminator", (SHAPE,), {"units": (8,)}),
     ("mlp_encoder", (SHAPE, 5), {"units": (8,)}),
     ("mlp_generator", (SHAPE, 5), {"units": (8,)}),
     ("patchgan_discriminator", (SHAPE, SHAPE), WIDTHS),
     ("patchgan_discriminator", (SHAPE,), WIDTHS | {"normalization": "instance"}),
+    ("projected_discriminator", ([(8, 8, 3), (4, 4, 5)],), {"filters": 4}),
     ("residual_decoder", (SHAPE, 5), WIDTHS | {"units": 8}),
     ("residual_encoder", (SHAPE, 5), WIDTHS | {"units": 8}),
     ("residual_translator", (SHAPE, SHAPE), {"filters": 4, "blocks": 1}),
@@ -84,7 +86,8 @@ def inputs_of(network):
 
 def test_every_public_network_is_here():
     made = {name for name, *_ in NETWORKS + AUTOREGRESSIVE}
-    assert made == set(networks.__all__) - {"check_scale"}
+    others = {"feature_maps", "random_projector"}  # see tests/models/test_projected_gan.py
+    assert made == set(networks.__all__) - {"check_scale"} - others
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -13,7 +13,7 @@ from keras_genimg.layers import (
     SpectralNormalization,
 )
 from keras_genimg.networks import dcgan5_generator, resnet_discriminator, resnet_generator
-from keras_genimg.networks.resnet import _upsample
+from keras_genimg.networks.blocks import repeat_pixels
 
 SIZES = [(16, 16), (28, 28), (32, 32), (44, 36), (48, 48), (64, 64), (16, 64), (100, 20)]
 
@@ -56,7 +56,7 @@ def test_pixels_are_repeated_and_cut():
     images = np.random.default_rng(0).normal(size=(2, 4, 3, 5)).astype("float32")
     inputs = keras.Input((4, 3, 5))
     for large, repeats in (((8, 6), (2, 2)), ((8, 5), (2, 2)), ((4, 6), (1, 2)), ((7, 3), (2, 1))):
-        found = keras.Model(inputs, _upsample(inputs, (4, 3), large))(images)
+        found = keras.Model(inputs, repeat_pixels(inputs, large))(images)
         wanted = images.repeat(repeats[0], axis=1).repeat(repeats[1], axis=2)
         np.testing.assert_array_equal(found, wanted[:, : large[0], : large[1]])
 
