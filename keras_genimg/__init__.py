@@ -6,12 +6,13 @@ import sys
 
 from keras_genimg.backend import check_backend
 from keras_genimg.errors import InputError
+from keras_genimg.signals import end_at_once
 from keras_genimg.version import __version__
 
 _MODELS = (
     "CNNClassifier", "CodeTransformer", "ConditionalGAN", "ConditionalVAE", "CycleGAN", "GAN",
-    "IWAE", "Pix2Pix", "PixelCNN", "SequenceGAN", "SuperResolutionGAN", "VAE", "VQGAN", "VQVAE",
-    "VQVAE2", "WGAN", "WGANGP",
+    "IWAE", "Pix2Pix", "PixelCNN", "ProjectedGAN", "SequenceGAN", "SuperResolutionGAN", "VAE",
+    "VQGAN", "VQVAE", "VQVAE2", "WGAN", "WGANGP",
 )
 # Name -> the module that defines it.
 _EXPORTS = {**dict.fromkeys(_MODELS, "keras_genimg.models"), "load": "keras_genimg.data"}
@@ -42,6 +43,8 @@ def __dir__():
 _COMMAND_LINE = os.path.basename(sys.argv[0]).startswith("keras-genimg") or (
     sys.argv[0] == "-m" and "keras_genimg" in sys.orig_argv
 )
-if not _COMMAND_LINE:
+if _COMMAND_LINE:
+    end_at_once()  # at a signal, until `main` handles them
+else:
     check_backend()
     importlib.import_module("keras_genimg.models")

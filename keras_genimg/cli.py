@@ -6,23 +6,35 @@ and invalid arguments respond at once.
 
 import argparse
 import ast
+import contextlib
 import difflib
 import errno
 import json
 import os
 import pathlib
-import re
 import sys
 import tempfile
+import warnings
 
 from keras_genimg import signals
 from keras_genimg.backend import check_backend
 from keras_genimg.cluster import CONNECT_TIMEOUT
-from keras_genimg.errors import InputError, tell
+from keras_genimg.errors import InputError, as_told, tell
 from keras_genimg.recipes import read_recipe, recipe_names
 from keras_genimg.version import __version__
 
 __all__ = ["main", "model_names"]
+
+POSITIVE = (
+    "batch_size", "epochs", "evaluate_every", "image_size", "num_samples", "steps_per_epoch",
+)  # fmt: skip
+NAMES = {"num_samples": "importance_samples", "num_frames": "frames", "settings": "set"}
+# The largest values of numbers; more than anyone needs, less than what takes all memory or days.
+HIGHEST = {
+    "batch_size": 1_000_000, "count": 10_000_000, "epochs": 1_000_000, "evaluate_every": 1_000_000,
+    "image_size": 4096, "num_frames": 10_000, "num_samples": 10_000_000, "steps": 10_000,
+    "steps_per_epoch": 1_000_000_000,
+}  # fmt: skip
 
 
 def main(arguments: list | None = None) -> int:
@@ -38,7 +50,8 @@ def main(arguments: list | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     run = options.pop("run")
     try:
-        with signals.handled():
+        with signals.handled(), _told_warnings():
+            _check_values(options)
             run(options)
     except InputError as error:
         return _refuse(error)
@@ -46,8 +59,15 @@ def main(arguments: list | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         return _refuse(f"{error.filename or 'A file'} could not be written: {error.strerror}.")
+    except Exception as error:
+        if not (isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"):
+            raise
+        return _refuse(
+            "The command must fit into memory. Received: one that needs more than there is; fewer "
+            "or smaller images, smaller batches or a smaller model need less."
+        )
     except KeyboardInterrupt as error:
-        tell("stopped.")
+        tell(str(error) or "stopped.")  # a run says where
         return getattr(error, "code", 130)
     return 0
 
@@ -64,7 +84,7 @@ def _import_runs():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as messages:
+    with tempfile.TemporaryFile() as messages, signals.ending(saved):
         os.dup2(messages.fileno(), 2)  # TensorFlow's C++ code bypasses sys.stderr
         try:
             import tensorflow  # noqa: F401
@@ -75,7 +95,8 @@ def _import_runs():
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-    from keras_genimg import runs
+    with signals.ending():
+        from keras_genimg import runs
 
     return runs
 
@@ -146,8 +167,8 @@ def _add_train(train):
     again.add_argument("--resume", action="store_true", help="resume a run")
     again.add_argument("--overwrite", action="store_true", help="replace a run")
     add("--strategy", metavar="NAME", help="auto (default), mirrored, multi_worker")
-    add("--connect-timeout", type=float, default=CONNECT_TIMEOUT, metavar="SECONDS",
-        help=f"how long a worker waits for the others ({CONNECT_TIMEOUT:g})")
+    add("--connect-timeout", type=float, metavar="SECONDS", help="how long a worker waits "
+        f"for the others ({CONNECT_TIMEOUT:g})")
     add("--policy", choices=("float32", "mixed_bfloat16"), help="the dtype policy of the layers; "
         "mixed_bfloat16 is faster on processors that support it")
     add("--set", action="append", default=[], metavar="ARGUMENT=VALUE",
@@ -175,6 +196,7 @@ def _add_generate(generate):
         "for one PNG per image (RUN/generated)")
     add("--format", choices=("png", "npz", "gif"))
     add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip")
+    add("--overwrite", action="store_true", help="replace earlier images at the same place")
 
 
 def _add_interpolate(interpolate):
@@ -187,6 +209,7 @@ def _add_interpolate(interpolate):
         "by name")
     add("--output", metavar="FILE", help="FILE.png for a grid, FILE.gif, FILE.npz "
         "(RUN/interpolation.png)")
+    add("--overwrite", action="store_true", help="replace an earlier file at the same place")
 
 
 def _add_invert(invert):
@@ -203,6 +226,7 @@ def _add_invert(invert):
     add("--seed", type=int, metavar="N", help="seed of the starting points of the search")
     add("--output", metavar="FILE", help="FILE.png for a grid, FILE.npz for latents, images and "
         "errors (RUN/inversion.png)")
+    add("--overwrite", action="store_true", help="replace an earlier file at the same place")
 
 
 def _add_evaluate(evaluate):
@@ -212,7 +236,8 @@ def _add_evaluate(evaluate):
     add("--split", metavar="NAME", help="a split, or a slice such as train[90%%:] (default: what "
         "the run has held out, or else the test split)")
     add("--metrics", nargs="+", metavar="NAME", help="for samples: frechet_distance "
-        "kernel_distance inception_score precision_recall_density_coverage; for models with a "
+        "kernel_distance inception_score precision_recall_density_coverage "
+        "sliced_wasserstein_distance; for models with a "
         "likelihood: log_likelihood (default: the model's losses)")
     add("--importance-samples", type=int, metavar="N", dest="num_samples", help="importance "
         "samples per image for the log_likelihood of a VAE (5000)")
@@ -229,14 +254,15 @@ def _add_export(export):
     add("--precision", choices=("float32", "float16", "int8"), help="precision of the weights "
         "in a LiteRT file (float32)")
     add("--output", metavar="PATH")
+    add("--overwrite", action="store_true", help="replace an earlier export at the same place")
 
 
 def _command(name):
     """The command `name`, which passes its options to that function of `keras_genimg.runs`."""
 
     def run(options):
-        for option in ("epochs", "batch_size", "num_samples"):
-            _check_positive(option, options.get(option))
+        if name == "prior":
+            _check_seed(options["seed"])
         if "labels" in options:
             options["labels"] = _labels(options["labels"])
         if "settings" in options:
@@ -250,14 +276,13 @@ def _train(options):
     model = options.pop("model")
     recipe = None if options["recipe"] is None else read_recipe(options["recipe"])
     model = _model(model, options["recipe"], recipe)
-    for name in ("image_size", "batch_size", "epochs", "steps_per_epoch", "evaluate_every"):
-        _check_positive(name, options[name])
     if options["holdout"] is not None and not 0 < options["holdout"] < 1:
         raise InputError(
             f"--holdout must be between 0 and 1. Received: {options['holdout']:g}."
         )
     folder = options.pop("output") or os.path.join("runs", options["recipe"] or model)
     own = {key: options.pop(key) for key in ("resume", "overwrite", "connect_timeout")}
+    _check_seed(options["seed"])
     options["set"] = _settings(options["set"]) or None
     _import_runs().train(
         model, options, folder, recipe=recipe and recipe["settings"], **own
@@ -281,10 +306,39 @@ def _model(name, recipe_name, recipe):
     return name or recipe["model"]
 
 
-def _check_positive(name, value):
-    option = {"num_samples": "importance_samples"}.get(name, name).replace("_", "-")
-    if value is not None and value < 1:
-        raise InputError(f"--{option} must be positive. Received: {value}.")
+def _check_values(options):
+    """Checks the numbers and the strings of all commands."""
+    for name, value in options.items():
+        option = "--" + NAMES.get(name, name).replace("_", "-")
+        if name in POSITIVE and value is not None and value < 1:
+            raise InputError(f"{option} must be positive. Received: {value}.")
+        if name in HIGHEST and value is not None and value > HIGHEST[name]:
+            raise InputError(f"{option} must be at most {HIGHEST[name]:,}. Received: {value}.")
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "\0" in text:
+                raise InputError(f"Text must be free of null bytes. Received: {option} {text!r}.")
+
+
+def _check_seed(seed):
+    """NumPy takes no other seeds for training."""
+    if seed is not None and not 0 <= seed < 2**32:
+        raise InputError(f"--seed must be from 0 to {2**32 - 1}. Received: {seed}.")
+
+
+@contextlib.contextmanager
+def _told_warnings():
+    """Within the block, a warning prints as a sentence, without the line of code that gave it."""
+    usual = warnings.formatwarning
+
+    def sentence(message, category, *where, **line):
+        ours = category is UserWarning
+        return f"{as_told(str(message))}\n" if ours else usual(message, category, *where, **line)
+
+    warnings.formatwarning = sentence
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _settings(pairs):
@@ -303,14 +357,14 @@ def _value(text):
     for read in (ast.literal_eval, json.loads):
         try:
             return read(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             pass
     return {"true": True, "false": False, "none": None, "null": None,
             "nan": float("nan"), "inf": float("inf")}.get(text.lower(), text)
 
 
 def _labels(text):
-    """The classes in a text such as "0,beach": integers and names; None for None."""
+    """The classes in a text such as "0,beach", by name or by number; None for None."""
     if text is None:
         return None
     labels = [label.strip() for label in text.split(",")]
@@ -319,7 +373,7 @@ def _labels(text):
             "--labels takes numbers or names of classes separated by commas. "
             f"Received: {text!r}."
         )
-    return [int(label) if re.fullmatch(r"-?\d+", label) else label for label in labels]
+    return labels
 
 
 def _list(options):

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-__all__ = ["InputError", "tell"]
+__all__ = ["InputError", "as_told", "tell"]
 
 
 class InputError(ValueError):
@@ -15,6 +15,23 @@ class InputError(ValueError):
     """
 
 
+def as_told(sentence: str) -> str:
+    """A sentence as one line of a notice; names of files may hold line breaks and colours.
+
+    Args:
+        sentence: string.
+
+    Returns:
+        string.
+
+    Example:
+    >>> as_told("new\\nline does not exist.")
+    'keras-genimg: new\\\\nline does not exist.'
+    """
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
+    return f"keras-genimg: {line}"
+
+
 def tell(sentence: str) -> None:
     """Prints a notice to standard error, where it is apart from the results of a command.
 
@@ -22,4 +39,4 @@ def tell(sentence: str) -> None:
         sentence: string.
     """
     with contextlib.suppress(OSError):  # a closed pipe
-        print(f"keras-genimg: {sentence}", file=sys.stderr, flush=True)
+        print(as_told(sentence), file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from keras_genimg.errors import InputError
 
-__all__ = ["remove_partial", "replace_when_complete"]
+__all__ = ["check_writable", "remove_partial", "replace_when_complete"]
 
 _PARTIAL = re.compile(r"\.partial-(\d+)\.(.*)", re.DOTALL)
 
@@ -71,10 +71,10 @@ def replace_when_complete(
     try:
         target = os.path.realpath(path)
         _check_target(path, target, folder, replaceable)
-        parent, name = os.path.split(target)
+        parent, name = _place_of(path, target)
         made = _missing_folders(parent)
         os.makedirs(parent, exist_ok=True)
-        temporary = os.path.join(parent, f".partial-{os.getpid()}.{name}")
+        temporary = os.path.join(parent, _temporary_name(name))
         _remove(temporary)  # a killed process may have had the same id
         remove_partial(parent, name)
         if folder:
@@ -107,6 +107,35 @@ def replace_when_complete(
     _flush_folder(os.path.dirname(target))
 
 
+def check_writable(
+    path: str | os.PathLike, *, folder: bool = False, replaceable: Callable | None = None
+) -> None:
+    """Checks what `replace_when_complete` would refuse, before there is anything to write.
+
+    Args:
+        path, folder, replaceable: see `replace_when_complete`.
+
+    Raises:
+        InputError: see `replace_when_complete`.
+    """
+    try:
+        target = os.path.realpath(path)
+        _check_target(path, target, folder, replaceable)
+        parent, name = _place_of(path, target)
+        missing = [os.path.basename(each) for each in _missing_folders(parent)]
+        for _ in missing:
+            parent = os.path.dirname(parent)
+        for each in (*missing, _temporary_name(name)):
+            with contextlib.suppress(FileNotFoundError):  # but not for a name that is too long
+                os.lstat(os.path.join(parent, each))
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} could not be written: {error.strerror}.") from error
+
+
 def remove_partial(folder: str | os.PathLike, name: str | None = None) -> None:
     """Removes the temporary files and folders that killed processes left in a folder.
 
@@ -119,6 +148,20 @@ def remove_partial(folder: str | os.PathLike, name: str | None = None) -> None:
             match = _PARTIAL.fullmatch(entry)
             if match and name in (None, match[2]) and not _runs(int(match[1])):
                 _remove(os.path.join(folder, entry))
+
+
+def _place_of(path, target):
+    """The folder of the target, and its name with the suffix of the path.
+
+    They differ where the path is a link, and writers choose their format by the suffix.
+    """
+    parent, name = os.path.split(target)
+    suffix = os.path.splitext(path)[1]
+    return parent, name if name.endswith(suffix) else name + suffix
+
+
+def _temporary_name(name):
+    return f".partial-{os.getpid()}.{name}"
 
 
 def _runs(process):

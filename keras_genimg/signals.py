@@ -1,19 +1,50 @@
 """SIGINT and SIGTERM: a command ends, cleans up, and has an exit code of its own."""
 
 import contextlib
+import functools
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 from keras_genimg.errors import tell
 
-__all__ = ["Interrupted", "handled", "watched"]
+__all__ = ["Held", "Interrupted", "end_at_once", "ending", "handled", "held", "watched"]
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
-PATIENCE = 8.0  # seconds that a blocked process gets, see `watched`
+PATIENCE = 8.0  # seconds that a process blocked by another worker gets, see `watched`
+SHORT_PATIENCE = 2.0  # seconds that a step and its checkpoint get, see `held`
+
+
+def end_at_once() -> None:
+    """From now on, both signals end the process: for a command line, before it has begun."""
+    if threading.current_thread() is threading.main_thread():
+        for number in NUMBERS:
+            signal.signal(number, _end)
+
+
+@contextlib.contextmanager
+def ending(descriptor: int = 2) -> Iterator[None]:
+    """Within the block, both signals end the process, which must have nothing to clean up.
+
+    For imports: C code and caches catch exceptions, which get lost, or become others.
+
+    Args:
+        descriptor: int. The file descriptor of standard error.
+    """
+    with _handler(functools.partial(_end, descriptor=descriptor)):
+        yield
+
+
+def _end(number, frame, descriptor=2):
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.write(descriptor, b"keras-genimg: stopped.\n")
+    os._exit(128 + number)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,10 +65,21 @@ class Interrupted(KeyboardInterrupt):
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
     """Within the block, both signals raise `Interrupted`."""
+    with _handler(_raise):
+        yield
+
+
+def _raise(number, frame):
+    raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def _handler(function):
+    """Another handler of both signals. Only the main thread hears signals."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
+        yield
         return
-    before = [signal.signal(number, _handle) for number in NUMBERS]
+    before = [signal.signal(number, function) for number in NUMBERS]
     try:
         yield
     finally:
@@ -45,8 +87,41 @@ def handled() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _handle(number, frame):
-    raise Interrupted(number)
+class Held:
+    """The first signal of a training, which waits for the end of the running step.
+
+    Attributes:
+        waits: bool. Whether it waits; otherwise it raises at once.
+        number: int. The signal that has come, or None.
+    """
+
+    def __init__(self):
+        self.waits, self.number = False, None
+
+    def __call__(self, number, frame):
+        if self.number is not None or not self.waits:
+            raise Interrupted(number)
+        self.number = number
+
+    def stop(self) -> None:
+        """Raises `Interrupted` for the signal that has come, if any."""
+        if self.number is not None:
+            raise Interrupted(self.number)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[Held]:
+    """Within the block, the first signal may wait; the second ends the process at once.
+
+    What has waited raises `Interrupted` where the block ends.
+
+    Yields:
+        `Held`, whose user sets `waits` and sees `number`.
+    """
+    first = Held()
+    with _handler(first), _thread(2, SHORT_PATIENCE, "stopped at once."):
+        yield first
+    first.stop()
 
 
 @contextlib.contextmanager
@@ -56,16 +131,24 @@ def watched() -> Iterator[None]:
     Python hears a signal only when TensorFlow returns, and a worker may wait for another one
     without end. A thread gives it `PATIENCE` seconds.
     """
+    if signal.getsignal(signal.SIGINT) is _raise:
+        again = _handler(_raise)  # TensorFlow may have put its own handlers in place
+    else:
+        again = contextlib.nullcontext()
+    with again, _thread(1, PATIENCE, "stopped while it waited for another worker."):
+        yield
+
+
+@contextlib.contextmanager
+def _thread(count, patience, said):
+    """Ends the process some seconds after signal number `count`, unless the block has ended."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    for number in NUMBERS:  # TensorFlow may have put its own handler in place
-        if signal.getsignal(number) is _handle:
-            signal.signal(number, _handle)
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(ours,), daemon=True).start()
+    threading.Thread(target=_watch, args=(ours, count, patience, said), daemon=True).start()
     try:
         yield
     finally:
@@ -73,24 +156,24 @@ def watched() -> Iterator[None]:
         theirs.close()
 
 
-def _watch(wakeups):
+def _watch(wakeups, count, patience, said):
+    heard, deadline = [], None
     with wakeups:
-        for number in iter(lambda: wakeups.recv(1), b""):
-            if number[0] in NUMBERS:
-                time.sleep(PATIENCE)
-                if _ended(wakeups):
-                    return
-                tell("stopped while it waited for another worker.")
-                os._exit(128 + number[0])
-
-
-def _ended(wakeups):
-    """Whether the block has ended, which closes the other side."""
-    wakeups.setblocking(False)
-    try:
-        while wakeups.recv(100):
-            pass
-    except BlockingIOError:
-        wakeups.setblocking(True)
-        return False
-    return True
+        while True:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+            wakeups.settimeout(left)
+            try:
+                byte = wakeups.recv(1)
+            except TimeoutError:
+                if len(heard) >= count:
+                    tell(said)
+                    os._exit(128 + heard[-1])
+                tell("stops when its checkpoint is written; a second signal ends it at once.")
+                deadline = None
+                continue
+            if not byte:  # the block has ended
+                return
+            if byte[0] in NUMBERS:
+                heard.append(byte[0])
+                if len(heard) <= count:
+                    deadline = time.monotonic() + patience

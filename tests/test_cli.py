@@ -383,7 +383,7 @@ def test_a_conditional_run_is_asked_for_classes(tmp_path, capfd):
 
     generate = ["generate", str(folder), "--count", "5", "--seed", "7", "--output"]
     for given, labels in (([], [0, 1, 2, 3, 4]), (["--labels", "3,0"], [3, 0, 3, 0, 3])):
-        assert main([*generate, str(tmp_path / "a.npz"), *given]) == 0
+        assert main([*generate, str(tmp_path / "a.npz"), "--overwrite", *given]) == 0
         stored = np.load(tmp_path / "a.npz")
         np.testing.assert_array_equal(stored["labels"], labels)
         images = model.generate(5, labels, seed=7)
@@ -445,7 +445,7 @@ def test_generate_refusals(run, tmp_path, capfd):
         assert "--labels takes numbers or names of classes separated by commas" in message
     assert "seed must be a 64-bit integer" in refused(capfd, "generate", run, "--seed", 2**63)
     (tmp_path / "mine.txt").write_text("keep")
-    assert "new or empty folder" in refused(capfd, "generate", run, "--output", tmp_path)
+    assert "must be new, empty" in refused(capfd, "generate", run, "--output", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -465,7 +465,8 @@ def test_export_in_each_format(run, tmp_path, capsys):
     ):
         if format == "onnx":
             pytest.importorskip("tf2onnx")
-        assert main(["export", str(run), "--format", format]) == 0
+        again = ["--overwrite"] if format == "saved_model" else []  # which train has written
+        assert main(["export", str(run), "--format", format, *again]) == 0
         assert capsys.readouterr().out.strip() == str(run / name)
         assert (run / name).exists()
 

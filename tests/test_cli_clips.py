@@ -61,5 +61,6 @@ def test_frames_are_asked_of_models_of_clips_alone(tmp_path, capfd, monkeypatch)
     from keras_genimg.runs import using
 
     monkeypatch.setattr(using, "load_run", lambda folder: keras_genimg.GAN((16, 16, 1), 4))
+    (tmp_path / "run.json").write_text("{}")
     message = refused(capfd, "generate", tmp_path, "--frames", "5")
     assert "models of clips. Received: --frames 5 for a run of GAN" in message

@@ -89,6 +89,7 @@ def test_invert_shows_what_it_saw_and_found(mask, columns, runs, capsys):
         mask,
         "--seed",
         "1",
+        "--overwrite",
     ]
     assert main(command) == 0
     *_, error, path = capsys.readouterr().out.splitlines()
@@ -120,7 +121,7 @@ def test_invert_takes_files_folders_and_labels(runs, tmp_path, capfd):
     for given, count in ((tmp_path, 3), (tmp_path / "1.png", 1)):
         for model, more in (("gan", []), ("conditional_gan", ["--labels", "4"])):
             command = ["invert", runs / model, "--images", given, "--output", output, *more]
-            assert main([*map(str, command)]) == 0
+            assert main([*map(str, command), "--overwrite"]) == 0
             stored = np.load(output)
             assert stored["latents"].shape == (count, 6) and stored["errors"].shape == (count,)
             assert stored["images"].shape == (count, 16, 16, 1)
@@ -135,22 +136,24 @@ def test_invert_takes_files_folders_and_labels(runs, tmp_path, capfd):
         "2",
         "--output",
         output,
+        "--overwrite",
     ]
     assert main([*map(str, command)]) == 0
     assert len(np.load(output)["labels"]) == 2
 
 
 def test_what_is_refused(runs, tmp_path, capfd):
+    new = ["--output", tmp_path / "new.png"]
     assert "count must be a positive integer" in refused(
-        capfd, "interpolate", runs / "gan", "--count", 0
+        capfd, "interpolate", runs / "gan", *new, "--count", 0
     )
-    assert "num_steps" in refused(capfd, "interpolate", runs / "gan", "--steps", 1)
-    assert "has no classes" in refused(capfd, "interpolate", runs / "gan", "--labels", "0")
-    message = refused(capfd, "interpolate", runs / "conditional_gan", "--labels", "a")
+    assert "num_steps" in refused(capfd, "interpolate", runs / "gan", *new, "--steps", 1)
+    assert "has no classes" in refused(capfd, "interpolate", runs / "gan", *new, "--labels", "0")
+    message = refused(capfd, "interpolate", runs / "conditional_gan", *new, "--labels", "a")
     assert "names of the model's classes" in message and "Received: 'a'" in message
     (tmp_path / "x.png").write_bytes(b"no picture")
     for path in (tmp_path / "x.png", tmp_path / "nowhere.png"):
-        message = refused(capfd, "invert", runs / "gan", "--images", path)
+        message = refused(capfd, "invert", runs / "gan", *new, "--images", path)
         assert "--images takes an image or a folder" in message and str(path) in message
     assert "does not exist" in refused(capfd, "invert", tmp_path / "no_run", "--data", "glyphs")
     assert not list(runs.glob("*/inversion*.partial*"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keras_genimg.callbacks.copying import CopiedCallback
 from keras_genimg.callbacks.resume import read_note, remove_partial_files, save_checkpoint
-from keras_genimg.checks import check_choice, check_count
+from keras_genimg.checks import check_choice, check_count, is_number
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
 
@@ -65,7 +65,8 @@ class BestCheckpoint(CopiedCallback):
         except InputError as error:
             warnings.warn(f"{error} The next model replaces it.", stacklevel=2)
             return
-        if (note.get("monitor"), note.get("mode")) != (self.monitor, self.mode):
+        same = (note.get("monitor"), note.get("mode")) == (self.monitor, self.mode)
+        if not same or not is_number(note.get("value")):
             raise InputError(
                 f"{self.path} must be new, or hold the best model by {self.monitor!r} "
                 f"({self.mode}). Received: the best model by "

@@ -1,28 +1,34 @@
 """Checkpoints: a run that is stopped at any moment resumes and ends in the same state."""
 
+import io
 import json
 import os
 import re
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_genimg.callbacks.copying import CopiedCallback
-from keras_genimg.checks import check_count
+from keras_genimg.checks import check_count, check_path
+from keras_genimg.core.logs import nonfinite
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 
 __all__ = [
-    "Resume", "latest_checkpoint", "read_note", "remove_partial_files", "restore_checkpoint",
-    "save_checkpoint",
-]
+    "Resume", "latest_checkpoint", "latest_position", "read_note", "remove_partial_files",
+    "restore_checkpoint", "restore_metrics", "save_checkpoint", "save_step",
+]  # fmt: skip
 
-CHECKPOINT = re.compile(r"epoch-(\d{4,})\.keras")
+# After an epoch, or in the next one, after some steps.
+CHECKPOINT = re.compile(r"epoch-(\d{4,})(?:-step-(\d{6,}))?\.keras")
 WEIGHTS = "model.weights.h5"  # the member of a .keras archive that holds all variables
+METRICS = "metrics.npz"  # ours: the state of the metrics, which Keras does not save
 
 
 class Resume(CopiedCallback):
@@ -33,7 +39,8 @@ class Resume(CopiedCallback):
     which Keras does not save. It appears under its name only when it is
     complete, so a run killed at any moment resumes after the last finished
     epoch. With data in the same order, the final weights equal those of an
-    uninterrupted run.
+    uninterrupted run. (`keras-genimg train` also stops at the end of a step after a signal, and
+    goes on there: it opens the data at that step, which a callback cannot do.)
 
     State outside the model is not in a checkpoint: other callbacks restore their
     own state, and an input pipeline starts again from the beginning. An endless one
@@ -62,7 +69,7 @@ class Resume(CopiedCallback):
 
     def __init__(self, folder: str | os.PathLike, every: int = 1, keep: int = 2):
         super().__init__()
-        self.folder = Path(folder)
+        self.folder = Path(check_path("folder", folder))
         self.every = check_count("every", every)
         self.keep = check_count("keep", keep)
 
@@ -91,29 +98,26 @@ class Resume(CopiedCallback):
         save_checkpoint(self.model, self.folder / f"epoch-{epoch:04d}.keras", {"epoch": epoch})
         if is_chief(self.model.distribute_strategy):
             # Files of later epochs were found corrupt at the start.
-            complete = [path for number, path in _checkpoints(self.folder) if number <= epoch]
-            for path in complete[: -self.keep]:
+            earlier = [found for found in _checkpoints(self.folder) if found[0] <= epoch]
+            complete = [path for _, step, path in earlier if not step]
+            in_epochs = [path for number, step, path in earlier if step and number < epoch]
+            for path in (*complete[: -self.keep], *in_epochs):
                 path.unlink(missing_ok=True)
 
     def _check_finite(self, epoch):
         optimizers = _optimizers(self.model).values()
         variables = sum((optimizer.variables for optimizer in optimizers), self.model.weights)
-        bad = [
-            variable.path
-            for variable in variables
-            if keras.backend.is_float_dtype(variable.dtype)
-            and not keras.ops.all(keras.ops.isfinite(variable))
-        ]
+        bad = nonfinite(variables)
         if bad:
             # A variable of a distribution strategy cannot be converted by int().
             steps = [keras.ops.convert_to_numpy(optimizer.iterations) for optimizer in optimizers]
             step = int(max(steps, default=0))
-            good = [path for number, path in _checkpoints(self.folder) if number < epoch]
+            good = [path for number, _, path in _checkpoints(self.folder) if number < epoch]
             raise InputError(
                 "Weights must stay finite: lower the learning rate or clip the gradients, and "
                 f"resume from the last good checkpoint ({good[-1] if good else 'none yet'}). "
-                f"Received: NaN or infinity in {len(bad)} of {len(variables)} variables at the "
-                f"end of epoch {epoch} (step {step}), the first being {bad[0]}."
+                f"Received: NaN or infinity in {len(bad)} of {len(variables)} variables in "
+                f"epoch {epoch} (step {step}), the first being {bad[0]}."
             )
 
 
@@ -129,20 +133,73 @@ def latest_checkpoint(folder: str | os.PathLike) -> tuple[Path, int] | None:
     Returns:
         `(path, epoch)`, epoch being the number of epochs trained, or None.
 
+    Raises:
+        InputError: no path.
+
     Example:
         >>> latest_checkpoint("run/checkpoints")
         (PosixPath('run/checkpoints/epoch-0003.keras'), 3)
     """
-    for epoch, path in reversed(_checkpoints(folder)):
+    folder = check_path("folder", folder)
+    found = _newest_intact(found for found in _checkpoints(folder) if not found[1])
+    return found and found[:2]
+
+
+def latest_position(folder: str | os.PathLike) -> tuple[Path, int, int] | None:
+    """Finds the newest intact checkpoint, also among those that were written within an epoch.
+
+    Args:
+        folder: see `latest_checkpoint`.
+
+    Returns:
+        `(path, epochs, steps)`: the epochs trained, and the steps of the next one; or None.
+    """
+    return _newest_intact(_checkpoints(folder))
+
+
+def _newest_intact(checkpoints):
+    for epoch, step, path in reversed(list(checkpoints)):
         try:
             read_note(path)
-            return path, epoch
+            return path, epoch, step
         except InputError as error:
-            warnings.warn(f"{error} It is skipped.", stacklevel=2)
+            warnings.warn(f"{error} It is skipped.", stacklevel=3)
     return None
 
 
-def save_checkpoint(model: keras.Model, path: Path, note: dict) -> None:
+def save_step(model: keras.Model, folder: str | os.PathLike, epoch: int, step: int) -> None:
+    """Writes a checkpoint within an epoch; it replaces an earlier one.
+
+    Args:
+        model: `keras.Model`.
+        folder: `pathlib.Path` of the checkpoints.
+        epoch: int. Epochs trained.
+        step: int. Steps of the next epoch that are done.
+    """
+    path = Path(folder) / f"epoch-{epoch:04d}-step-{step:06d}.keras"
+    metrics = [keras.ops.convert_to_numpy(variable) for variable in model.metrics_variables]
+    save_checkpoint(model, path, {"epoch": epoch, "step": step}, metrics)
+    for *place, other in _checkpoints(folder):
+        if place[1] and place < [epoch, step]:
+            other.unlink(missing_ok=True)
+
+
+def restore_metrics(model: keras.Model, path: str | os.PathLike) -> None:
+    """Restores the metrics in a checkpoint of `save_step`; Keras resets them in each epoch.
+
+    Args:
+        model: `keras.Model`.
+        path: path of the file.
+    """
+    with zipfile.ZipFile(path) as archive, archive.open(METRICS) as file:
+        values = np.load(io.BytesIO(file.read()))
+    for number, variable in enumerate(model.metrics_variables):
+        variable.assign(values[f"arr_{number}"])
+
+
+def save_checkpoint(
+    model: keras.Model, path: Path, note: dict, metrics: Sequence[np.ndarray] = ()
+) -> None:
     """Saves a model with a note in the same file, completely or not at all.
 
     Every worker calls it, because reading synchronised variables may need all of
@@ -152,6 +209,7 @@ def save_checkpoint(model: keras.Model, path: Path, note: dict) -> None:
         model: `keras.Model`.
         path: `pathlib.Path` ending in `.keras`.
         note: dict for JSON, to which the states of seed generators are added.
+        metrics: arrays, optional. The state of the metrics.
     """
     if not is_chief(model.distribute_strategy):
         with tempfile.TemporaryDirectory() as folder:
@@ -162,6 +220,9 @@ def save_checkpoint(model: keras.Model, path: Path, note: dict) -> None:
         model.save(partial)
         # Keras's loader ignores the comment of the archive.
         with zipfile.ZipFile(partial, "a") as archive:
+            if metrics:
+                with archive.open(METRICS, "w") as file:
+                    np.savez(file, *metrics)
             archive.comment = json.dumps({**note, "seed_generators": seeds}).encode()
 
 
@@ -179,9 +240,13 @@ def read_note(path: str | os.PathLike) -> dict:
         InputError: the file is corrupt.
     """
     try:
+        if not os.path.isfile(path):  # a FIFO would be waited for
+            raise OSError("not a file")
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip() or (WEIGHTS not in archive.namelist() and WEIGHTS)
             note = json.loads(archive.comment or b"{}")
+        if not isinstance(note, dict) or not isinstance(note.get("seed_generators", []), list):
+            raise ValueError("its note is damaged")
     except Exception as error:  # whatever it is, the file is not what was written
         broken = error
     if broken:
@@ -280,11 +345,11 @@ def remove_partial_files(folder: str | os.PathLike, pattern: str) -> None:
 
 
 def _checkpoints(folder):
-    """[(epoch, path), ...] of the complete checkpoints in `folder`, oldest first."""
+    """[(epochs, steps, path), ...] of the complete checkpoints in `folder`, oldest first."""
     folder = Path(folder)
     names = os.listdir(folder) if folder.is_dir() else []
     matches = filter(None, map(CHECKPOINT.fullmatch, names))
-    return sorted((int(match[1]), folder / match[0]) for match in matches)
+    return sorted((int(match[1]), int(match[2] or 0), folder / match[0]) for match in matches)
 
 
 def _optimizers(model):

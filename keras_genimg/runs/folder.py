@@ -1,5 +1,6 @@
 """What a run folder holds, and how it is recognised."""
 
+import contextlib
 import csv
 import json
 import math
@@ -11,65 +12,111 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.callbacks import latest_checkpoint
-from keras_genimg.callbacks.resume import read_note
-from keras_genimg.checks import is_integer
+from keras_genimg.callbacks.resume import latest_position, read_note
+from keras_genimg.checks import first_reason, is_integer
 from keras_genimg.core import ImageModel
 from keras_genimg.errors import InputError
-from keras_genimg.files import replace_when_complete
+from keras_genimg.export import is_saved_model
+from keras_genimg.files import check_writable, replace_when_complete
 from keras_genimg.runs.store import is_run, write_json
 from keras_genimg.version import __version__
 
 __all__ = [
-    "check_run", "cut_logs", "describe_run", "is_run", "load_run", "read_record", "resume_point",
-    "start_from", "write_json",
+    "check_entries", "check_run", "cut_logs", "describe_run", "is_run", "load_run", "read_logs",
+    "read_record", "resume_point", "start_from", "write_json",
 ]
+
+FILES = ("run.json", "model.keras", "best.keras", "logs.csv", "losses.png", "samples.png")
+FOLDERS = ("checkpoints", "samples")
+OVERWRITE = "train --overwrite trains the run again."
+# What is read of run.json: name -> types and the object that holds it. All but the model, the
+# settings and their data may be missing.
+OF_RECORD = {
+    "model": ((str,), None), "settings": ((dict,), None), "seconds": ((int, float), None),
+    "epochs_done": ((int,), None), "model_epochs": ((int,), None), "final_logs": ((dict,), None),
+    "holdout": ((float,), "settings"), "set": ((dict,), "settings"),
+    **dict.fromkeys((
+        "recipe", "start_from", "data", "data_dir", "binarize", "corruption", "data_b", "strategy",
+        "policy", "features",
+    ), ((str,), "settings")),
+    **dict.fromkeys((
+        "image_size", "channels", "batch_size", "epochs", "steps_per_epoch", "seed",
+        "evaluate_every",
+    ), ((int,), "settings")),
+}  # fmt: skip
 
 
 def load_run(folder) -> ImageModel:
-    """The trained model of a run folder: its `model.keras`, or its last checkpoint."""
+    """The trained model of a run folder: its `model.keras`, or its last checkpoint.
+
+    Raises:
+        InputError: not a run, one without a model, or a model that cannot be read.
+    """
     check_run(folder)
     path = os.path.join(folder, "model.keras")
-    if not os.path.exists(path):
-        found = latest_checkpoint(os.path.join(folder, "checkpoints"))
-        if found is None:
+    if not os.path.lexists(path):
+        path = _last_checkpoint(folder)
+        if path is None:
             raise InputError(
                 f"A run folder holds model.keras or a checkpoint after its first epoch. "
                 f"Received: {folder}, which has neither."
             )
-        path = str(found[0])
     try:
-        return keras.saving.load_model(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise InputError(f"{path} could not be read as a model: {error}") from error
+        read_note(path)  # compares every byte with its checksums
+        model = keras.saving.load_model(path)
+        if not isinstance(model, ImageModel):
+            raise ValueError(f"it holds a {type(model).__name__}")
+    except Exception as error:  # whatever it is, the file is not what was written
+        other = _last_checkpoint(folder)
+        hint = "Without it, the last checkpoint is used." if other not in (None, path) else ""
+        if isinstance(error, InputError):
+            raise InputError(f"{error} {hint or OVERWRITE}") from error
+        raise InputError(
+            "A run's model must be of this version or an earlier one. "
+            f"Received: {path}, which could not be loaded: {first_reason(error)}. "
+            f"{hint or OVERWRITE}"
+        ) from error
+    return model
 
 
-def resume_point(folder, record: dict) -> tuple:
-    """Where the run in a folder goes on: its last intact checkpoint, or else its `model.keras`.
+def _last_checkpoint(folder):
+    found = latest_checkpoint(os.path.join(folder, "checkpoints"))
+    return None if found is None else str(found[0])
+
+
+def resume_point(folder, record: dict, wanted: int) -> tuple:
+    """Where the run in a folder goes on: its last intact checkpoint or its `model.keras`.
 
     Args:
         folder: path of a run folder.
         record: dict, the content of its `run.json`.
+        wanted: int. Epochs to train in all. A checkpoint within a later one is left out.
 
     Returns:
-        `(path, epochs)`: the file, and the epochs that it was trained for.
+        `(path, epochs, steps)`: the file, the epochs that it was trained for, and the steps of
+        the next one.
 
     Raises:
         InputError: neither is intact.
     """
-    found = latest_checkpoint(os.path.join(folder, "checkpoints"))
-    if found is not None:
-        return found
-    path, epochs = os.path.join(folder, "model.keras"), record.get("epochs_done")
-    try:
-        read_note(path)
-    except InputError:
-        epochs = None
-    if not is_integer(epochs):
+    checkpoints = os.path.join(folder, "checkpoints")
+    found = latest_position(checkpoints)
+    if found is not None and found[1] >= wanted and found[2]:
+        found = latest_checkpoint(checkpoints)
+        found = found and (*found, 0)
+    # A run of an earlier version does not say how long its model was trained.
+    path = os.path.join(folder, "model.keras")
+    epochs = record.get("model_epochs", record.get("epochs_done"))
+    if is_integer(epochs) and (found is None or epochs > found[1] and "model_epochs" in record):
+        with contextlib.suppress(InputError):
+            read_note(path)
+            found = path, epochs, 0
+    if found is None:
         raise InputError(
             "--resume never trains from scratch, and goes on from an intact checkpoint or "
             f"model.keras. Received: {folder}, which has none; --overwrite replaces it."
         )
-    return path, epochs
+    return found
 
 
 def start_from(model, folder) -> None:
@@ -126,16 +173,24 @@ def describe_run(name, model, settings, info, strategy) -> dict:
 
 
 def read_record(folder) -> dict:
+    """The content of a run's `run.json`, with the names of this version.
+
+    Raises:
+        InputError: it cannot be read, or is not what `train` wrote.
+    """
     path = os.path.join(folder, "run.json")
     try:
         with open(path) as file:
             record = json.load(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} could not be read: {error}.") from error
-    settings = record.get("settings", {})
+        _check_record(record)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} could not be read: {error}. generate and export do without it. {OVERWRITE}"
+        ) from error
+    settings = record["settings"]
     if "damage" in settings:  # the names of version 0.1
         settings["corruption"] = settings.pop("damage")
-    if record.get("model") == "vae" and "importance_samples" in settings.get("set", {}):
+    if record["model"] == "vae" and "importance_samples" in settings.get("set", {}):
         if settings["set"]["importance_samples"] > 1:
             record["model"] = "iwae"
         else:
@@ -143,21 +198,75 @@ def read_record(folder) -> dict:
     return record
 
 
+def _check_record(record):
+    """Checks the types of what is read of a record."""
+    for name, (kinds, where) in OF_RECORD.items():
+        part = record if where is None else record.get(where)
+        if not isinstance(part, dict):
+            raise ValueError(f"{where or 'it'} must be an object")
+        value = part.get(name)
+        needed = name in ("model", "settings", "data")
+        if (value is None and needed) or not isinstance(value, (*kinds, type(None))):
+            raise ValueError(f"{name} is {value!r}")
+
+
+def check_entries(folder) -> None:
+    """Checks that what a training replaces in a run folder is of the kind that it wrote.
+
+    Raises:
+        InputError: a folder in place of a file, or the reverse, or a `saved_model` that
+            holds something else.
+    """
+    places = {name: {} for name in FILES}
+    places["saved_model"] = {"folder": True, "replaceable": is_saved_model}
+    places.update(dict.fromkeys(FOLDERS, {"folder": True, "replaceable": os.path.isdir}))
+    for each in (os.path.join(folder, name) for name in FOLDERS):
+        if os.path.isdir(each):
+            places.update({os.path.join(os.path.basename(each), name): {}
+                           for name in os.listdir(each) if name.startswith("epoch-")})
+    for name, kind in places.items():
+        try:
+            check_writable(os.path.join(folder, name), **kind)
+        except InputError as error:
+            raise InputError(f"{error} Move it away to go on without it.") from error
+
+
+def read_logs(path) -> list:
+    """The rows of a `logs.csv`, the header first; empty if there is none.
+
+    Raises:
+        InputError: it is not what a training wrote. The last row may be incomplete, or missing.
+    """
+    if not os.path.lexists(path):
+        return []
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.reader(file))
+        if rows and rows[0][:1] != ["epoch"]:
+            raise ValueError("its first column is not epoch")
+        for number, row in enumerate(rows[1:-1], start=2):
+            if len(row) != len(rows[0]) or not _are_numbers(row):
+                raise ValueError(f"line {number} is damaged")
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path} could not be read: {error}. Move it away to go on without it."
+        ) from error
+    return rows if not rows[1:] or _are_numbers(rows[-1]) else rows[:-1]
+
+
+def _are_numbers(row):
+    try:
+        return row[0].isdigit() and all(cell == "NA" or float(cell) is not None for cell in row)
+    except (ValueError, IndexError):
+        return False
+
+
 def cut_logs(path, epochs) -> None:
     """Keeps the header and the rows of the first `epochs` epochs."""
     if not os.path.exists(path):
         return
-    try:
-        with open(path, newline="") as file:
-            rows = list(csv.reader(file))
-    except (ValueError, csv.Error) as error:
-        raise InputError(
-            f"{path} could not be read: {error}. Move it away to go on without it."
-        ) from error
-    kept = rows[:1] + [
-        row for row in rows[1:]
-        if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) < epochs
-    ]
+    rows = read_logs(path)
+    kept = rows[:1] + [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) < epochs]
     if len(kept) < 2:
         os.remove(path)
         return

@@ -11,9 +11,9 @@ from keras_genimg.core import Labels
 from keras_genimg.data import load
 from keras_genimg.data.images import fit_image
 from keras_genimg.errors import InputError
-from keras_genimg.files import replace_when_complete
 from keras_genimg.latents.checks import latent_dim_of
-from keras_genimg.runs.folder import load_run
+from keras_genimg.runs.folder import check_run, load_run
+from keras_genimg.runs.outputs import Output, check_memory
 from keras_genimg.runs.splits import held_out_split
 from keras_genimg.version import __version__
 
@@ -36,7 +36,7 @@ MASKS = {"none": lambda height, width: None, "half": _lower_half, "box": _middle
 
 def interpolate(
     folder: str, count: int, steps: int, method: str = "linear", seed: int | None = None,
-    labels: list | None = None, output: str | None = None,
+    labels: list | None = None, output: str | None = None, overwrite: bool = False,
 ) -> None:
     """Interpolates between pairs of latents of a run's model and writes the images, one row each.
 
@@ -50,26 +50,31 @@ def interpolate(
             conditional models; by default all their classes in turn.
         output: path of a .png grid, a .gif that plays the interpolations side by side, or an .npz
             of latents and images; by default `interpolation.png` in the run folder.
+        overwrite: bool. Whether an earlier file is replaced.
     """
-    model = load_run(folder)
-    latent_dim_of(model)  # raises where a model has none
+    check_run(folder)
+    output = output or os.path.join(folder, "interpolation.png")
+    target = Output(output, (".png", ".gif", ".npz"), overwrite=overwrite)
     seed = check_seed(seed)
     check_count("count", count)
+    check_count("num_steps", steps, minimum=2)
+    model = load_run(folder)
+    latent_dim_of(model)  # raises where a model has none
+    check_memory(count * steps, model.image_shape)
     given = _labels(model, labels, count)
     ends = model.draw_latents(2 * count, seed).numpy()
     walks = latents.interpolate(model, ends[:count], ends[count:], steps, method)  # (n, k, d)
     images = latents.decode(model, walks, **given)
     notes = {"model": type(model).__name__, "seed": seed, "method": method, "generated": "yes"}
-    output = output or os.path.join(folder, "interpolation.png")
     arrays = {"latents": walks, "images": images, "seed": seed, **given}
-    _write(output, images, notes, arrays)
+    _write(target, images, notes, arrays)
     print(output)
 
 
 def invert(
     folder: str, images: str | None = None, data: str | None = None, data_dir: str | None = None,
     split: str | None = None, count: int = 8, mask: str = "none", labels: list | None = None,
-    seed: int | None = None, output: str | None = None,
+    seed: int | None = None, output: str | None = None, overwrite: bool = False,
 ) -> None:
     """Finds latents of given images, or of their unmasked pixels, and writes a grid.
 
@@ -88,10 +93,17 @@ def invert(
         seed: int, optional. Seed of the starting points.
         output: path of a .png grid, or an .npz of the results; by default `inversion.png` in
             the run folder.
+        overwrite: bool. Whether an earlier file is replaced.
     """
-    model = load_run(folder)
+    check_run(folder)
+    output = output or os.path.join(folder, "inversion.png")
+    target = Output(output, (".png", ".npz"), overwrite=overwrite)
     seed = check_seed(seed)
     check_count("count", count)
+    unused = [name for name, given in (("--split", split), ("--data-dir", data_dir)) if given]
+    if images is not None and unused:
+        raise InputError(f"{unused[0]} is for --data. Received: {unused[0]} with --images.")
+    model = load_run(folder)
     with_labels = model.data.part(Labels) and labels is None and data is not None
     originals, own_labels = _images(model, images, data, data_dir, split, count, with_labels)
     given = {"labels": own_labels} if with_labels else _labels(model, labels, len(originals))
@@ -102,8 +114,7 @@ def invert(
         seen = np.where(kept[..., None], originals, 0.0)  # masked pixels are grey
         rows = [seen, found.images, np.where(kept[..., None], originals, found.images), originals]
     notes = {"model": type(model).__name__, "seed": seed, "mask": mask, "generated": "in part"}
-    output = output or os.path.join(folder, "inversion.png")
-    _write(output, np.stack(rows, axis=1), notes, {**found._asdict(), "seed": seed, **given})
+    _write(target, np.stack(rows, axis=1), notes, {**found._asdict(), "seed": seed, **given})
     print(f"{'mean squared error':<24}{found.errors.mean():.4f}")
     print(output)
 
@@ -142,8 +153,8 @@ def _images(model, images, data, data_dir, split, count, with_labels):
 
 def _write(output, images, notes, arrays):
     """Images `(n, k, height, width, channels)` as a grid or an animation, or the arrays."""
-    ending = os.path.splitext(output)[1].lower()
-    with replace_when_complete(output) as partial:
+    ending = os.path.splitext(output.path)[1].lower()
+    with output.written() as partial:
         if ending == ".npz":
             np.savez_compressed(partial, **arrays)
         elif ending == ".gif":

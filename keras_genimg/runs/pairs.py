@@ -53,7 +53,7 @@ def images_of_second_set(settings: dict, image_shape: tuple) -> int:
     return readable_images(settings["data_b"], split, **source)[0]
 
 
-def in_pairs(data, settings, image_shape, batch_size, first_needed, first_batch) -> tf.data.Dataset:
+def in_pairs(data, settings, image_shape, batch_size, first_batch) -> tf.data.Dataset:
     """The data for `fit`: `data` itself, or its images paired with others.
 
     Args:
@@ -62,21 +62,19 @@ def in_pairs(data, settings, image_shape, batch_size, first_needed, first_batch)
         settings: dict, of the run.
         image_shape: tuple (height, width, channels) of these images.
         batch_size: int.
-        first_needed: int. Number of the batch with which training starts.
         first_batch: int.
 
     Returns:
-        `tf.data.Dataset`, which starts with batch `first_needed`.
+        `tf.data.Dataset`, which starts with batch `first_batch` too.
     """
     if settings["corruption"]:
         data = corrupted_pairs(data, settings["corruption"], settings["seed"], first_batch)
-    data = data.skip(first_needed - first_batch)
     if not settings["data_b"]:
         return data
     source = _source_b(settings, image_shape)
     split = training_split(settings["data_b"], settings.get("holdout"), **source)
     full_pass = images_of_second_set(settings, image_shape) // batch_size
-    first_pass, done = divmod(first_needed, full_pass)
+    first_pass, done = divmod(first_batch, full_pass)
     others = load(
         settings["data_b"],
         split,
@@ -85,9 +83,10 @@ def in_pairs(data, settings, image_shape, batch_size, first_needed, first_batch)
         drop_remainder=True,
         epochs=None,
         first_epoch=first_pass,
+        first_batch=done,
         **source,
     )
-    return tf.data.Dataset.zip(data, others.skip(done))
+    return tf.data.Dataset.zip(data, others)
 
 
 def evaluation_pairs(

@@ -6,15 +6,18 @@ import sys
 import keras
 
 from keras_genimg import plotting
+from keras_genimg.checks import check_choice
 from keras_genimg.core import CodeModel, argument_names, dtype_policy
 from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
-from keras_genimg.files import replace_when_complete
 from keras_genimg.models import CodeTransformer, PixelCNN
 from keras_genimg.runs.binarization import binarized_as_trained
-from keras_genimg.runs.folder import load_run, read_record, write_json
+from keras_genimg.runs.folder import check_entries, check_run, load_run, read_record, write_json
 from keras_genimg.runs.likelihood import in_memory
+from keras_genimg.runs.lock import Lock
+from keras_genimg.runs.outputs import Output
 from keras_genimg.runs.registry import name_classes
+from keras_genimg.runs.settings import DEFAULTS
 from keras_genimg.runs.splits import held_out_split, training_split
 
 __all__ = ["prior"]
@@ -23,7 +26,7 @@ CLASSES = {"pixel_cnn": PixelCNN, "code_transformer": CodeTransformer}
 # Arguments that the run determines.
 GIVEN = {"image_shape", "levels", "code_shape", "num_embeddings", "condition_shape",
          "condition_embeddings"}
-SHOWN = 64
+SHOWN, SAMPLES = 64, "prior_samples.png"
 
 
 def prior(
@@ -48,15 +51,27 @@ def prior(
     Raises:
         InputError: a run of another model, invalid settings, images without labels.
     """
+    check_choice("kind", kind, CLASSES)
+    check_run(folder)
+    check_entries(folder)
+    samples = Output(os.path.join(folder, SAMPLES), overwrite=True, writes=(SAMPLES,))
+    place = os.path.realpath(folder)
+    lock = Lock(place)
+    try:
+        _prior(folder, kind, epochs, batch_size, by_class, settings, policy, seed, samples)
+    finally:
+        lock.release(place)
+    print(samples.path)
+
+
+def _prior(folder, kind, epochs, batch_size, by_class, settings, policy, seed, samples):
     model = load_run(folder)
-    if kind not in CLASSES:
-        raise InputError(f"kind must be one of {', '.join(CLASSES)}. Received: {kind!r}.")
     if not isinstance(model, CodeModel):
         raise InputError(
             "A prior over codes is for runs of vq_vae, vq_gan and vq_vae2. "
             f"Received: a run of {type(model).__name__}."
         )
-    data = read_record(folder)["settings"]
+    data = {**DEFAULTS, **read_record(folder)["settings"]}
     train_set, test_set = (
         _images(data, split_of, by_class) for split_of in (training_split, held_out_split)
     )
@@ -98,14 +113,12 @@ def prior(
     model.save(os.path.join(folder, "model.keras"))
     model.export(os.path.join(folder, "saved_model"))
     images = model.generate(SHOWN, seed=seed, verbose=0)
-    path = os.path.join(folder, "prior_samples.png")
     notes = {"model": type(model).__name__, "prior": kind, "seed": seed, "generated": "yes"}
-    with replace_when_complete(path) as partial:
+    with samples.written() as partial:
         plotting.save_png(partial, plotting.image_grid(images), notes, scale=2)
     write_json(os.path.join(folder, "prior.json"), result)
     for level, nats in result["test"].items():
         print(f"{level:<24}{nats:.4f}")
-    print(path)
 
 
 def _images(settings, split_of, by_class):

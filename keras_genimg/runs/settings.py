@@ -1,11 +1,13 @@
 """The settings of a run: the defaults, a recipe's, and the given ones."""
 
+import os
+
 from keras_genimg.core import Clips, Pairs
 from keras_genimg.errors import InputError
 from keras_genimg.runs.folder import check_run, read_record
 from keras_genimg.runs.store import RunFolder
 
-__all__ = ["DEFAULTS", "complete_settings"]
+__all__ = ["DEFAULTS", "check_used", "complete_settings"]
 
 DEFAULTS = {
     "recipe": None,
@@ -82,3 +84,31 @@ def complete_settings(
             f"Received: {', '.join(changed)}."
         )
     return {**before, **given}
+
+
+def check_used(settings: dict, connect_timeout: float | None) -> None:
+    """Checks that no option is given that would have no effect.
+
+    Args:
+        settings: dict, of the run.
+        connect_timeout: float, or None if it is not given.
+
+    Raises:
+        InputError: features without an evaluation, a timeout without other workers.
+    """
+    if settings["features"] is not None and settings["evaluate_every"] is None:
+        raise InputError(
+            "--features is for the evaluations of --evaluate-every. "
+            f"Received: --features {settings['features']} without it."
+        )
+    if connect_timeout is None:
+        return
+    if settings["strategy"] != "multi_worker" and "TF_CONFIG" not in os.environ:
+        raise InputError(
+            "--connect-timeout is for several workers, see --strategy multi_worker. "
+            f"Received: --connect-timeout {connect_timeout:g} for one."
+        )
+    if not 0 < connect_timeout < float("inf"):
+        raise InputError(
+            f"--connect-timeout must be positive and finite. Received: {connect_timeout:g}."
+        )

@@ -23,7 +23,7 @@ RECORD = "run.json"
 # In a folder that was set aside: the id of the run that replaces it.
 ASIDE = "replaced_by.json"
 LEFT = (".lock", ASIDE)  # what a killed command may leave in an empty folder
-CHECKPOINT = re.compile(r"epoch-\d{4,}\.keras")
+CHECKPOINT = re.compile(r"epoch-(\d{4,})(?:-step-(\d{6,}))?\.keras")  # those of `Resume`
 
 
 def is_run(folder: str | os.PathLike) -> bool:
@@ -60,13 +60,16 @@ class RunFolder:
         self.record = {}
 
     def learned(self) -> bool:
-        """Whether the run holds a finished epoch: a checkpoint or a model."""
-        if os.path.isfile(os.path.join(self.path, "model.keras")):
-            return True
+        """Whether the run holds a checkpoint, of an epoch or within one, or a model."""
+        return bool(os.path.isfile(os.path.join(self.path, "model.keras")) or self._positions())
+
+    def _positions(self):
+        """[(epochs, steps), ...] of the checkpoints, in order."""
         with contextlib.suppress(OSError):
             names = os.listdir(os.path.join(self.path, "checkpoints"))
-            return any(map(CHECKPOINT.fullmatch, names))
-        return False
+            matches = filter(None, map(CHECKPOINT.fullmatch, names))
+            return sorted((int(match[1]), int(match[2] or 0)) for match in matches)
+        return []
 
     def state(self) -> str:
         """`"new"`, `"training"`, `"stopped"`, `"complete"`, or `"other"` for other content."""
@@ -89,7 +92,7 @@ class RunFolder:
 
         Raises:
             InputError: a file, or a folder of other content; a run that exists and neither
-                `resume` nor `overwrite`; a run to resume without a finished epoch.
+                `resume` nor `overwrite`; a run to resume without a checkpoint.
         """
         state = self.state()
         if state == "other" and not os.path.isdir(self.path):
@@ -115,7 +118,7 @@ class RunFolder:
     def recover(self) -> None:
         """Ends what a killed command began, unless another process is writing the run.
 
-        A run without a finished epoch gives way to the one that it replaces, if there is one: any
+        A run without a checkpoint gives way to the one that it replaces, if there is one: any
         other folder stays as it is. A complete run loses what it replaced; partial files of dead
         processes go.
         """
@@ -141,8 +144,8 @@ class RunFolder:
         """A training of the run: the folder is locked, and its record is kept up to date.
 
         If the body ends, the run is complete, and what it replaced is removed. If it raises, the
-        run is stopped; one that has no finished epoch is removed, and what it replaced comes
-        back. A run that is resumed loses nothing.
+        run is stopped; one that has no checkpoint is removed, and what it replaced comes back.
+        A run that is resumed loses nothing.
 
         Args:
             record: dict, the content of `run.json`.
@@ -165,7 +168,9 @@ class RunFolder:
                 yield self
                 self.update(status="complete")
             except BaseException as error:
-                self._stopped(resume, isinstance(error, KeyboardInterrupt))
+                said = self._stopped(resume)
+                if isinstance(error, KeyboardInterrupt):
+                    error.args = (said,)  # what the command says
                 raise
             self._remove_replaced(self.record["id"])
 
@@ -234,17 +239,20 @@ class RunFolder:
         shutil.rmtree(path, ignore_errors=True)
         return path
 
-    def _stopped(self, resume, interrupted):
-        """What an exception leaves: a run to resume, or no trace."""
+    def _stopped(self, resume):
+        """Leaves a run to resume after an exception, or no trace; says which."""
         if resume or self.learned():
             with contextlib.suppress(InputError, OSError):  # a full disk
                 self.update(status="stopped")
-            said = f"{self.name} is stopped; --resume continues after its last checkpoint."
-        else:
-            self._restore_replaced(self.record["id"])
-            said = f"{self.name} is removed: it had no finished epoch."
-        if interrupted:
-            tell(said)
+            return f"{self.name} is stopped; --resume continues {self._where()}."
+        self._restore_replaced(self.record["id"])
+        return f"stopped; the new run of {self.name} is removed: it had no checkpoint."
+
+    def _where(self):
+        epochs, steps = max(self._positions(), default=(None, 0))
+        if steps:
+            return f"in epoch {epochs + 1} after step {steps}"
+        return "from model.keras" if epochs is None else f"after epoch {epochs}"
 
     def _set_aside(self):
         """Paths of the folders that were set aside for this one, the last first."""
@@ -284,7 +292,9 @@ class RunFolder:
     def _bring_back(self, aside):
         os.rename(aside, self.path)
         os.remove(os.path.join(self.path, ASIDE))
-        tell(f"{self.name} holds the earlier run again; the one that replaced it had no epoch.")
+        tell(
+            f"{self.name} holds the earlier run again: the one that replaced it had no checkpoint."
+        )
 
     def _remove_replaced(self, run_id):
         """Removes what a complete run replaced, and what that had replaced."""

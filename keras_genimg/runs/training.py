@@ -1,6 +1,7 @@
 """The command that trains: from settings to a run folder."""
 
 import contextlib
+import glob
 import math
 import os
 import shutil
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg import plotting, signals
-from keras_genimg.callbacks import EvaluateSamples, ImageGrid, Resume
+from keras_genimg.callbacks import EvaluateSamples, ImageGrid
 from keras_genimg.callbacks.resume import restore_checkpoint
 from keras_genimg.cluster import CONNECT_TIMEOUT, leads
 from keras_genimg.core import (
@@ -30,8 +31,10 @@ from keras_genimg.files import replace_when_complete
 from keras_genimg.metrics import features_for
 from keras_genimg.runs.binarization import binarized_as_trained, check_binarization
 from keras_genimg.runs.folder import (
+    check_entries,
     cut_logs,
     describe_run,
+    read_logs,
     read_record,
     resume_point,
     start_from,
@@ -45,21 +48,23 @@ from keras_genimg.runs.pairs import (
     pair_arguments,
 )
 from keras_genimg.runs.registry import model_class, name_classes, parameters_of
-from keras_genimg.runs.settings import complete_settings
+from keras_genimg.runs.settings import check_used, complete_settings
 from keras_genimg.runs.splits import held_out_split, readable_images, training_split
+from keras_genimg.runs.steps import Checkpoints, check_position
 from keras_genimg.runs.store import RunFolder
+from keras_genimg.signals import Held
 from keras_genimg.workers import check_agreement, get_strategy, is_chief, lost_worker
 
 __all__ = ["train"]
 
 # Entries of run.json that a resumed run takes over.
-OF_PROGRESS = ("seconds", "epochs_done", "final_logs")
+OF_PROGRESS = ("seconds", "epochs_done", "model_epochs", "final_logs")
 SAMPLES = 10_000  # per evaluation, the size of the test splits of the small sets
 
 
 def train(
     name: str, given: dict, folder: str, resume: bool = False, overwrite: bool = False,
-    recipe: dict | None = None, connect_timeout: float = CONNECT_TIMEOUT,
+    recipe: dict | None = None, connect_timeout: float | None = None,
 ) -> None:
     """Trains a model into a run folder and prints the paths of its files.
 
@@ -70,7 +75,7 @@ def train(
         resume: bool. Whether to resume the run in `folder`.
         overwrite: bool. Whether to replace the run in `folder`.
         recipe: dict, optional. Settings of a recipe; given settings take precedence.
-        connect_timeout: float. Seconds to wait for other workers.
+        connect_timeout: float, optional. Seconds to wait for other workers.
 
     Raises:
         InputError: a folder that exists and neither `resume` nor `overwrite`;
@@ -85,16 +90,23 @@ def train(
         name, of_model.data, given, recipe or {}, folder, resume, overwrite
     )
     earlier = read_record(folder) if resume else {}
-    start, first_epoch = resume_point(folder, earlier) if resume else (None, 0)
+    if resume:
+        check_entries(folder)
+        read_logs(os.path.join(folder, "logs.csv"))
+    position = resume_point(folder, earlier, settings["epochs"]) if resume else (None, 0, 0)
+    first_epoch = position[1]
     if run.state() == "complete" and resume and settings["epochs"] <= first_epoch:
         print(f"{folder} is complete, with {first_epoch} epochs; more --epochs train it further.")
         return
-    strategy = get_strategy(settings["strategy"], connect_timeout)
+    check_used(settings, connect_timeout)
+    strategy = get_strategy(settings["strategy"], connect_timeout or CONNECT_TIMEOUT)
     with signals.watched() if _has_workers(strategy) else contextlib.nullcontext():
-        _train(name, of_model, settings, run, strategy, resume, earlier, start, first_epoch)
+        _train(name, of_model, settings, run, strategy, resume, earlier, *position)
 
 
-def _train(name, of_model, settings, run, strategy, resume, earlier, start, first_epoch):
+def _train(
+    name, of_model, settings, run, strategy, resume, earlier, start, first_epoch, first_step
+):  # fmt: skip
     folder, chief = run.name, is_chief(strategy)
 
     # All checks run before anything is written.
@@ -114,25 +126,24 @@ def _train(name, of_model, settings, run, strategy, resume, earlier, start, firs
     whole_pass = full_pass // model.n_critic // several * several
     steps = settings["steps_per_epoch"] or max(several, whole_pass)
     model.check_steps(steps)
+    check_position(start, first_step, steps)
     if settings["start_from"] and not resume:
         start_from(model, settings["start_from"])
-    if start is not None and os.path.basename(start) == "model.keras":
-        restore_checkpoint(model, start)  # else `Resume` restores the checkpoint
+    if start is not None:
+        restore_checkpoint(model, start)
     # One endless stream, whose position depends on the number of steps alone: a resumed run
     # sees the same batches as an uninterrupted one.
-    first_batch = first_epoch * steps * model.n_critic
-    first_pass = first_batch // full_pass
+    first_batch = (first_epoch * steps + first_step) * model.n_critic
+    first_pass, batches_done = divmod(first_batch, full_pass)
     data = load(
         settings["data"], split, batch_size=batch_size,
         with_labels=model.data.part(Labels) is not None, shuffle_seed=settings["seed"],
-        drop_remainder=True, epochs=None, first_epoch=first_pass,
+        drop_remainder=True, epochs=None, first_epoch=first_pass, first_batch=batches_done,
         num_frames=model.num_frames if model.data.part(Clips) else None, **source,
     )
     if settings["binarize"]:
-        data = binarized(data, settings["binarize"], settings["seed"], first_pass * full_pass)
-    data = in_pairs(
-        data, settings, info.image_shape, batch_size, first_batch, first_pass * full_pass
-    )
+        data = binarized(data, settings["binarize"], settings["seed"], first_batch)
+    data = in_pairs(data, settings, info.image_shape, batch_size, first_batch)
 
     record = describe_run(name, model, settings, info, strategy)
     record.update({key: earlier[key] for key in OF_PROGRESS if key in earlier})
@@ -143,7 +154,7 @@ def _train(name, of_model, settings, run, strategy, resume, earlier, start, firs
     )
     if chief:
         print(opening(folder, model, settings, split, info, skipped, batch_size, steps), flush=True)
-    callbacks = _callbacks(model, folder, settings)
+    callbacks = _grids(model, folder, settings)
     evaluations = [_evaluation(folder, settings, info)] if settings["evaluate_every"] else []
     with run.training(record, resume) if chief else contextlib.nullcontext():
         if chief:
@@ -152,19 +163,26 @@ def _train(name, of_model, settings, run, strategy, resume, earlier, start, firs
             # The log row comes before the checkpoint: a row without a checkpoint is removed when
             # the run is resumed, but a checkpoint without a row would leave a gap.
             callbacks = [RunProgress(run), LogRows(logs), *callbacks]
-        callbacks = [*evaluations, *callbacks]  # first, so that the others see its results
+        # Workers do not stop at the same step.
+        holding = contextlib.nullcontext(Held()) if _has_workers(strategy) else signals.held()
         try:
-            model.fit(
-                data, steps_per_epoch=steps, epochs=settings["epochs"], initial_epoch=first_epoch,
-                callbacks=callbacks, verbose=("auto" if sys.stdout.isatty() else 2) if chief else 0,
-            )
+            with holding as held:
+                checkpoints = os.path.join(folder, "checkpoints")
+                last = Checkpoints(checkpoints, steps, held, start, first_step)
+                model.fit(
+                    data, steps_per_epoch=steps, epochs=settings["epochs"],
+                    initial_epoch=first_epoch,
+                    # Evaluations come first, so that the others see their results.
+                    callbacks=[*evaluations, *callbacks, last],
+                    verbose=("auto" if sys.stdout.isatty() else 2) if chief else 0,
+                )
         except tf.errors.OpError as error:
             gone = lost_worker(error, strategy)
             if gone is None:
                 raise
             raise gone from error
         if chief:
-            _write_results(model, folder, settings)
+            _write_results(model, run, settings)
 
 
 def _has_workers(strategy):
@@ -250,7 +268,7 @@ def _held_out(settings, count):
     return _some_images(settings, held_out_split, count)
 
 
-def _callbacks(model, folder, settings):
+def _grids(model, folder, settings):
     callbacks = []
     samples = os.path.join(folder, "samples")
     if model.makes == "images":
@@ -270,7 +288,6 @@ def _callbacks(model, folder, settings):
         callbacks.append(ImageGrid(samples, images=sources, targets=targets))
     elif model.makes == "reconstructions":
         callbacks.append(ImageGrid(samples, images=_held_out(settings, 32)))
-    callbacks.append(Resume(os.path.join(folder, "checkpoints")))
     return callbacks
 
 
@@ -293,12 +310,15 @@ def _evaluation(folder, settings, info):
     )
 
 
-def _write_results(model, folder, settings):
+def _write_results(model, run, settings):
     """Writes the files of a finished run, and prints their paths."""
+    folder = run.name
     names = {"samples": "samples.png", "losses": "losses.png", "logs": "logs.csv",
              "model": "model.keras", "SavedModel": "saved_model", "record": "run.json"}
     paths = {what: os.path.join(folder, name) for what, name in names.items()}
     model.save(paths["model"])
+    done = run.record.get("epochs_done", settings["epochs"])
+    run.update(model_epochs=done)  # a later training leaves the file behind
     model.export(paths["SavedModel"])
     if model.makes == "labels":
         grid = _class_grid(model, _held_out(settings, 2000))
@@ -308,15 +328,18 @@ def _write_results(model, folder, settings):
             plotting.save_png(partial, grid, notes, scale=2)
     else:
         # The grid of the last epoch, not a better one picked by eye.
-        last = sorted(os.listdir(os.path.join(folder, "samples")))[-1]
-        with replace_when_complete(paths["samples"]) as partial:
-            shutil.copyfile(os.path.join(folder, "samples", last), partial)
-    plotting.plot_losses(paths["logs"], paths["losses"])
+        grids = glob.glob(os.path.join(glob.escape(folder), "samples", "epoch-*.png"))
+        for last in sorted(grids)[-1:]:  # none if somebody has moved them away
+            with replace_when_complete(paths["samples"]) as partial:
+                shutil.copyfile(last, partial)
+    if os.path.exists(paths["logs"]):
+        plotting.plot_losses(paths["logs"], paths["losses"])
     print()
     if settings["evaluate_every"]:
         print(f"{'best':<12}{os.path.join(folder, 'best.keras')}")
     for what, path in paths.items():
-        print(f"{what:<12}{path}")
+        if os.path.exists(path):
+            print(f"{what:<12}{path}")
 
 
 def _class_grid(model, images, columns=10):

@@ -1,6 +1,7 @@
 """Commands on a finished run: generate, evaluate, export."""
 
 import os
+import re
 import sys
 
 import keras
@@ -12,11 +13,13 @@ from keras_genimg.checks import check_count, check_seed
 from keras_genimg.core import Clips, Labels
 from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
-from keras_genimg.files import replace_when_complete
+from keras_genimg.export import is_saved_model
 from keras_genimg.metrics import features_for
+from keras_genimg.metrics.named_metrics import needs_features
 from keras_genimg.runs.binarization import binarized_as_trained
-from keras_genimg.runs.folder import load_run, read_record, write_json
+from keras_genimg.runs.folder import check_run, load_run, read_record, write_json
 from keras_genimg.runs.likelihood import measure_likelihood
+from keras_genimg.runs.outputs import Output, check_memory
 from keras_genimg.runs.pairs import evaluation_pairs
 from keras_genimg.runs.splits import held_out_split, same_set
 from keras_genimg.version import __version__
@@ -27,6 +30,7 @@ __all__ = ["evaluate", "export", "generate"]
 def generate(
     folder: str, count: int, seed: int | None = None, labels: list | None = None,
     output: str | None = None, format: str | None = None, num_frames: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Generates images with a run's model and writes them.
 
@@ -40,14 +44,13 @@ def generate(
         format: `"png"`, `"npz"` or `"gif"`; by default from the extension of `output`. Clips
             are strips in a PNG, and play together in a GIF.
         num_frames: int, optional. Frames per clip, by default as many as the model is trained on.
+        overwrite: bool. Whether earlier images at the same place are replaced.
     """
-    model = load_run(folder)
-    ending = os.path.splitext(output or "")[1].lstrip(".").lower()
-    format = format or (ending if ending in ("npz", "gif") else "png")
-    if output is None:
-        output = os.path.join(folder, "generated" + ("" if format == "png" else f".{format}"))
+    check_run(folder)
+    format, target = _generated(folder, output, format, overwrite)
     seed = check_seed(seed)
     check_count("num_images", count)
+    model = load_run(folder)
     given = {}
     if labels is not None or model.generates_by_label:
         given = {"labels": model.labels_in_turn(count, labels)}
@@ -57,19 +60,15 @@ def generate(
             f"--frames is for models of clips. Received: --frames {num_frames} for a run of "
             f"{type(model).__name__}."
         )
+    if target.made is None:
+        check_memory(count, model.image_shape)
     notes = {"model": type(model).__name__, "seed": seed, "generated": "yes",
              "Software": f"keras_genimg {__version__}"}
-    if format == "png" and ending != "png":
-        if os.path.isdir(output) and os.listdir(output):
-            raise InputError(
-                f"Images are written to a new or empty folder. "
-                f"Received: {output}, which holds files."
-            )
-        with replace_when_complete(output, folder=True) as partial:
+    with target.written() as partial:
+        if target.made is not None:
             _write_images(partial, model, count, seed, notes, **given, **frames)
-    else:
-        images = model.generate(count, seed=seed, **given, **frames)
-        with replace_when_complete(output) as partial:
+        else:
+            images = model.generate(count, seed=seed, **given, **frames)
             if format == "npz":
                 names = {} if model.class_names is None else {"class_names": model.class_names}
                 pixels = plotting.to_uint8(images)
@@ -78,7 +77,37 @@ def generate(
                 plotting.save_gif(partial, images, scale=4 if images.ndim == 4 else 2)
             else:
                 plotting.save_png(partial, plotting.image_grid(images), notes, scale=2)
-    print(output)
+    print(target.path)
+
+
+def _generated(folder, output, format, overwrite):
+    """The format to generate in, and the `Output`."""
+    if output is None:
+        name = "generated" if format in (None, "png") else f"generated.{format}"
+        output = os.path.join(folder, name)
+    ending = os.path.splitext(os.path.basename(output))[1].lower()
+    if format is None and ending in (".npz", ".gif"):
+        format = ending[1:]
+    if format in (None, "png") and ending != ".png":
+        # A folder, which may be called v1.2, but hardly notes.txt.
+        if ending[1:2].isalpha() and not os.path.isdir(output):
+            raise InputError(
+                "--output must be FILE.png, FILE.npz or FILE.gif, or a folder, whose name has no "
+                f"ending. Received: --output {output}."
+            )
+        return "png", Output(output, made=_is_of_images, overwrite=overwrite)
+    format = format or "png"
+    if ending != f".{format}":
+        raise InputError(
+            f"--format {format} writes a file with the ending .{format}. "
+            f"Received: --output {output}."
+        )
+    return format, Output(output, (ending,), overwrite=overwrite)
+
+
+def _is_of_images(folder):
+    """Whether a folder holds what `generate` writes, and nothing else."""
+    return all(re.fullmatch(r"\d{6,}\.png", name) for name in os.listdir(folder))
 
 
 def _write_images(folder, model, count, seed, notes, labels=None, **given):
@@ -125,6 +154,20 @@ def evaluate(
     Raises:
         InputError: metrics that the model does not have, or no finished epoch.
     """
+    check_run(folder)
+    path = os.path.join(folder, "metrics.json")
+    Output(path, overwrite=True, writes=("metrics.json",))
+    if features is not None and not set(metrics or ()) - {"log_likelihood"}:
+        raise InputError(
+            "--features is for --metrics of samples, such as frechet_distance. "
+            f"Received: --features {features} without one."
+        )
+    if num_samples is not None and "log_likelihood" not in (metrics or ()):
+        raise InputError(
+            "--importance-samples needs --metrics log_likelihood. "
+            f"Received: --importance-samples {num_samples} without it."
+        )
+    check_seed(seed)
     model = load_run(folder)
     height, width, channels = model.image_shape
     trained = read_record(folder)["settings"]
@@ -143,18 +186,14 @@ def evaluate(
 
     results, values = {"data": data, "split": split}, {}
     of_samples = [name for name in metrics or () if name != "log_likelihood"]
-    if num_samples is not None and "log_likelihood" not in (metrics or ()):
-        raise InputError(
-            "--importance-samples needs --metrics log_likelihood. "
-            f"Received: --importance-samples {num_samples} without it."
-        )
     if len(of_samples) < len(metrics or ()):
         images = images_of(500, with_labels=labelled, num_images=count)
         values, how = measure_likelihood(model, images, num_samples, seed)
         results["log_likelihood"] = {**how, "binarize": trained.get("binarize"), "seed": seed}
         print(", ".join(f"{name} {value}" for name, value in results["log_likelihood"].items()))
     if of_samples:
-        features = features or features_for(data, model.image_shape)
+        if features is None and any(map(needs_features, of_samples)):
+            features = features_for(data, model.image_shape)
         count = 10_000 if count is None else count
         callback = EvaluateSamples(
             images_of(500), of_samples, features=features, num_images=count, seed=seed,
@@ -175,7 +214,6 @@ def evaluate(
         values = model.evaluate(images, verbose=0, return_dict=True)
         results["count"] = count or data_info(data, split, **settings).num_images
     results["metrics"] = {name: float(value) for name, value in values.items()}
-    path = os.path.join(folder, "metrics.json")
     write_json(path, results)
     width = max(24, *(len(name) + 2 for name in values))
     for name, value in results["metrics"].items():
@@ -197,11 +235,37 @@ def _default_split(name, trained, settings):
     return split
 
 
+# Format -> name in the run folder.
+EXPORTED = {"saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx"}
+
+
 def export(
     folder: str, format: str = "saved_model", output: str | None = None,
-    precision: str | None = None,
+    precision: str | None = None, overwrite: bool = False,
 ) -> None:
     """Writes a run's model as a SavedModel, LiteRT or ONNX file and prints the path."""
-    names = {"saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx"}
-    output = output or os.path.join(folder, names[format])
+    check_run(folder)
+    if precision is not None and format != "litert":
+        raise InputError(
+            f"--precision is for --format litert. Received: --precision {precision} for {format}."
+        )
+    output = output or os.path.join(folder, EXPORTED[format])
+    ending = os.path.splitext(EXPORTED[format])[1]
+    if not ending:
+        _check_no_file(output)
+    Output(
+        output, (ending,) if ending else (), made=None if ending else is_saved_model,
+        overwrite=overwrite, writes=() if ending else ("saved_model",),
+    )  # fmt: skip
     print(load_run(folder).export(output, format=format, precision=precision))
+
+
+def _check_no_file(output):
+    """Refuses a folder for a SavedModel whose name is that of a file of another format."""
+    for format, name in EXPORTED.items():
+        ending = os.path.splitext(name)[1]
+        if ending and output.lower().endswith(ending):
+            raise InputError(
+                f"A SavedModel is a folder; --format {format} writes {ending} files. "
+                f"Received: --output {output}."
+            )

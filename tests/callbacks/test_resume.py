@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from keras_genimg.callbacks import Resume, latest_checkpoint
 from keras_genimg.callbacks import resume as resume_module
+from keras_genimg.callbacks.resume import latest_position, restore_metrics, save_step
 from keras_genimg.errors import InputError
 
 
@@ -345,6 +346,31 @@ def test_corrupt_later_file_does_not_count_as_kept(tmp_path):
     with pytest.warns(UserWarning, match="epoch-0009.keras"):
         fit(gan, 3, Resume(tmp_path, keep=1))
     assert names(tmp_path) == ["epoch-0003.keras", "epoch-0009.keras"]
+
+
+def test_checkpoints_within_epochs(tmp_path):
+    """`latest_position` finds them; `Resume` goes on after whole epochs, and removes them."""
+    gan = new_gan()
+    fit(gan, 1, Resume(tmp_path))
+    for step in (2, 10):
+        save_step(gan, tmp_path, 1, step)
+    newest = tmp_path / "epoch-0001-step-000010.keras"
+    assert names(tmp_path) == [newest.name, "epoch-0001.keras"]
+    assert latest_position(tmp_path) == (newest, 1, 10)
+    assert latest_checkpoint(tmp_path) == (tmp_path / "epoch-0001.keras", 1)
+
+    variable = gan.metrics_variables[0]
+    before = np.array(variable)
+    variable.assign(before + 1)
+    restore_metrics(gan, newest)
+    np.testing.assert_array_equal(variable, before)
+    keras.saving.load_model(newest)  # an ordinary file
+
+    newest.write_bytes(flipped(newest.read_bytes()))
+    with pytest.warns(UserWarning, match="step-000010"):
+        assert latest_position(tmp_path) == (tmp_path / "epoch-0001.keras", 1, 0)
+    assert fit(new_gan(), 3, Resume(tmp_path)).epoch == [1, 2]
+    assert names(tmp_path) == ["epoch-0002.keras", "epoch-0003.keras"]
 
 
 def test_non_finite_weights_are_never_written(tmp_path):

@@ -16,6 +16,7 @@ from keras_genimg.files import replace_when_complete
 from keras_genimg.runs import lock as locks
 from keras_genimg.runs.lock import Lock
 from keras_genimg.runs.store import RunFolder, is_run
+from keras_genimg.signals import Interrupted
 
 EPOCHS = 3
 
@@ -84,15 +85,20 @@ def checkpoint(path, tag):
 
 
 def checkpoints(folder):
+    """Epochs of the checkpoints, in order; one that was stopped at a step counts a half."""
     with contextlib.suppress(OSError):
         return sorted(
-            int(name[6:10]) for name in os.listdir(os.path.join(folder, "checkpoints"))
+            int(name[6:10]) + ("step" in name) / 2
+            for name in os.listdir(os.path.join(folder, "checkpoints"))
             if name.startswith("epoch-")
         )
     return []
 
 
-def train(folder, tag, epochs=EPOCHS, resume=False, overwrite=False, nan_at=None, written=None):
+def train(
+    folder, tag, epochs=EPOCHS, resume=False, overwrite=False, nan_at=None, stop_at=None,
+    written=None,
+):  # fmt: skip
     """`keras-genimg train` with a model of one word, its tag; counts its epochs in `written`."""
     run = RunFolder(folder)
     run.recover()
@@ -102,13 +108,21 @@ def train(folder, tag, epochs=EPOCHS, resume=False, overwrite=False, nan_at=None
         return
     with run.training({"tag": tag} if not resume else json.load(open(f"{folder}/run.json")),
                       resume):
-        for epoch in range(done, epochs):
+        for epoch in range(int(done), epochs):
+            os.makedirs(f"{folder}/checkpoints", exist_ok=True)
+            step = f"{folder}/checkpoints/epoch-{epoch:04d}-step-000007.keras"
             if epoch == nan_at:
                 raise InputError("loss became nan")
-            os.makedirs(f"{folder}/checkpoints", exist_ok=True)
+            if epoch == stop_at:
+                checkpoint(step, tag)
+                if written is not None:
+                    written[tag_of(folder)] = max(written.get(tag_of(folder), 0), epoch + 0.5)
+                raise Interrupted
             checkpoint(f"{folder}/checkpoints/epoch-{epoch + 1:04d}.keras", tag)
             if written is not None:
                 written[tag_of(folder)] = epoch + 1
+            if os.path.exists(step):
+                os.remove(step)
             run.update(epochs_done=epoch + 1)
         checkpoint(f"{folder}/model.keras", tag)
 
@@ -141,7 +155,8 @@ def one_sequence(tmp_path, monkeypatch, seed):
     story, written = [], {}
     for number in range(rng.randint(2, 7)):
         before, current, tag = runs_in(parent, name), tag_of(folder), f"{number}"
-        options = {"nan_at": rng.choice([None, None, None, 0, 1, 2])}
+        options = {"nan_at": rng.choice([None, None, None, None, 0, 1, 2])}
+        options["stop_at"] = rng.choice([None, None, None, 0, 1, 2])
         options.update(rng.choice([{}, {"resume": True}, {"overwrite": True}]))
         if options.get("resume") and rng.random() < 0.5:
             options["epochs"] = EPOCHS + number
@@ -158,6 +173,8 @@ def one_sequence(tmp_path, monkeypatch, seed):
                 train(folder, tag, **options, written=written)
             except (InputError, OSError):  # both are one sentence on the command line
                 end = "2"
+            except Interrupted as error:
+                end = str(error)
             except Killed:
                 end = "killed"
         if system.dead:
@@ -169,6 +186,10 @@ def one_sequence(tmp_path, monkeypatch, seed):
 
         if other is not None:
             assert after == before, what
+        if end.startswith(folder):  # what is said of the run is so
+            epochs = after[tag_of(folder)][0]
+            place = f"epoch {int(epochs)}." if epochs % 1 == 0 else f"epoch {epochs + 0.5:g} after"
+            assert f"--resume continues {'after' if epochs % 1 == 0 else 'in'} {place}" in end, what
         # Nothing that was complete is lost, unless a complete run took its place.
         if any(complete for _, complete in before.values()):
             assert any(complete for _, complete in after.values()) or (
@@ -208,6 +229,23 @@ def same_process_is_dead(monkeypatch):
 def test_no_sequence_loses_a_run(tmp_path, monkeypatch, same_process_is_dead, seeds):
     for seed in seeds:
         one_sequence(tmp_path, monkeypatch, seed)
+
+
+@pytest.mark.parametrize(
+    "epoch, said",
+    [(0, "{} is stopped; --resume continues in epoch 1 after step 7."),
+     (2, "{} is stopped; --resume continues in epoch 3 after step 7."),
+     (None, "stopped; the new run of {} is removed: it had no checkpoint.")],
+)  # fmt: skip
+def test_a_stopped_run_says_where_it_goes_on(tmp_path, epoch, said):
+    folder = str(tmp_path / "run")
+    with pytest.raises(Interrupted) as error, RunFolder(folder).training({}):
+        os.makedirs(f"{folder}/checkpoints")
+        if epoch is not None:
+            checkpoint(f"{folder}/checkpoints/epoch-{epoch:04d}-step-000007.keras", "")
+        raise Interrupted
+    assert str(error.value) == said.format(folder)
+    assert os.path.exists(folder) == (epoch is not None) == RunFolder(folder).learned()
 
 
 def test_other_folders_stay_as_they_are(tmp_path):
