@@ -215,6 +215,7 @@ def test_several_steps_in_one_execution(vae):
 def test_the_data_are_blamed_only_where_they_were_not_checked():
     for checked, words in ((True, "usual remedy."), (False, "which were not checked.")):
         callback = StopOnNonFinite(checked=checked)
+        callback.set_model(types.SimpleNamespace(steps_before=0))
         callback.on_epoch_begin(1)
         message = message_of(lambda: callback.on_train_batch_end(2, {"loss": float("nan")}))
         assert message.startswith("loss became nan at step 3 of epoch 2;")
@@ -304,7 +305,7 @@ def test_a_split_for_validation_is_the_last_part(vae, monkeypatch):
     vae.fit(numbered(20), list(LABELS), 4, validation_split=0.3, shuffle=False)
     assert sum(seen["x"], []) == list(range(14)) and sum(seen["validation"], []) == [*range(14, 20)]
     for data, split, words in (
-        (dataset(IMAGES, LABELS), 0.3, "is for arrays"), (IMAGES, 1.5, "must leave images"),
+        (dataset(IMAGES, LABELS), 0.3, "is for arrays"), (IMAGES, 1.5, "number from 0 to 1"),
         (IMAGES, 0.99, "must leave images"),
     ):  # fmt: skip
         y = LABELS if data is IMAGES else None

@@ -133,10 +133,11 @@ def test_a_copy_has_the_same_images_and_shares_the_features():
     function, extractor = counting_extractor()
     options = {"kernel_distance": {"subset_size": 20}}
     for name, metric_class in METRICS.items():
-        metric = metric_class(extractor, **options.get(name, {}))
+        features = [extractor] if metric_class.needs_features else []
+        metric = metric_class(*features, **options.get(name, {}))
         metric.update_state(real_images=images_of(30, 0), fake_images=images_of(30, 1))
         again = copy.deepcopy(metric)
-        assert type(again) is type(metric) and again.extractor is extractor
+        assert type(again) is type(metric) and again.extractor is metric.extractor
         assert again.result() == metric.result()
         again.reset_fake_state()
         again.update_state(fake_images=images_of(30, 2))
