@@ -1,4 +1,4 @@
-"""How the matrix of models is run through: a model of each rule by default, all with -m slow."""
+"""How the matrix of models is run through: by default, with -m slow, and whole with -m full."""
 
 import json
 import os
@@ -15,19 +15,28 @@ TESTS = pathlib.Path(__file__).parent
 METRICS = ("log_means", "codes_used")  # an epoch's running means are no state of training
 
 
-def default_or_slow(names, default=ONE_OF_A_RULE):
-    """Parameters: the names of a default run as they are, the others marked slow."""
+def default_or_slow(names, default=ONE_OF_A_RULE, third=None):
+    """Parameters: the names of a default run as they are, the others marked slow.
+
+    Of a test that takes long, `third` (0, 1 or 2) of the others is marked slow, and the rest full.
+    Tests take different thirds, so that each model is in some, and each test has some models.
+    """
     return [
-        name if name in default else pytest.param(name, marks=pytest.mark.slow) for name in names
+        pytest.param(name, marks=[] if name in default else mark_of(name, third)) for name in names
     ]
 
 
-def group_of(name):
-    """The models that go through one process together with `name`: those of a default run, or all
-    others.
-    """
-    rules = ONE_OF_A_RULE
-    return rules if name in rules else tuple(each for each in MODELS if each not in rules)
+def mark_of(name, third):
+    in_full = third is not None and name in MODELS and list(MODELS).index(name) % 3 != third
+    return pytest.mark.full if in_full else pytest.mark.slow
+
+
+def group_of(name, default=ONE_OF_A_RULE, third=None):
+    """The models that go through one process together with `name`, see `default_or_slow`."""
+    if name in default:
+        return tuple(default)
+    mark = mark_of(name, third)
+    return tuple(n for n in MODELS if n not in default and mark_of(n, third) == mark)
 
 
 class Lazy(dict):

@@ -254,6 +254,17 @@ def test_saved_model_replaces_an_earlier_one_only(tmp_path, functions):
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+def test_a_name_that_is_not_utf8(tmp_path):
+    """TensorFlow takes none."""
+    folder = os.path.join(tmp_path, os.fsdecode(b"\xff"))
+    spec = tf.TensorSpec((), tf.float32, "x")
+    write_saved_model(folder, {"double": (lambda x: 2 * x, [spec])}, networks=[])
+    os.rename(folder, tmp_path / "named")
+    loaded = tf.saved_model.load(str(tmp_path / "named"))
+    assert float(loaded.double(tf.constant(2.0))) == 4
+
+
 def test_unbuilt_network_is_refused(tmp_path):
     network = keras.Sequential([layers.Dense(2)], name="critic")
     with pytest.raises(InputError, match="critic"):
@@ -295,6 +306,7 @@ def test_litert_at_several_batch_sizes(tmp_path, functions):
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_litert_in_fewer_bits(tmp_path):
     """A half and a quarter of the file size; outputs change by the rounding of the weights."""
@@ -332,6 +344,7 @@ def test_onnx_at_several_batch_sizes(tmp_path, functions):
         np.testing.assert_allclose(run_onnx(path, latents), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_half_precision_is_written_in_float32(tmp_path, functions, strategy):
     """A bfloat16 model with the same weights gives the outputs of the float32 one."""

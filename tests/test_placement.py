@@ -72,7 +72,7 @@ SEVERAL = [
 ]
 
 
-@pytest.mark.parametrize("name", default_or_slow(SEVERAL))
+@pytest.mark.parametrize("name", default_or_slow(SEVERAL, []))
 def test_models_of_several_networks_and_of_pairs_are_placed_likewise(name):
     places = []
 

@@ -101,6 +101,7 @@ def test_the_first_fit_reports_no_failed_fusion(tmp_path):
     assert "remapper failed" in run(tmp_path, without, level="2").stderr
 
 
+@pytest.mark.slow
 def test_the_callers_process_stays_as_it_was(tmp_path):
     pytest.importorskip("tf2onnx")
     process = run(tmp_path, WATCH)

@@ -59,13 +59,13 @@ def test_its_table_has_every_model():
 
 
 def test_the_options_it_names_exist(capsys):
-    from keras_genimg.cli import _parser
+    from keras_genimg.options import parser
 
     text = "\n".join(blocks("text") + blocks("bash"))
     helps = []
     for command in ("train", "prior", "generate", "interpolate", "invert", "evaluate", "export"):
         try:
-            _parser().parse_args([command, "--help"])
+            parser().parse_args([command, "--help"])
         except SystemExit:
             helps.append(capsys.readouterr().out)
     known = set(re.findall(r"--[a-z-]+", " ".join(helps)))
@@ -95,6 +95,7 @@ def test_its_custom_step_keeps_the_promises():
     names["test_noisy_gan"]()
 
 
+@pytest.mark.slow
 def test_its_python_runs(tmp_path, real_data):
     """Every block in order, in one new process, on fewer images and epochs."""
     (tmp_path / "photos").mkdir()

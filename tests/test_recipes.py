@@ -144,6 +144,7 @@ def test_a_recipe_of_unknown_settings_is_refused(tmp_path, monkeypatch):
 # ---------------------------------------------------------- black and white pictures
 
 
+@pytest.mark.slow
 def test_pictures_to_measure_are_one_draw_whatever_the_batches():
     def drawn(batch_size, seed=0, kind="dynamic", **options):
         data = load(
@@ -171,6 +172,7 @@ def test_pictures_to_measure_are_one_draw_whatever_the_batches():
     np.testing.assert_array_equal(whole[certain], grey[certain])
 
 
+@pytest.mark.slow
 def test_a_binarised_run(tmp_path, capfd, monkeypatch):
     folder = tmp_path / "run"
     command = [

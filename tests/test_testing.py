@@ -133,6 +133,7 @@ def test_a_broken_promise_is_named(make):
     assert str(caught.value).startswith(kg.testing.PROMISES[BROKEN[make]])
 
 
+@pytest.mark.slow
 def test_the_message_has_the_promise_the_difference_the_precision_and_the_causes():
     with pytest.raises(AssertionError) as caught:
         check_train_step(SameNoiseOnEveryReplica, IMAGES)

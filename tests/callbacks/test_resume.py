@@ -4,6 +4,7 @@ Equality bit for bit needs deterministic operations, a setting of the whole
 process: those runs take place in separate processes, which execute this file.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -17,8 +18,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_genimg.callbacks import Resume, latest_checkpoint
-from keras_genimg.callbacks import resume as resume_module
+from keras_genimg.callbacks import Resume, checkpoint_files, latest_checkpoint, resume
+from keras_genimg.callbacks.checkpoint_files import save_checkpoint
 from keras_genimg.callbacks.resume import latest_position, restore_metrics, save_step
 from keras_genimg.errors import InputError
 
@@ -166,7 +167,7 @@ def main(task, folder, output):
 
 
 def start(*arguments):
-    root = str(Path(resume_module.__file__).parents[2])
+    root = str(Path(checkpoint_files.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
         [sys.executable, __file__, *map(str, arguments)],
@@ -200,10 +201,11 @@ def test_two_and_two_epochs_are_four(uninterrupted_and_resumed):
     assert_same(uninterrupted, resumed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task, waited_for, left",
     [
-        pytest.param("killed in an epoch", "epoch-0002.keras", 0, marks=pytest.mark.slow),
+        ("killed in an epoch", "epoch-0002.keras", 0),
         ("killed in a write", ".partial-*.epoch-0003.keras", 1),
     ],
 )
@@ -305,10 +307,11 @@ def test_every_and_keep(tmp_path):
 
 
 def test_order_is_by_number(tmp_path):
-    fit(new_gan(), 1, Resume(tmp_path))
-    checkpoint = tmp_path / "epoch-0001.keras"
-    for name in ("epoch-9999.keras", "epoch-10000.keras", "epoch-10001.keras.txt", "my.keras"):
-        (tmp_path / name).write_bytes(checkpoint.read_bytes())
+    gan = new_gan()
+    for epoch in (1, 9999, 10000):
+        save_checkpoint(gan, tmp_path / f"epoch-{epoch:04d}.keras", {"epoch": epoch})
+    for name in ("epoch-10001.keras.txt", "my.keras"):
+        (tmp_path / name).write_bytes((tmp_path / "epoch-0001.keras").read_bytes())
     assert latest_checkpoint(tmp_path)[1] == 10000
 
 
@@ -466,7 +469,7 @@ def test_partial_files_are_removed_and_others_kept(tmp_path):
 
 def test_workers_that_are_not_chief_save_and_keep_nothing(tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(resume_module, "is_chief", lambda strategy: False)
+    monkeypatch.setattr(checkpoint_files, "is_chief", lambda strategy: False)
     monkeypatch.setattr(TinyGAN, "save", lambda self, path: saved.append(Path(path)))
     fit(new_gan(), 2, Resume(tmp_path / "checkpoints"))
     assert [path.name for path in saved] == ["epoch-0001.keras", "epoch-0002.keras"]
@@ -485,9 +488,90 @@ def test_note_is_the_archive_comment(tmp_path):
     fit(gan, 1, Resume(tmp_path))
     with zipfile.ZipFile(tmp_path / "epoch-0001.keras") as archive:
         assert sorted(archive.namelist()) == ["config.json", "metadata.json", "model.weights.h5"]
-    note = resume_module.read_note(tmp_path / "epoch-0001.keras")
+    note = checkpoint_files.read_note(tmp_path / "epoch-0001.keras")
     assert note["epoch"] == 1
     assert np.array(gan.noise.state).tolist() in note["seed_generators"]
+
+
+def with_note(path, change):
+    """Writes the note of a file anew, as if it had been written so."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = change(archive.comment)
+
+
+def test_the_note_has_a_checksum(tmp_path):
+    path = tmp_path / "epoch-0001.keras"
+    save_checkpoint(new_gan(), path, {"epoch": 1})
+    note = checkpoint_files.read_note(path)
+    digit = str(note["seed_generators"][0][0]).encode()
+    other = digit[:-1] + (b"1" if digit[-1:] == b"0" else b"0")
+    with_note(path, lambda comment: comment.replace(digit, other, 1))
+    with pytest.raises(InputError, match="epoch-0001.keras .its note is damaged"):
+        checkpoint_files.read_note(path)
+    with_note(path, lambda comment: json.dumps(note).encode())  # of an earlier version
+    assert checkpoint_files.read_note(path) == note
+
+
+def test_states_of_seed_generators_are_checked(tmp_path):
+    gan, path = new_gan(), tmp_path / "my.keras"
+    save_checkpoint(gan, path, {})
+    note, before = checkpoint_files.read_note(path), state(gan)
+    for seed in ([1], [[1, 2]], 7, "ab", None, [1.5, 2.0], [2**70, 0], [[1], 2]):
+        note["seed_generators"][-1] = seed
+        with_note(path, lambda comment: json.dumps(note).encode())
+        with pytest.raises(InputError, match="must have states like those of the model"):
+            checkpoint_files.restore_checkpoint(gan, path)
+    assert_same(state(gan), before)
+
+
+def test_the_step_of_a_name_is_that_of_the_file(tmp_path):
+    gan = new_gan()
+    save_step(gan, tmp_path, 1, 2)
+    save_checkpoint(gan, tmp_path / "epoch-0001.keras", {"epoch": 1})
+    whole, within = tmp_path / "epoch-0001.keras", tmp_path / "epoch-0001-step-000002.keras"
+    for name, other in (("epoch-0002-step-000003", whole), ("epoch-0002", within),
+                        ("epoch-0003", whole)):  # fmt: skip
+        (tmp_path / f"{name}.keras").write_bytes(other.read_bytes())
+        with pytest.raises(InputError, match=f"{name}.keras .its note is that of another"):
+            checkpoint_files.read_note(tmp_path / f"{name}.keras")
+    with pytest.warns(UserWarning, match="skipped"):
+        assert latest_position(tmp_path) == (within, 1, 2)
+    with zipfile.ZipFile(within) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+        comment = archive.comment
+    for metrics in (None, b"", b"x"):
+        with zipfile.ZipFile(within, "w") as archive:
+            for name, content in {**members, "metrics.npz": metrics}.items():
+                if content is not None:
+                    archive.writestr(name, content)
+            archive.comment = comment
+        with pytest.raises(InputError, match="A checkpoint must be intact"):
+            checkpoint_files.read_note(within)
+
+
+def test_the_metrics_of_another_model_are_refused(tmp_path):
+    gan = new_gan()
+    save_step(gan, tmp_path, 1, 2)
+    monitored = new_gan()
+    monitored.more = keras.metrics.Mean("more")
+    with pytest.raises(InputError, match="Only the same model can resume a run.*metrics"):
+        restore_metrics(monitored, tmp_path / "epoch-0001-step-000002.keras")
+
+
+def test_a_checkpoint_that_is_removed_meanwhile_is_no_damage(tmp_path, monkeypatch, recwarn):
+    gan, read = new_gan(), resume.read_note
+    for epoch in (2, 3):
+        save_checkpoint(gan, tmp_path / f"epoch-000{epoch}.keras", {"epoch": epoch})
+
+    def removed(path):
+        if path.name == "epoch-0003.keras":
+            path.unlink()
+            save_checkpoint(gan, path.with_name("epoch-0004.keras"), {"epoch": 4})
+        return read(path)
+
+    monkeypatch.setattr(resume, "read_note", removed)
+    assert latest_checkpoint(tmp_path) == (tmp_path / "epoch-0004.keras", 4)
+    assert not [each for each in recwarn if "skipped" in str(each.message)]
 
 
 if __name__ == "__main__":

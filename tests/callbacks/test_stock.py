@@ -283,11 +283,12 @@ def test_the_table_has_every_callback_of_keras():
 
 
 def cases():
-    """Every callback on a GAN; with -m slow on all models."""
+    """Every callback on a GAN, with -m slow on those of the table, with -m full on more."""
     for callback in CHECKS:
         for name in (*COLUMNS.values(), *(MORE if callback != "KerasTuner" else ())):
-            slow = callback == "KerasTuner" or name != "gan"
-            yield pytest.param(callback, name, marks=pytest.mark.slow if slow else ())
+            mark = [pytest.mark.full] if name in MORE else [pytest.mark.slow]
+            by_default = name == "gan" and callback != "KerasTuner"
+            yield pytest.param(callback, name, marks=[] if by_default else mark)
 
 
 @pytest.mark.filterwarnings("ignore:Can save best model only")

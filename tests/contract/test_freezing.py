@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from cases import MODELS, dataset, smooth_pictures
-from matrix import assert_same_state, state_of
+from matrix import assert_same_state, default_or_slow, state_of
 
 from keras_genimg import InputError
 
@@ -15,8 +15,7 @@ def networks_of(model):
     return [name for name in found if getattr(model, name).trainable_weights]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", default_or_slow(MODELS, [], third=0))
 def test_a_frozen_network_stays_as_it_is(name, tmp_path):
     names = networks_of(MODELS[name]())
     assert names

@@ -41,7 +41,9 @@ class NotebookVAE(keras_genimg.VAE):
         return {**logs, "sharpness": tf.constant(self.sharpness)}
 
 
-@pytest.mark.parametrize("kind", ["custom_objects", "registered"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("custom_objects", marks=pytest.mark.slow), "registered"]
+)
 def test_a_subclass_keeps_everything_else(kind, tmp_path):
     if kind == "registered":
         model = NotebookVAE(SHAPE, 4, networks="mlp", sharpness=2.5)

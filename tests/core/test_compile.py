@@ -232,7 +232,7 @@ def test_what_replicas_cannot_do_is_refused(options, mirrored):
 @pytest.mark.parametrize(
     "options",
     [
-        {"clipnorm": 0.5},
+        pytest.param({"clipnorm": 0.5}, marks=pytest.mark.slow),
         pytest.param({"global_clipnorm": 0.5}, marks=pytest.mark.slow),
         pytest.param({"clipvalue": 0.01}, marks=pytest.mark.slow),
         pytest.param({"weight_decay": 0.1}, marks=pytest.mark.slow),
@@ -280,6 +280,15 @@ def test_optimizers_that_cannot_be_used():
     foreign.build([keras.Variable([1.0])])
     with pytest.raises(InputError, match="pass a new one.*Adam built for other weights"):
         make_vae().compile(foreign)
+
+
+@pytest.mark.parametrize("option, value", [
+    ("jit_compile", "maybe"), ("jit_compile", 1), ("run_eagerly", 5), ("run_eagerly", None),
+    ("steps_per_execution", "x"), ("steps_per_execution", 0), ("steps_per_execution", True),
+])  # fmt: skip
+def test_options_of_execution_that_are_refused(option, value):
+    with pytest.raises(InputError, match=f"{option} must be .* Received: {option}={value!r}"):
+        make_vae().compile(**{option: value})
 
 
 def test_the_optimizer_of_before_keeps_its_state():

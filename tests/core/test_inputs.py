@@ -182,6 +182,7 @@ def test_nothing_to_train_on(vae):
     assert message.startswith("y and sample_weight go with arrays; a _BatchDataset yields")
 
 
+@pytest.mark.slow
 def test_two_replicas_stop_alike(mirrored):
     with mirrored.scope():
         model = VAE(SHAPE, 2, networks="mlp")

@@ -78,6 +78,7 @@ def test_cached_samples_are_those_of_whole_passes(num_classes):
     np.testing.assert_array_equal(model.generate_codes(5, labels, seed=7, batch_size=2), made)
 
 
+@pytest.mark.slow
 def test_it_learns_which_code_follows_which():
     codes = (RNG.integers(0, 4, (64, 1, 1)) + np.arange(12).reshape(1, 3, 4)) % 4
     keras.utils.set_random_seed(0)

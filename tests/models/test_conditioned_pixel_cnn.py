@@ -124,6 +124,7 @@ def test_a_step_is_that_of_a_plain_tape():
     assert logs["nll"] == pytest.approx(nats.mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_to_repeat_the_condition():
     rows, columns = (np.arange(n) * m // n for n, m in zip(SHAPE, COARSE))
     condition = RNG.integers(0, NAMES, (512, *COARSE))
@@ -141,6 +142,7 @@ def test_it_learns_to_repeat_the_condition():
     assert (made == codes[:64]).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_two_replicas_equal_one(mirrored):
     codes, labels, condition = some(12)
     data = tf.data.Dataset.from_tensor_slices((codes, (labels, condition))).batch(8)
@@ -156,6 +158,7 @@ def test_two_replicas_equal_one(mirrored):
         np.testing.assert_allclose(two, one, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_saved_and_served(tmp_path):
     model = lively(num_classes=3, layers=1)
     codes, labels, condition = some(4)

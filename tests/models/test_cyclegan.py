@@ -101,7 +101,9 @@ def plain_step(copies, pools, seeds, images_a, images_b, cycle_weight, identity_
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("pool_size, identity_weight", [(4, 0.5), (0, 0.0)])
+@pytest.mark.parametrize(
+    "pool_size, identity_weight", [(4, 0.5), pytest.param(0, 0.0, marks=pytest.mark.slow)]
+)
 def test_steps_are_those_of_a_plain_tape(pool_size, identity_weight):
     """In float64: instance normalisation and absolute errors enlarge the rounding of float32."""
     keras.utils.set_random_seed(0)
@@ -133,6 +135,7 @@ def test_steps_are_those_of_a_plain_tape(pool_size, identity_weight):
         assert model.pool_a is None and model.pool_b is None
 
 
+@pytest.mark.slow
 def test_the_test_step_is_the_losses_of_fixed_networks():
     model = narrow(cycle_weight=3.0, identity_weight=0.25)
     model.compile(**sgd(RATE))
@@ -154,6 +157,7 @@ def test_the_test_step_is_the_losses_of_fixed_networks():
     np.testing.assert_array_equal(model.pool_a.images, 0)  # evaluation fills no pool
 
 
+@pytest.mark.slow
 def test_both_directions_and_cycles():
     model = small(identity_weight=0, image_shape_b=COLOR)
     a, b = IMAGES_A[:5], np.repeat(IMAGES_B[:5], 3, axis=3)

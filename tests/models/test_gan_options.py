@@ -86,7 +86,7 @@ def test_a_step_is_that_of_a_plain_tape(name):
 
 
 # The layers of the others have a test of their own with two replicas, in tests/layers.
-@pytest.mark.parametrize("name", default_or_slow(OPTIONS, ["relativistic"]))
+@pytest.mark.parametrize("name", default_or_slow(OPTIONS, []))
 def test_two_replicas_equal_one(name, mirrored, pictures):
     def made(strategy=None):  # with an uneven last batch
         return train(lambda: small(**OPTIONS[name]), pictures[:27], strategy)
@@ -99,7 +99,7 @@ def test_two_replicas_equal_one(name, mirrored, pictures):
         np.testing.assert_allclose(other[log], history[log], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", default_or_slow(OPTIONS, ["augmented", "spectral"]))
+@pytest.mark.parametrize("name", default_or_slow(OPTIONS, []))
 def test_saved_and_loaded(name, tmp_path, pictures):
     gan = small(**OPTIONS[name])
     gan.compile()
@@ -111,7 +111,7 @@ def test_saved_and_loaded(name, tmp_path, pictures):
     again.fit(pictures, batch_size=16, verbose=0)
 
 
-@pytest.mark.parametrize("networks", default_or_slow(["dcgan5", "resnet"], ["dcgan5"]))
+@pytest.mark.parametrize("networks", default_or_slow(["dcgan5", "resnet"], []))
 def test_networks_for_colour(networks, tmp_path):
     shape = (32, 32, 3)
     gan = GAN(shape, latent_dim=8, networks=networks, seed=0)

@@ -155,6 +155,7 @@ def test_the_classes_of_a_prior_are_those_of_the_model(tmp_path):
     assert model.class_names is None and model.num_classes is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PRIORS)
 def test_a_conditional_prior_generates_the_target_class(kind):
     """Two classes of images, of which the codes of one never occur in the other."""

@@ -56,7 +56,7 @@ def rendered(generator, path):
     return tf.stack([made[row * FRAMES : (row + 1) * FRAMES] for row in range(frames.shape[0])])
 
 
-@pytest.mark.parametrize("loss", ["non_saturating", "hinge"])
+@pytest.mark.parametrize("loss", ["non_saturating", pytest.param("hinge", marks=pytest.mark.slow)])
 def test_a_step_is_that_of_a_plain_tape(loss):
     keras.utils.set_random_seed(0)
     gan = small(loss=loss)
@@ -175,6 +175,7 @@ def test_random_frames_are_uniform_and_each_of_its_own_clip():
     assert 0.55 < (chosen[0] != chosen[1]).mean() < 0.78  # drawn afresh: two in three differ
 
 
+@pytest.mark.slow
 def test_the_ema_of_generator_and_walk():
     keras.utils.set_random_seed(0)
     gan = small(ema_decay=0.3)
@@ -269,6 +270,7 @@ def test_custom_networks_are_saved(tmp_path):
         assert_same_weights(getattr(again, name), getattr(gan, name), atol=0)
 
 
+@pytest.mark.slow
 def test_networks_on_separate_devices():
     def trained():
         keras.utils.set_random_seed(0)

@@ -146,7 +146,7 @@ def test_untrained_it_is_bicubic_interpolation():
         np.testing.assert_allclose(model.translate(low), BicubicResize(16, 16)(low), atol=1e-5)
 
 
-@pytest.mark.parametrize("weight", [0.0, 1e-3])
+@pytest.mark.parametrize("weight", [pytest.param(0.0, marks=pytest.mark.slow), 1e-3])
 def test_it_learns_what_interpolation_cannot(weight):
     keras.utils.set_random_seed(0)
     images = np.sign(smooth_pictures(32, seed=1))  # bars with sharp edges

@@ -197,6 +197,7 @@ def test_a_resumed_training_knows_when_the_discriminator_starts(tmp_path):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_replicas_weigh_by_the_gradients_of_the_global_batch(mirrored):
     """The halves of a batch differ, so that neither replica's own lengths are those of both."""
     images = np.concatenate([smooth_pictures(8), np.full((5, *SHAPE), -1.0, "float32")])
@@ -329,6 +330,7 @@ def test_custom_networks_and_losses_are_saved(tmp_path):
     assert again.perceptual_weight == 0.5
 
 
+@pytest.mark.slow
 def test_networks_on_separate_devices():
     def trained():
         keras.utils.set_random_seed(0)

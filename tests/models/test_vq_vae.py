@@ -123,7 +123,7 @@ def test_codes_used_counts_over_the_epoch_not_over_the_batch():
     assert logs["codes_used"] == in_batches[0]
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.9])
+@pytest.mark.parametrize("ema_decay", [None, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_it_learns(ema_decay):
     keras.utils.set_random_seed(0)
     model = small(ema_decay=ema_decay, dead_code_threshold=0.1)

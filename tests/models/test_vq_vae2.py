@@ -49,7 +49,7 @@ def nearest(vectors, book):
     return np.argmin(((vectors[..., None, :] - book) ** 2).sum(-1), axis=-1)
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.9])
+@pytest.mark.parametrize("ema_decay", [None, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_a_step_is_that_of_a_plain_tape(ema_decay):
     images = smooth_pictures(8)
     model = lively(images, ema_decay=ema_decay, commitment_cost=0.4, data_variance=0.3)
@@ -112,6 +112,7 @@ def test_a_step_is_that_of_a_plain_tape(ema_decay):
         assert logs[f"codes_used_{level}"] == [(counts > 0).sum()]
 
 
+@pytest.mark.slow
 def test_what_is_logged_and_that_it_learns():
     images = smooth_pictures(32)
     model = lively(images, dead_code_threshold=0.1, data_variance=0.2)
@@ -196,6 +197,7 @@ def fitted():
     return model, images, before, history
 
 
+@pytest.mark.slow
 def test_both_priors_learn_and_leave_the_model_alone(fitted):
     model, images, before, history = fitted
     assert isinstance(history, keras.callbacks.History) and history.epoch == [0, 1]
@@ -279,6 +281,7 @@ def test_conditional_priors_generate_the_target_class():
         model.fit_prior(images, verbose=0)
 
 
+@pytest.mark.slow
 def test_priors_of_default():
     images = smooth_pictures(8)
     model = small()

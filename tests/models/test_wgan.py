@@ -39,7 +39,7 @@ def small(model_class=WGAN, **arguments):
     return model_class(SHAPE, LATENT_DIM, **{**networks, "n_critic": 3, "seed": 3, **arguments})
 
 
-@pytest.mark.parametrize("networks", ["small", "default"])
+@pytest.mark.parametrize("networks", ["small", pytest.param("default", marks=pytest.mark.slow)])
 def test_a_step_is_that_of_plain_tapes(networks):
     keras.utils.set_random_seed(0)
     clip = 0.1 if networks == "small" else 0.02
@@ -223,6 +223,7 @@ def test_parts_of_replicas_add_up_to_the_same_images(sizes, monkeypatch):
         assert parts == list(range(update, total, n_critic))
 
 
+@pytest.mark.slow
 def test_two_replicas_with_fewer_images_each_than_updates(mirrored):
     with mirrored.scope():
         model = small()

@@ -43,6 +43,7 @@ def test_channels_become_pixels_in_order():
     np.testing.assert_array_equal(found[0], [[[0, 1], [2, 3]], [[4, 5], [6, 7]]])
 
 
+@pytest.mark.slow
 def test_it_learns_what_interpolation_cannot():
     """To sharpen bars: below the error of bicubic interpolation, which it starts from."""
     keras.utils.set_random_seed(0)
