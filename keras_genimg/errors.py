@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-__all__ = ["InputError", "as_told", "tell"]
+__all__ = ["InputError", "as_told", "one_line", "tell"]
 
 
 class InputError(ValueError):
@@ -28,8 +28,19 @@ def as_told(sentence: str) -> str:
     >>> as_told("new\\nline does not exist.")
     'keras-genimg: new\\\\nline does not exist.'
     """
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
-    return f"keras-genimg: {line}"
+    return f"keras-genimg: {one_line(sentence)}"
+
+
+def one_line(text: str) -> str:
+    """A text with everything that is not printable, such as a line break, as its escape sequence.
+
+    Args:
+        text: string.
+
+    Returns:
+        string.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def tell(sentence: str) -> None:

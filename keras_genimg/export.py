@@ -7,6 +7,7 @@ run without this package and without Keras.
 import inspect
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable
 
@@ -292,6 +293,12 @@ def _rewrite_attribute(value):
 
 
 def _save(folder, functions, variables):
+    if not _is_utf8(folder):  # TensorFlow takes no other names
+        with tempfile.TemporaryDirectory() as parent:
+            other = os.path.join(parent, "saved_model")
+            _save(other, functions, variables)
+            shutil.copytree(other, folder, dirs_exist_ok=True)
+        return
     module = tf.Module()
     module.tracked_variables = variables
     for name, function in functions.items():
@@ -304,3 +311,11 @@ def _save(folder, functions, variables):
         # Some custom gradients cannot be saved, and exported functions do not use them.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, folder, signatures=functions, options=options)
+
+
+def _is_utf8(path):
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -2,16 +2,22 @@
 
 import contextlib
 import errno
+import functools
+import hashlib
 import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 
 from keras_genimg.errors import InputError
 
-__all__ = ["check_writable", "remove_partial", "replace_when_complete"]
+__all__ = [
+    "check_writable", "dead_partials", "partial_path", "remove", "remove_partial",
+    "replace_when_complete",
+]  # fmt: skip
 
-_PARTIAL = re.compile(r"\.partial-(\d+)\.(.*)", re.DOTALL)
+_TEMPORARY = re.compile(r"\.(partial|previous)-([0-9a-f]{8})-(\d+)\.(.*)", re.DOTALL)
 
 # TensorFlow and other native writers raise their own errors, with the system's
 # message inside a longer text. Windows does not have EDQUOT.
@@ -28,7 +34,7 @@ def replace_when_complete(
 ) -> Iterator[str]:
     """Yields a temporary path and moves what was written there to `path`.
 
-    The temporary path is `.partial-PID.NAME` in the same folder as `path`. It keeps
+    The temporary path is `.partial-HOST-PID.NAME` in the same folder as `path`. It keeps
     the whole name, since writers choose their format by the suffix, and the move
     stays on one disk. When the body ends, the content is flushed to disk and moved
     into place. If the body raises or is interrupted, the temporary content and the
@@ -70,13 +76,13 @@ def replace_when_complete(
     temporary, made, complete = None, [], False
     try:
         target = os.path.realpath(path)
-        _check_target(path, target, folder, replaceable)
         parent, name = _place_of(path, target)
+        remove_partial(parent, name)
+        _check_target(path, target, folder, replaceable)
         made = _missing_folders(parent)
         os.makedirs(parent, exist_ok=True)
-        temporary = os.path.join(parent, _temporary_name(name))
-        _remove(temporary)  # a killed process may have had the same id
-        remove_partial(parent, name)
+        temporary = partial_path(os.path.join(parent, name))
+        remove(temporary)  # a killed process may have had the same id
         if folder:
             os.mkdir(temporary)
         yield temporary
@@ -100,7 +106,7 @@ def replace_when_complete(
     finally:
         if not complete:
             if temporary is not None:
-                _remove(temporary)
+                remove(temporary)
             for parent in made:
                 with contextlib.suppress(OSError):
                     os.rmdir(parent)
@@ -120,12 +126,13 @@ def check_writable(
     """
     try:
         target = os.path.realpath(path)
-        _check_target(path, target, folder, replaceable)
         parent, name = _place_of(path, target)
+        remove_partial(parent, name)
+        _check_target(path, target, folder, replaceable)
         missing = [os.path.basename(each) for each in _missing_folders(parent)]
         for _ in missing:
             parent = os.path.dirname(parent)
-        for each in (*missing, _temporary_name(name)):
+        for each in (*missing, os.path.basename(partial_path(name))):
             with contextlib.suppress(FileNotFoundError):  # but not for a name that is too long
                 os.lstat(os.path.join(parent, each))
         if not os.access(parent, os.W_OK | os.X_OK):
@@ -137,17 +144,93 @@ def check_writable(
 
 
 def remove_partial(folder: str | os.PathLike, name: str | None = None) -> None:
-    """Removes the temporary files and folders that killed processes left in a folder.
+    """Removes the temporary files and folders that killed processes of this machine left.
+
+    What such a process had set aside, and not yet replaced, comes back. Nobody knows here
+    whether the processes of other machines and containers live: what is theirs stays.
 
     Args:
         folder: path.
         name: string, the complete name of what was written; None for any.
     """
-    with contextlib.suppress(OSError):
-        for entry in os.listdir(folder):
-            match = _PARTIAL.fullmatch(entry)
-            if match and name in (None, match[2]) and not _runs(int(match[1])):
-                _remove(os.path.join(folder, entry))
+    for entry in dead_partials(folder, name):
+        remove(os.path.join(folder, entry))
+    for entry in _of_dead("previous", folder, name):
+        path, target = (os.path.join(folder, each) for each in (entry, _name_in(entry)))
+        if os.path.lexists(target):
+            remove(path)
+        else:
+            with contextlib.suppress(OSError):
+                os.rename(path, target)
+
+
+def dead_partials(folder: str | os.PathLike, name: str | None = None) -> list:
+    """The names of the incomplete files and folders that killed processes left in a folder.
+
+    Args:
+        folder, name: see `remove_partial`.
+
+    Returns:
+        list of strings; empty for a folder that cannot be read.
+    """
+    return _of_dead("partial", folder, name)
+
+
+def partial_path(path: str | os.PathLike) -> str:
+    """The temporary path of this process beside a path, see `replace_when_complete`.
+
+    Args:
+        path: path.
+
+    Returns:
+        string.
+    """
+    return _temporary("partial", path)
+
+
+def remove(path: str | os.PathLike) -> None:
+    """Removes a file, a link, or a folder with all that is in it, as far as that is possible.
+
+    Args:
+        path: path, which need not exist.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.remove(path)
+
+
+def _of_dead(kind, folder, name):
+    """Names of the temporary files of one kind whose process is dead."""
+    try:
+        matches = filter(None, map(_TEMPORARY.fullmatch, os.listdir(folder)))
+    except OSError:
+        return []
+    return [
+        match[0] for match in matches
+        if match[1] == kind and name in (None, match[4])
+        and match[2] == _host() and not _runs(int(match[3]))
+    ]  # fmt: skip
+
+
+def _name_in(entry):
+    return _TEMPORARY.fullmatch(entry)[4]
+
+
+def _temporary(kind, path):
+    parent, name = os.path.split(path)
+    return os.path.join(parent, f".{kind}-{_host()}-{os.getpid()}.{name}")
+
+
+@functools.cache
+def _host():
+    """Where the ids of processes are those of this one: the machine, or the container."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
 
 
 def _place_of(path, target):
@@ -158,10 +241,6 @@ def _place_of(path, target):
     parent, name = os.path.split(target)
     suffix = os.path.splitext(path)[1]
     return parent, name if name.endswith(suffix) else name + suffix
-
-
-def _temporary_name(name):
-    return f".partial-{os.getpid()}.{name}"
 
 
 def _runs(process):
@@ -216,24 +295,15 @@ def _replace_folder(temporary, target):
     if not (os.path.isdir(target) and os.listdir(target)):
         os.rename(temporary, target)
         return
-    parent, name = os.path.split(target)
-    previous = os.path.join(parent, f".previous-{os.getpid()}.{name}")
-    _remove(previous)
+    previous = _temporary("previous", target)
+    remove(previous)
     os.rename(target, previous)
     try:
         os.rename(temporary, target)
     except BaseException:
         os.rename(previous, target)
         raise
-    _remove(previous)
-
-
-def _remove(path):
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            os.remove(path)
+    remove(previous)
 
 
 def _flush_to_disk(path):

@@ -2,14 +2,17 @@
 
 import functools
 import hashlib
+from collections.abc import Iterable
 
+import keras
 import tensorflow as tf
 
 from keras_genimg.cluster import CONNECT_TIMEOUT, EXAMPLE, meet, read_cluster
 from keras_genimg.errors import InputError
 
 __all__ = [
-    "check_agreement", "from_chief", "get_strategy", "is_chief", "lost_worker", "mirrored",
+    "check_agreement", "fingerprint", "from_chief", "get_strategy", "is_chief", "lost_worker",
+    "mirrored",
 ]
 
 STRATEGIES = ("auto", "mirrored", "multi_worker")
@@ -113,8 +116,23 @@ def from_chief(values: list, strategy: tf.distribute.Strategy) -> list:
     return _sum_over_workers([value if is_chief(strategy) else 0.0 for value in values], strategy)
 
 
+def fingerprint(variables: Iterable) -> str:
+    """A short text that differs for other values, of the same shapes and types.
+
+    Args:
+        variables: Keras variables or arrays. With several workers, every worker calls it.
+
+    Returns:
+        string.
+    """
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return digest.hexdigest()[:12]
+
+
 def check_agreement(strategy: tf.distribute.Strategy, **what: str) -> None:
-    """Checks that all workers have the same settings, data or versions. Every worker calls it.
+    """Checks that all workers have the same settings, data or weights. Every worker calls it.
 
     Args:
         strategy: `tf.distribute.Strategy`.

@@ -438,12 +438,12 @@ def test_the_grid_of_a_conditional_run_has_a_class_a_column(classes, side):
 
 
 def test_generate_refusals(run, tmp_path, capfd):
-    assert "num_images" in refused(capfd, "generate", run, "--count", "-3")
+    assert "--count must be from 1" in refused(capfd, "generate", run, "--count", "-3")
     assert "GAN has no classes" in refused(capfd, "generate", run, "--labels", "0,beach")
     for labels in ("", "0,,1"):
         message = refused(capfd, "generate", run, "--labels", labels)
         assert "--labels takes numbers or names of classes separated by commas" in message
-    assert "seed must be a 64-bit integer" in refused(capfd, "generate", run, "--seed", 2**63)
+    assert "--seed must be from 0" in refused(capfd, "generate", run, "--seed", 2**32)
     (tmp_path / "mine.txt").write_text("keep")
     assert "must be new, empty" in refused(capfd, "generate", run, "--output", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
@@ -483,9 +483,9 @@ def test_export_in_each_format(run, tmp_path, capsys):
         (["gan", "--set", "loss=l2"], ["l2", "non_saturating"]),
         (["gan", "--set", "learning_rate=nan"], ["learning_rate", "nan", "finite"]),
         (["vae", "--set", "beta=inf"], ["beta", "inf", "finite"]),
-        (["gan", "--batch-size", "0"], ["--batch-size", "0", "positive"]),
+        (["gan", "--batch-size", "0"], ["--batch-size", "0", "from 1"]),
         (["gan", *SMALL, "--set", "steps_per_execution=2"], ["multiple of steps_per_execution=2"]),
-        (["gan", "--epochs", "-1"], ["--epochs", "-1", "positive"]),
+        (["gan", "--epochs", "-1"], ["--epochs", "-1", "from 1"]),
         (["gan", "--image-size", "30"], ["30x30", "32x32"]),
         (["gan", "--image-size", "300"], ["300", "256"]),
         (["gan", "--channels", "2"], ["channels", "2"]),

@@ -1,6 +1,8 @@
 """The command line for a model of clips."""
 
 import json
+import os
+import types
 
 import keras
 import numpy as np
@@ -64,3 +66,18 @@ def test_frames_are_asked_of_models_of_clips_alone(tmp_path, capfd, monkeypatch)
     (tmp_path / "run.json").write_text("{}")
     message = refused(capfd, "generate", tmp_path, "--frames", "5")
     assert "models of clips. Received: --frames 5 for a run of GAN" in message
+
+
+def test_the_memory_of_one_file_is_that_of_all_frames(tmp_path, capfd, monkeypatch):
+    from keras_genimg.runs import using
+
+    model = types.SimpleNamespace(
+        data=keras_genimg.SequenceGAN.data, generates_by_label=False, num_frames=16,
+        image_shape=(8, 8, 1),
+    )  # fmt: skip
+    monkeypatch.setattr(using, "load_run", lambda folder: model)
+    monkeypatch.setattr(os, "sysconf", lambda name: 2**7)  # a machine of 16 KiB
+    (tmp_path / "run.json").write_text("{}")
+    generate = ["generate", tmp_path, "--output", tmp_path / "a.npz", "--count"]
+    assert "must fit into memory" in refused(capfd, *generate, 2, "--frames", "64")
+    assert "must fit into memory" in refused(capfd, *generate, 4)

@@ -1,6 +1,7 @@
 """The commands interpolate and invert, and the run of a super-resolution model."""
 
 import json
+import os
 
 import keras
 import numpy as np
@@ -144,17 +145,20 @@ def test_invert_takes_files_folders_and_labels(runs, tmp_path, capfd):
 
 def test_what_is_refused(runs, tmp_path, capfd):
     new = ["--output", tmp_path / "new.png"]
-    assert "count must be a positive integer" in refused(
-        capfd, "interpolate", runs / "gan", *new, "--count", 0
-    )
-    assert "num_steps" in refused(capfd, "interpolate", runs / "gan", *new, "--steps", 1)
+    for option, low in (("--count", 1), ("--steps", 2)):
+        message = refused(capfd, "interpolate", runs / "gan", *new, option, low - 1)
+        assert f"{option} must be from {low} to" in message
     assert "has no classes" in refused(capfd, "interpolate", runs / "gan", *new, "--labels", "0")
     message = refused(capfd, "interpolate", runs / "conditional_gan", *new, "--labels", "a")
     assert "names of the model's classes" in message and "Received: 'a'" in message
     (tmp_path / "x.png").write_bytes(b"no picture")
-    for path in (tmp_path / "x.png", tmp_path / "nowhere.png"):
-        message = refused(capfd, "invert", runs / "gan", *new, "--images", path)
-        assert "--images takes an image or a folder" in message and str(path) in message
+    os.mkfifo(tmp_path / "fifo.png")
+    Image.fromarray(np.ones((4, 4), "float32")).save(tmp_path / "float.tif")
+    for name, why in (("x.png", "not recognised"), ("nowhere.png", "No such file"),
+                      ("fifo.png", "cannot be opened"), ("float.tif", "of floats")):  # fmt: skip
+        message = refused(capfd, "invert", runs / "gan", *new, "--images", tmp_path / name)
+        assert "--images takes an image or a folder" in message and name in message
+        assert why in message
     assert "does not exist" in refused(capfd, "invert", tmp_path / "no_run", "--data", "glyphs")
     assert not list(runs.glob("*/inversion*.partial*"))
 

@@ -1,6 +1,7 @@
 """Where commands write, and values of options that are refused in a sentence."""
 
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -45,6 +46,39 @@ def test_no_command_writes_over_a_file_of_a_run(command, run, tmp_path, capfd):
             refused(capfd, command, run, *COMMANDS[command], "--output", place, *more)
     assert before == {name: (run / name).read_bytes() for name in FILES}
     assert not (run / "prior_samples.png").exists() and not (run / "saved_model").exists()
+
+
+def test_export_writes_the_saved_model_of_its_own_run_alone(run, tmp_path, capfd):
+    other = tmp_path / "other"
+    (other / "saved_model").mkdir(parents=True)
+    for name in ("run.json", "saved_model/saved_model.pb"):
+        (other / name).write_text("mine")
+    (tmp_path / "link").symlink_to(other / "saved_model")
+    for place in (other / "saved_model", tmp_path / "link"):
+        words = refused(capfd, "export", run, "--output", place, "--overwrite")
+        assert "saved_model of the run" in words
+    assert (other / "saved_model" / "saved_model.pb").read_text() == "mine"
+    own = (other / "saved_model",)
+    assert Output(tmp_path / "link", made=os.path.isdir, overwrite=True, own=own).path
+    with pytest.raises(InputError, match="saved_model of the run"):
+        Output(tmp_path / "link", made=os.path.isdir, overwrite=True, own=(tmp_path / "link",))
+
+
+@pytest.mark.parametrize("appears", [True, False])
+def test_an_export_replaces_nothing_that_appears(appears, run, tmp_path, capfd, monkeypatch):
+    path = tmp_path / "x.tflite"
+
+    def export(model, filepath, **options):
+        if not appears:
+            raise InputError(f"{filepath} could not be written.")
+        pathlib.Path(filepath).write_text("new")
+        path.write_text("mine")
+
+    monkeypatch.setattr(VAE, "export", export)
+    words = refused(capfd, "export", run, "--format", "litert", "--output", path)
+    assert f"{path} {'exists' if appears else 'could not be written'}" in words
+    assert os.listdir(tmp_path) == ["x.tflite"] * appears
+    assert not appears or path.read_text() == "mine"
 
 
 def test_the_files_of_a_run_are_named(run, tmp_path, capfd):
@@ -105,7 +139,8 @@ def test_writing_through_a_link_keeps_the_suffix(tmp_path):
     [
         (["generate", "--format", "npz", "--output", "q.png"], "ending .npz"),
         (["generate", "--format", "npz", "--output", "q"], "ending .npz"),
-        (["generate", "--output", "q.txt"], "FILE.png, FILE.npz or FILE.gif"),
+        (["generate", "--output", "q.txt"], "ends in .png, .npz or .gif, or a folder"),
+        (["generate", "--format", "png", "--output", "q.npz"], "ends in .png (--format png), or a"),
         (["interpolate", "--output", "q.txt"], ".png or .gif or .npz"),
         (["export", "--output", "q.onnx"], "--format onnx writes .onnx files"),
         (["export", "--format", "onnx", "--precision", "int8"], "--precision is for"),
@@ -113,12 +148,14 @@ def test_writing_through_a_link_keeps_the_suffix(tmp_path):
         (["generate", "--output", "a" * 250 + ".png"], "name too long"),
         (["generate", "--output", "x\0.png"], "free of null bytes"),
         (["generate", "--output", "{run}/notes.txt/x.png"], "could not be written"),
-        (["generate", "--count", "1" + 20 * "0"], "--count must be at most"),
-        (["generate", "--frames", "1" + 20 * "0"], "--frames must be at most"),
-        (["interpolate", "--steps", "1" + 20 * "0"], "--steps must be at most"),
+        (["generate", "--count", "1" + 20 * "0"], "--count must be from 1 to"),
+        (["generate", "--frames", "1" + 20 * "0"], "--frames must be from 1 to"),
+        (["interpolate", "--steps", "1" + 20 * "0"], "--steps must be from 2 to"),
         (["evaluate", "--features", "mnist"], "--features is for --metrics"),
         (["invert", "--images", "x.png", "--split", "test"], "--split is for --data"),
-        (["prior", "--seed=-1"], "--seed must be from 0"),
+        *(([command, "--seed=-1"], "--seed must be from 0") for command in
+          ("prior", "generate", "interpolate", "evaluate")),
+        (["invert", "--data", "glyphs", "--seed=-1"], "--seed must be from 0"),
     ],
 )
 def test_values_that_are_refused(arguments, words, run, capfd, monkeypatch, tmp_path):
@@ -132,8 +169,10 @@ def test_values_that_are_refused(arguments, words, run, capfd, monkeypatch, tmp_
     "arguments, words",
     [
         (["--seed=-1"], "--seed must be from 0"),
-        (["--batch-size", "1" + 20 * "0"], "--batch-size must be at most"),
-        (["--image-size", "1" + 20 * "0"], "--image-size must be at most"),
+        (["--batch-size", "1" + 20 * "0"], "--batch-size must be from 1 to"),
+        (["--image-size", "1" + 20 * "0"], "--image-size must be from 1 to"),
+        (["--channels", "2"], "--channels must be 1 or 3"),
+        (["--holdout", "nan"], "--holdout must be between 0 and 1"),
         (["--features", "mnist"], "--features is for the evaluations of --evaluate-every"),
         (["--connect-timeout", "5"], "--connect-timeout is for several workers"),
         (["--set", f"latent_dim={'[' * 3000}"], "latent_dim"),

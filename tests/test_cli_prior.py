@@ -76,7 +76,7 @@ def test_a_run_generates_after_it(tmp_path, photos, capsys):
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--epochs", "0"], "--epochs must be positive"),
+        (["--epochs", "0"], "--epochs must be from 1"),
         (["--set", "wide=3"], "--set takes arguments of PixelCNN"),
         (
             ["--kind", "code_transformer", "--set", "heads=3"],

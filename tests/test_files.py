@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,13 @@ import pytest
 
 from keras_genimg import files
 from keras_genimg.errors import InputError
-from keras_genimg.files import replace_when_complete
+from keras_genimg.files import (
+    check_writable,
+    dead_partials,
+    partial_path,
+    remove_partial,
+    replace_when_complete,
+)
 
 
 def write(path, text="new"):
@@ -31,7 +38,7 @@ def test_new_file_and_its_parents(tmp_path):
     with replace_when_complete(path) as temporary:
         assert os.path.dirname(temporary) == str(path.parent)
         name = os.path.basename(temporary)
-        assert name.startswith(f".partial-{os.getpid()}.") and name.endswith("model.weights.h5")
+        assert re.fullmatch(rf"\.partial-[0-9a-f]{{8}}-{os.getpid()}\.model\.weights\.h5", name)
         write(temporary)
         assert not path.exists()
     assert path.read_text() == "new"
@@ -177,6 +184,63 @@ def test_link_is_followed(tmp_path):
         write(temporary)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "disk" / "x").read_text() == "new"
+
+
+@pytest.fixture
+def dead():
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def of_process(kind, process, name, host=None):
+    own = os.path.basename(partial_path(name)).split("-")[1]
+    return f".{kind}-{host or own}-{process}.{name}"
+
+
+def test_partial_files_of_the_dead_are_removed(tmp_path, dead):
+    gone = [of_process("partial", dead, name) for name in ("x", "folder")]
+    kept = [
+        of_process("partial", os.getpid(), "x"), of_process("partial", os.getppid(), "x"),
+        of_process("partial", dead, "x", host="0" * 8),  # who knows there?
+        ".partial-notes", f".partial-{dead}.x",
+    ]  # fmt: skip
+    (tmp_path / gone[1] / "below").mkdir(parents=True)
+    for name in (gone[0], *kept):
+        write(tmp_path / name)
+    assert sorted(dead_partials(tmp_path)) == sorted(gone)
+    remove_partial(tmp_path, "other")
+    assert set(os.listdir(tmp_path)) == {*gone, *kept}
+    remove_partial(tmp_path)
+    assert set(os.listdir(tmp_path)) == set(kept)
+    assert dead_partials(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("command", [remove_partial, "write", "check"])
+def test_what_a_killed_process_had_set_aside_comes_back(tmp_path, dead, command):
+    """It was killed between the two renames of a folder."""
+    out, previous = tmp_path / "out", tmp_path / of_process("previous", dead, "out")
+    new = tmp_path / of_process("partial", dead, "out")
+    others = [of_process("previous", os.getpid(), "out"),
+              of_process("previous", dead, "out", host="0" * 8)]  # fmt: skip
+    for path in (previous, new, *(tmp_path / name for name in others)):
+        path.mkdir()
+        write(path / "mark", path.name)
+    if command == "check":
+        with pytest.raises(InputError, match="which holds mark"):
+            check_writable(out, folder=True)
+    elif command == "write":
+        with pytest.raises(InputError, match="which holds mark"):
+            with replace_when_complete(out, folder=True):
+                pytest.fail("the body must not run")
+    else:
+        command(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(["out", *others])
+    assert (out / "mark").read_text() == previous.name
+    previous.mkdir()  # killed after the second one
+    remove_partial(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(["out", *others])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")

@@ -12,8 +12,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [
     {"errors", "version"},
     {"checks", "precision", "quiet"},
-    {"backend", "cluster", "files", "recipes", "signals"},
-    {"workers"},
+    {"backend", "cluster", "files", "recipes", "signals", "streams"},
+    {"options", "workers"},
     {"plotting", "distribution", "export", "placement", "optimizers"},
     {"losses", "layers", "data", "metrics"},
     {"networks"},
@@ -27,7 +27,8 @@ LEVELS = [
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # What the command line imports to answer --help: these wait for nothing.
 WITHOUT_TENSORFLOW = {
-    "errors", "version", "checks", "backend", "cluster", "files", "recipes", "signals", "cli",
+    "errors", "version", "checks", "backend", "cluster", "files", "recipes", "signals", "streams",
+    "options", "cli",
 }
 
 

@@ -183,10 +183,41 @@ def words(rng):
             yield [*BASE[command], *one, *two], None
 
 
+def streams(rng):
+    """Standard output is a pipe that nobody reads, or a full disk."""
+    for command in (*BASE, "list", "--help", "--version", "nothing"):
+        given = BASE.get(command, [command])
+        yield [*given, "|"], 2 if command == "nothing" else 0
+        yield [*given, ">/dev/full"], None
+    yield ["generate", "{gan}", "--count", "0", "|"], 2
+
+
+def odd_names(rng):
+    """Names that are not UTF-8, and names that standard output cannot encode."""
+    endings = {"train": [""], "generate": ["", ".png", ".npz", ".gif"],
+               "interpolate": [".png", ".npz", ".gif"], "invert": [".png", ".npz"]}  # fmt: skip
+    for name in ("\udcff", "\xfc", "\udcff\xfc\n"):
+        for command, each in endings.items():
+            for ending in each:
+                yield [*BASE[command], "--output", f"{{new}}{name}{ending}"], 0
+        for format, ending in (("saved_model", ""), ("litert", ".tflite")):
+            new = ["--output", f"{{new}}{name}{ending}"]
+            yield ["export", "{gan}", "--format", format, *new], 0
+        yield [*BASE["generate"], "--output", f"{{new}}{name}.txt"], 2
+    for command in ("generate", "interpolate", "invert", "evaluate", "export"):
+        yield [command, "{odd gan}", *BASE[command][2:]], 0
+    yield ["invert", "{gan}", "--images", "{odd images}", "--count", "2"], 0
+    yield ["invert", "{gan}", "--images", "{odd images}/a/0.png"], 0
+    yield ["evaluate", "{gan}", "--data", "{odd images}", "--count", "4"], 0
+    yield ["train", "gan", "--data", "{odd images}", *TRAIN[4:]], 0
+    yield [*TRAIN, "--start-from", "{odd gan}"], 0
+
+
 KINDS = {
     "numbers": numbers, "paths and names": texts, "formats and endings": formats,
     "files of a run": files_of_runs, "--set": settings, "unused options": unused,
-    "--labels": labels, "other options": words,
+    "--labels": labels, "other options": words, "closed pipe, full disk": streams,
+    "names in no encoding": odd_names,
 }  # fmt: skip
 
 
@@ -194,6 +225,9 @@ def make_places(folder):
     """What the commands name: placeholder -> path."""
     names = (*RUNS, "images", "fifo", "loop", "notes", "empty", "linked")
     places = {name: str(folder / name) for name in names}
+    for name in ("gan", "images"):
+        places[f"odd {name}"] = str(folder / f"\udcff\xfc {name}")
+        os.symlink(folder / name, places[f"odd {name}"])
     for number in range(8):
         path = folder / "images" / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,8 +274,9 @@ def one_case(kind, arguments, expected, places, folder, kept, outcomes):
     with tempfile.TemporaryDirectory() as away:
         words = {**places, "new": os.path.join(away, "new")}
         filled = [_filled(argument, words) for argument in arguments]
+        stdout = filled.pop().lstrip(">") if filled[-1] in ("|", ">/dev/full") else None
         os.chdir(away)
-        ended = run_cli(filled, 150)
+        ended = run_cli(filled, 150, stdout)
         os.chdir(folder)
     problem = problem_of(*ended)
     if problem is None and expected is not None and ended[0] != expected:

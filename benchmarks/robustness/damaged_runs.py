@@ -2,12 +2,15 @@
 
     python benchmarks/robustness/damaged_runs.py --seed 0 --count 240
 
-Trains two tiny runs once. Each case damages one entry of a copy and runs one command on it, which
-must end with 0, or with 2 and a sentence; every other file must be as it was, or newer for what
-the command writes. Prints a table, and exits with 1 if something was not handled.
+Trains two tiny runs once, and adds a checkpoint within an epoch. Each case damages one entry of a
+copy and runs one command on it, which must end with 0, or with 2 and a sentence; every other file
+must be as it was, or newer for what the command writes. Prints a table, and exits with 1 if
+something was not handled.
 """
 
 import argparse
+import functools
+import itertools
 import json
 import os
 import pathlib
@@ -18,7 +21,7 @@ import tempfile
 import zipfile
 
 from PIL import Image
-from shared import Outcomes, problem_of, run_cli
+from shared import Outcomes, problem_of, run_cli, run_in_child
 
 SMALL = ["--batch-size", "4", "--steps-per-epoch", "2", "--data", "DATA", "--epochs", "2"]
 RUNS = {
@@ -27,8 +30,8 @@ RUNS = {
 }
 ENTRIES = (
     "run.json", "model.keras", "best.keras", "logs.csv", "checkpoints/epoch-0001.keras",
-    "checkpoints/epoch-0002.keras", "checkpoints", "samples", "saved_model", "samples.png",
-    "losses.png", "metrics.json",
+    "checkpoints/epoch-0002.keras", "checkpoints/epoch-0002-step-000001.keras", "checkpoints",
+    "samples", "saved_model", "samples.png", "losses.png", "metrics.json",
 )  # fmt: skip
 COMMANDS = {
     "generate": ["generate", "RUN", "--count", "2"],
@@ -42,6 +45,78 @@ COMMANDS = {
     "overwrite": ["train", "MODEL", "--output", "RUN", "--overwrite", *SMALL[:-1], "1", "ALSO"],
     "start from": ["train", "MODEL", "--start-from", "RUN", "--output", "NEW", *SMALL, "ALSO"],
 }
+
+
+# The commands that read run.json, and so refuse what is wrong in it.
+READ_RECORD = ("evaluate", "prior", "resume", "resume, complete")
+OF_PROGRESS = {
+    "seconds": (-1, -0.5, float("nan"), float("inf")), "epochs_done": (-1, 10**30, True),
+    "model_epochs": (-3, 10**30, False),
+}  # fmt: skip
+OF_SETTINGS = {
+    "batch_size": (0, -1, 10**30, None, True), "seed": (-1, 2**32, 10**30, None),
+    "epochs": (0, -1, 10**30, None), "steps_per_epoch": (0, -1, 10**30),
+    "evaluate_every": (0, -1, 10**30), "image_size": (0, -16, 10**6), "channels": (0, 2, 4, -1),
+    "holdout": (float("nan"), float("inf"), 0.0, 1.0, -0.5, 1), "strategy": ("foo", "", None),
+    "policy": ("foo", "", "mixed_float16"), "binarize": ("foo", ""), "corruption": ("foo", ""),
+    "set": (None, {"importance_samples": 0}, {"importance_samples": "x"}),
+}  # fmt: skip
+
+
+def out_of_range(path, rng):
+    """Of the right type or null, but nothing that `train` writes."""
+    record = json.loads(path.read_text())
+    name = rng.choice((*OF_PROGRESS, *OF_SETTINGS))
+    where = record if name in OF_PROGRESS else record["settings"]
+    where[name] = rng.choice({**OF_PROGRESS, **OF_SETTINGS}[name])
+    path.write_text(json.dumps(record))
+
+
+def note(path, rng):
+    """Another note of a checkpoint; a ZIP archive has no checksum of it."""
+    with zipfile.ZipFile(path, "a") as archive:
+        comment = bytearray(archive.comment)
+        content = json.loads(comment)
+        change = rng.choice(("bit", "digit", "seeds", "place", "none", "cut"))
+        if change == "bit":
+            comment[rng.randrange(len(comment))] ^= 1 << rng.randrange(8)
+        elif change == "digit":
+            places = [place for place, byte in enumerate(comment) if byte in b"123456789"]
+            comment[rng.choice(places)] ^= 1
+        elif change == "cut":
+            comment = comment[: rng.randrange(len(comment))]
+        elif change == "none":
+            comment = b""
+        else:
+            del content["checksum"]  # as an earlier version wrote it
+            if change == "seeds":
+                seeds = content["seed_generators"]
+                other = rng.choice((7, "x", None, [], [1], [[1, 2]], [1.5, 2], [2**70, 1], {}))
+                content["seed_generators"] = rng.choice((other, [other] * len(seeds), seeds[1:]))
+            else:
+                content[rng.choice(("epoch", "step"))] = rng.choice((-1, 0, 1, 2, 3, "x", None, []))
+            comment = json.dumps(content).encode()
+        archive.comment = bytes(comment)
+
+
+def other_name(path, rng):
+    """A checkpoint under the name of another epoch or step."""
+    epoch, step = rng.choice((1, 2, 3, 9999)), rng.choice(("", "-step-000001", "-step-999999"))
+    path.rename(path.with_name(f"epoch-{epoch:04d}{step}.keras"))
+
+
+def without_metrics(path, rng):
+    """An archive whose checksums are right, without the metrics or with others."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+        comment = archive.comment
+    members.pop("metrics.npz", None)
+    if rng.random() < 0.5:
+        members["metrics.npz"] = rng.choice((b"", b"x", members["config.json"]))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        archive.comment = comment
 
 
 def flip(path, rng):
@@ -164,6 +239,10 @@ OF_FILES = {
     "other content, other version": other_content, "a folder": folder, "a FIFO": fifo,
     "a broken link": broken_link, "missing": missing,
 }  # fmt: skip
+OF_RECORDS = {"values out of range": out_of_range}
+OF_CHECKPOINTS = {
+    "another note": note, "another name": other_name, "without metrics": without_metrics,
+}  # fmt: skip
 OF_FOLDERS = {
     "a file in place of a folder": file_in_place_of_folder, "foreign files": foreign_files,
     "emptied": emptied,
@@ -182,6 +261,18 @@ def make_runs(parent):
         assert code == 0, errors
         shutil.copy(parent / model / "model.keras", parent / model / "best.keras")
         (parent / model / "metrics.json").write_text("{}")
+        code, _, errors = run_in_child(functools.partial(add_step, parent / model), 100)
+        assert code == 0, errors
+
+
+def add_step(run):
+    """Adds a checkpoint of the first step of the next epoch."""
+    import keras
+
+    from keras_genimg.callbacks.resume import save_step
+
+    save_step(keras.saving.load_model(run / "model.keras"), run / "checkpoints", 2, 1)
+    return 0
 
 
 def _filled(command, **words):
@@ -204,8 +295,10 @@ CHANGES = {
 }  # fmt: skip
 
 
-def lost(before, after, command, code):
+def lost(before, after, command, code, damaged):
     """What a command has removed or changed that it may not, or None."""
+    if command == "resume, complete" and damaged == "model.keras":
+        command = "resume"  # which writes the results of a complete run again
     for name, content in before.items():
         changes = any(name.startswith(each) for each in CHANGES.get(command, ()))
         if code == 0 and changes and ("mine.txt" not in name or command == "overwrite"):
@@ -215,22 +308,27 @@ def lost(before, after, command, code):
     return None
 
 
-def all_cases():
-    """Every kind of damage to every entry, under every command."""
-    return [
-        (kind, name, command)
-        for name in ENTRIES for kind in (OF_FILES if "." in name else OF_FOLDERS)
-        for command in COMMANDS
-    ]
+def all_cases(rng):
+    """Every kind of damage to every entry under every command: each kind in turn."""
+    kinds = []
+    for group, entries in (
+        (OF_FILES, [name for name in ENTRIES if "." in name]),
+        (OF_FOLDERS, [name for name in ENTRIES if "." not in name]),
+        (OF_RECORDS, ["run.json"]),
+        (OF_CHECKPOINTS, [name for name in ENTRIES if name.startswith("checkpoints/")]),
+    ):
+        for kind, damage in group.items():
+            kinds.append([(kind, damage, *case) for case in itertools.product(entries, COMMANDS)])
+            rng.shuffle(kinds[-1])
+    return [case for turn in itertools.zip_longest(*kinds) for case in turn if case]
 
 
 def one_case(rng, number, case, originals, outcomes):
-    kind, name, command = case
+    kind, damage, name, command = case
     model = "vq_vae" if command == "prior" else "gan"
     with tempfile.TemporaryDirectory() as parent:
         run = pathlib.Path(parent) / "run"
         shutil.copytree(originals / model, run)
-        damage = {**OF_FILES, **OF_FOLDERS}[kind]
         damage(run / name, rng)
         before = files_of(run)
         arguments = _filled(
@@ -238,9 +336,13 @@ def one_case(rng, number, case, originals, outcomes):
             ALSO=RUNS[model], DATA=[str(originals / "images")],
         )
         ended = run_cli(arguments, 200)
-        problem = problem_of(*ended) or lost(before, files_of(run), command, ended[0])
+        problem = problem_of(*ended) or lost(
+            before, files_of(run), command, ended[0], name
+        )
         if problem is None and ended[0] and str(run) not in ended[2]:
             problem = f"the file is not named: {ended[2]}"
+        if problem is None and kind in OF_RECORDS and command in READ_RECORD and not ended[0]:
+            problem = f"it was accepted: {(run / 'run.json').read_text()[:300]}"
     outcomes.add(kind, f"case {number}: {name}, {command}", problem)
     return ended
 
@@ -254,8 +356,7 @@ def main():
     outcomes = Outcomes()
     with tempfile.TemporaryDirectory() as originals:
         make_runs(pathlib.Path(originals))
-        cases = all_cases()
-        random.Random(options.seed).shuffle(cases)
+        cases = all_cases(random.Random(options.seed))
         for number in range(options.count) if options.only is None else [options.only]:
             rng = random.Random(f"{options.seed} {number}")
             case = cases[number % len(cases)]

@@ -57,12 +57,13 @@ class Outcomes:
         return int(bool(self.failures))
 
 
-def run_cli(arguments: list, timeout: float = 120.0) -> tuple:
-    """Runs a command of the command line in a child process.
+def run_cli(arguments: list, timeout: float = 120.0, stdout: str | None = None) -> tuple:
+    """Runs a command of the command line in a child process, whose streams encode ASCII alone.
 
     Args:
         arguments: list of strings, such as `["generate", "runs/gan"]`.
         timeout: float. Seconds after which the child is killed.
+        stdout: string. The path of another standard output, or `"|"` for a pipe that nobody reads.
 
     Returns:
         `(exit code, stdout, stderr)`. The code is None after the timeout, and negative if a
@@ -70,7 +71,18 @@ def run_cli(arguments: list, timeout: float = 120.0) -> tuple:
     """
     from keras_genimg.cli import main
 
-    return run_in_child(lambda: main([str(argument) for argument in arguments]), timeout)
+    def run():
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="ascii", errors="strict")
+        if stdout == "|":
+            read, write = os.pipe()
+            os.close(read)
+            os.dup2(write, 1)
+        elif stdout is not None:
+            os.dup2(os.open(stdout, os.O_WRONLY), 1)
+        return main([str(argument) for argument in arguments])
+
+    return run_in_child(run, timeout)
 
 
 def run_in_child(function, timeout: float = 120.0) -> tuple:

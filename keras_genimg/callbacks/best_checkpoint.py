@@ -6,8 +6,9 @@ import os
 import warnings
 from pathlib import Path
 
+from keras_genimg.callbacks.checkpoint_files import read_note, save_checkpoint
 from keras_genimg.callbacks.copying import CopiedCallback
-from keras_genimg.callbacks.resume import read_note, remove_partial_files, save_checkpoint
+from keras_genimg.callbacks.resume import remove_partial_files
 from keras_genimg.checks import check_choice, check_count, is_number
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
@@ -63,7 +64,7 @@ class BestCheckpoint(CopiedCallback):
         try:
             note = read_note(self.path)
         except InputError as error:
-            warnings.warn(f"{error} The next model replaces it.", stacklevel=2)
+            warnings.warn(f"{error} The next model replaces it.", stacklevel=1)
             return
         same = (note.get("monitor"), note.get("mode")) == (self.monitor, self.mode)
         if not same or not is_number(note.get("value")):

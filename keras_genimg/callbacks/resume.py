@@ -1,34 +1,29 @@
 """Checkpoints: a run that is stopped at any moment resumes and ends in the same state."""
 
-import io
-import json
 import os
-import re
-import tempfile
 import warnings
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 
+from keras_genimg.callbacks.checkpoint_files import (
+    CHECKPOINT,
+    optimizers_of,
+    read_metrics,
+    read_note,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from keras_genimg.callbacks.copying import CopiedCallback
 from keras_genimg.checks import check_count, check_path
 from keras_genimg.core.logs import nonfinite
 from keras_genimg.distribution import is_chief
 from keras_genimg.errors import InputError
-from keras_genimg.files import replace_when_complete
 
 __all__ = [
-    "Resume", "latest_checkpoint", "latest_position", "read_note", "remove_partial_files",
-    "restore_checkpoint", "restore_metrics", "save_checkpoint", "save_step",
+    "Resume", "latest_checkpoint", "latest_position", "remove_partial_files", "restore_metrics",
+    "save_step",
 ]  # fmt: skip
-
-# After an epoch, or in the next one, after some steps.
-CHECKPOINT = re.compile(r"epoch-(\d{4,})(?:-step-(\d{6,}))?\.keras")
-WEIGHTS = "model.weights.h5"  # the member of a .keras archive that holds all variables
-METRICS = "metrics.npz"  # ours: the state of the metrics, which Keras does not save
 
 
 class Resume(CopiedCallback):
@@ -105,7 +100,7 @@ class Resume(CopiedCallback):
                 path.unlink(missing_ok=True)
 
     def _check_finite(self, epoch):
-        optimizers = _optimizers(self.model).values()
+        optimizers = optimizers_of(self.model).values()
         variables = sum((optimizer.variables for optimizer in optimizers), self.model.weights)
         bad = nonfinite(variables)
         if bad:
@@ -140,8 +135,7 @@ def latest_checkpoint(folder: str | os.PathLike) -> tuple[Path, int] | None:
         >>> latest_checkpoint("run/checkpoints")
         (PosixPath('run/checkpoints/epoch-0003.keras'), 3)
     """
-    folder = check_path("folder", folder)
-    found = _newest_intact(found for found in _checkpoints(folder) if not found[1])
+    found = _newest_intact(check_path("folder", folder), whole_epochs=True)
     return found and found[:2]
 
 
@@ -154,15 +148,19 @@ def latest_position(folder: str | os.PathLike) -> tuple[Path, int, int] | None:
     Returns:
         `(path, epochs, steps)`: the epochs trained, and the steps of the next one; or None.
     """
-    return _newest_intact(_checkpoints(folder))
+    return _newest_intact(folder)
 
 
-def _newest_intact(checkpoints):
-    for epoch, step, path in reversed(list(checkpoints)):
+def _newest_intact(folder, whole_epochs=False):
+    for epoch, step, path in reversed(_checkpoints(folder)):
+        if step and whole_epochs:
+            continue
         try:
             read_note(path)
             return path, epoch, step
         except InputError as error:
+            if not os.path.lexists(path):  # a training has removed it meanwhile
+                return _newest_intact(folder, whole_epochs)
             warnings.warn(f"{error} It is skipped.", stacklevel=3)
     return None
 
@@ -190,147 +188,19 @@ def restore_metrics(model: keras.Model, path: str | os.PathLike) -> None:
     Args:
         model: `keras.Model`.
         path: path of the file.
-    """
-    with zipfile.ZipFile(path) as archive, archive.open(METRICS) as file:
-        values = np.load(io.BytesIO(file.read()))
-    for number, variable in enumerate(model.metrics_variables):
-        variable.assign(values[f"arr_{number}"])
-
-
-def save_checkpoint(
-    model: keras.Model, path: Path, note: dict, metrics: Sequence[np.ndarray] = ()
-) -> None:
-    """Saves a model with a note in the same file, completely or not at all.
-
-    Every worker calls it, because reading synchronised variables may need all of
-    them; only the chief's file is kept.
-
-    Args:
-        model: `keras.Model`.
-        path: `pathlib.Path` ending in `.keras`.
-        note: dict for JSON, to which the states of seed generators are added.
-        metrics: arrays, optional. The state of the metrics.
-    """
-    if not is_chief(model.distribute_strategy):
-        with tempfile.TemporaryDirectory() as folder:
-            model.save(Path(folder) / path.name)
-        return
-    seeds = [keras.ops.convert_to_numpy(state).tolist() for state in _seed_states(model)]
-    with replace_when_complete(path) as partial:
-        model.save(partial)
-        # Keras's loader ignores the comment of the archive.
-        with zipfile.ZipFile(partial, "a") as archive:
-            if metrics:
-                with archive.open(METRICS, "w") as file:
-                    np.savez(file, *metrics)
-            archive.comment = json.dumps({**note, "seed_generators": seeds}).encode()
-
-
-def read_note(path: str | os.PathLike) -> dict:
-    """Checks that a `.keras` file is intact, and reads its note.
-
-    Args:
-        path: path of a file.
-
-    Returns:
-        The dict given to `save_checkpoint`, with `seed_generators`; empty for
-        other `.keras` files.
 
     Raises:
-        InputError: the file is corrupt.
+        InputError: the metrics are not those of the model.
     """
-    try:
-        if not os.path.isfile(path):  # a FIFO would be waited for
-            raise OSError("not a file")
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip() or (WEIGHTS not in archive.namelist() and WEIGHTS)
-            note = json.loads(archive.comment or b"{}")
-        if not isinstance(note, dict) or not isinstance(note.get("seed_generators", []), list):
-            raise ValueError("its note is damaged")
-    except Exception as error:  # whatever it is, the file is not what was written
-        broken = error
-    if broken:
-        raise InputError(f"A checkpoint must be intact. Received: {path} ({broken}).")
-    return note
-
-
-def restore_checkpoint(model: keras.Model, path: str | os.PathLike) -> None:
-    """Restores the state in a checkpoint into an existing model.
-
-    Weights, optimizers, EMA copies and seed generators are set in place, so
-    traced functions and other references to the variables stay valid.
-
-    Args:
-        model: `keras.Model`, built and compiled like the saved one.
-        path: path of a file written by `save_checkpoint`.
-
-    Raises:
-        InputError: the file is of another model, or the model or one of its
-            optimizers is not built.
-    """
-    note = read_note(path)
-    if not model.built:
+    values, variables = read_metrics(path), model.metrics_variables
+    saved, live = ([tuple(each.shape) for each in arrays] for arrays in (values, variables))
+    if saved != live:
         raise InputError(
-            "A model must have variables before a checkpoint is restored: call it or its "
-            f"build() before fit(). Received: {type(model).__name__} without variables."
+            f"Only the same model can resume a run: {path} has metrics of the shapes {saved}. "
+            f"Received: {type(model).__name__} with {live}."
         )
-    for name, optimizer in _optimizers(model).items():
-        if not optimizer.built and optimizer is model.optimizer:
-            with model.distribute_strategy.scope():
-                optimizer.build(model.trainable_variables)
-        elif not optimizer.built:
-            raise InputError(
-                "An optimizer must have variables before a checkpoint is restored: call its "
-                "build(trainable_variables) in compile(). "
-                f"Received: {type(model).__name__}.{name} without variables."
-            )
-    _check_same_model(model, path)
-    states = _seed_states(model)
-    seeds = note.get("seed_generators", [])
-    if seeds and len(seeds) != len(states):
-        raise InputError(
-            f"Only the same model can resume a run: {path} has {len(seeds)} seed generators. "
-            f"Received: {type(model).__name__} with {len(states)}."
-        )
-    model.load_weights(path)
-    for state, seed in zip(states, seeds):
-        state.assign(seed)
-
-
-def _check_same_model(model, path):
-    """Compares the saved variables with those of the model.
-
-    Keras ignores variables that are only in the file, and only warns about an
-    optimizer that does not match.
-    """
-    import h5py
-
-    with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as file, h5py.File(file) as tree:
-        saved = _shapes(tree)
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_weights(Path(folder) / "live.weights.h5")
-        with h5py.File(Path(folder) / "live.weights.h5") as tree:
-            live = _shapes(tree)
-    for name in sorted(saved.keys() | live.keys()):
-        if saved.get(name) != live.get(name):
-            raise InputError(
-                f"Only the same model can resume a run: in {path} the variable {name} "
-                f"{_shape_text(saved.get(name))}. "
-                f"Received: {type(model).__name__}, in which it {_shape_text(live.get(name))}."
-            )
-
-
-def _shapes(tree):
-    """h5py file -> {name: shape} of its arrays. Names come from attributes and classes."""
-    shapes = {}
-    tree.visititems(
-        lambda name, item: shapes.update({name: item.shape}) if hasattr(item, "shape") else None
-    )
-    return shapes
-
-
-def _shape_text(shape):
-    return "does not exist" if shape is None else f"has the shape {tuple(shape)}"
+    for variable, value in zip(variables, values):
+        variable.assign(value)
 
 
 def remove_partial_files(folder: str | os.PathLike, pattern: str) -> None:
@@ -350,19 +220,3 @@ def _checkpoints(folder):
     names = os.listdir(folder) if folder.is_dir() else []
     matches = filter(None, map(CHECKPOINT.fullmatch, names))
     return sorted((int(match[1]), int(match[2] or 0), folder / match[0]) for match in matches)
-
-
-def _optimizers(model):
-    """{attribute: optimizer} of a model with one or more optimizers."""
-    found = {}
-    for name, value in vars(model).items():
-        if isinstance(value, keras.optimizers.Optimizer) and value not in found.values():
-            found[name] = value
-    return found
-
-
-def _seed_states(model):
-    """State variables of the seed generators in a model, in a fixed order."""
-    others = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
-    states = {id(variable): variable for variable in model.variables}
-    return [variable for key, variable in states.items() if key not in others]

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_genimg.checks import check_count, check_number, first_reason
@@ -39,12 +40,13 @@ class OneOptimizer:
             run_eagerly: bool. Runs steps line by line, for debugging.
             steps_per_execution: int. Steps per call of TensorFlow; more than one
                 reduces the overhead of Python for small models.
-            jit_compile: bool. Whether to use XLA. It changes no result; on a CPU it is slower.
+            jit_compile: bool, or "auto". Whether to use XLA. It changes no result; on a CPU it is
+                slower.
 
         Raises:
             InputError: an unknown optimizer, or one that cannot be used here; a rate that is not
-                finite, a rate together with a custom optimizer, steps_per_execution that is not
-                positive, losses or metrics, layers with LoRA or quantized ones.
+                finite, a rate together with a custom optimizer, an invalid option of execution,
+                losses or metrics, layers with LoRA or quantized ones.
         """
         self._compile({"optimizer": optimizer}, learning_rate, execution)
 
@@ -58,7 +60,7 @@ class OneOptimizer:
             )
         check_layers(self)
         self._execution = {**EXECUTION, **execution}
-        check_count("steps_per_execution", self._execution["steps_per_execution"])
+        _check_execution(**self._execution)
         super().compile(optimizer=None, **self._execution)
         custom = [name for name, optimizer in optimizers.items() if optimizer is not None]
         if learning_rate is not None:
@@ -230,6 +232,14 @@ def resolve_optimizer(name: str, optimizer) -> keras.optimizers.Optimizer:
             f"{name} must be a Keras optimizer or the name of one, such as 'adam' or 'sgd'. "
             f"Received: {name}={optimizer!r}."
         ) from error
+
+
+def _check_execution(run_eagerly, steps_per_execution, jit_compile):
+    check_count("steps_per_execution", steps_per_execution)
+    for name, value, other in (("run_eagerly", run_eagerly, False),
+                               ("jit_compile", jit_compile, jit_compile == "auto")):  # fmt: skip
+        if not isinstance(value, (bool, np.bool_)) and not other:
+            raise InputError(f"{name} must be True or False. Received: {name}={value!r}.")
 
 
 def _check_usable(name, optimizer):

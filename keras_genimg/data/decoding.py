@@ -1,9 +1,13 @@
 """Reads image files: what the header says, the pixels, and why a file cannot be used."""
 
+import contextlib
+import errno
 import math
 import os
 import re
+import stat
 import struct
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +16,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from keras_genimg.data.images import DEEP_WHITE, fit_image
 
 __all__ = [
-    "COLOURS", "DAMAGED", "NOT_IMAGES", "Header", "decode", "looks_whole", "peak_of",
-    "read_header", "reason_of", "white_of",
+    "DAMAGED", "NOT_IMAGES", "Header", "decode", "decode_alone", "looks_whole", "peak_of",
+    "read_header", "reason_of", "white_of", "whites_of",
 ]  # fmt: skip
 
 # Formats that Pillow recognises but does not decode, or only by starting another program.
@@ -64,7 +68,7 @@ class Header(NamedTuple):
 def read_header(path: str) -> Header | str:
     """The header of a file, or why it cannot be used. Nothing is decoded."""
     try:
-        with _open(path) as image:
+        with _opened(path) as image:
             if image.mode == "F":
                 return FLOATS
             width, height = image.size
@@ -100,7 +104,7 @@ def decode(path: str, image_shape: tuple, whites: dict | None = None) -> np.ndar
         if pixels is not None:
             return pixels
         file.seek(0)
-        with _open(file) as image:
+        with Image.open(file, formats=_formats()) as image:
             white = (whites or {}).get(_deep_kind(image), DEEP_WHITE)
             if image.format not in ("JPEG", "MPO"):
                 return fit_image(ImageOps.exif_transpose(image), (height, width), channels, white)
@@ -116,9 +120,44 @@ def decode(path: str, image_shape: tuple, whites: dict | None = None) -> np.ndar
             return fit_image(image, (height, width), channels, white, extent, kernel)
 
 
+def decode_alone(path: str, image_shape: tuple) -> np.ndarray | str:
+    """The pixels of a file as in a folder that holds it alone, or why it cannot be used.
+
+    Args:
+        path: str.
+        image_shape: tuple `(height, width, channels)`.
+
+    Returns:
+        uint8 array of that shape, or str.
+    """
+    header, whites = read_header(path), {}
+    if isinstance(header, str):
+        return header
+    if header.deep:
+        whites, refused = whites_of(path, {0: header.deep}, {0: peak_of(path)})
+        if refused:
+            return refused[0]
+    try:
+        return decode(path, image_shape, whites)
+    except Exception as error:  # Pillow's decoders raise all kinds
+        return reason_of(error, path)
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """The file as a `PIL.Image.Image`, of which the header is read."""
+    with open(path, "rb", opener=_without_waiting) as file:
+        with Image.open(file, formats=_formats()) as image:
+            yield image
+
+
 def _without_waiting(path, flags):
-    """Opens also what became a FIFO after the folder was listed; nothing is read from that."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    """Opens a file, and does not wait for a FIFO, which may have taken its place."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file", path)
+    return descriptor
 
 
 def _decode_plain_jpeg(file, image_shape):
@@ -164,10 +203,10 @@ def looks_whole(path: str, header: Header) -> bool:
     """Detects most truncated files without decoding them, for sets too large to decode twice."""
     try:
         if header.format in ("JPEG", "MPO"):
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_without_waiting) as file:
                 file.seek(max(0, os.path.getsize(path) - 65536))
                 return b"\xff\xd9" in file.read()  # the end marker, perhaps before a trailer
-        with _open(path) as image:
+        with _opened(path) as image:
             image.verify()
         return True
     except Exception:
@@ -177,7 +216,7 @@ def looks_whole(path: str, header: Header) -> bool:
 def peak_of(path: str) -> int | str:
     """The largest value of an image with deep values, or why it cannot be used."""
     try:
-        with _open(path) as image:
+        with _opened(path) as image:
             bands = image.getbands()
             values = np.asarray(image)
             values = values[..., : len(bands) - 1] if bands[-1] == "A" else values
@@ -199,6 +238,37 @@ def white_of(kind: str, peak: int) -> int | str:
     if kind == COLOURS:  # Pillow has dropped the low 8 of 16 bits
         return DARK if peak < 64 else 255
     return 2 ** min(bits for bits in DEPTHS if peak < 2**bits) - 1
+
+
+def whites_of(name: str, kinds: dict, peaks: dict) -> tuple:
+    """The values that become 255 in a set of images with more than 8 bits.
+
+    All its images have the same range.
+
+    Args:
+        name: str. The set, for the warning of a white other than that of 16 bits.
+        kinds: dict from an image to `Header.deep`.
+        peaks: dict from an image to what `peak_of` returned.
+
+    Returns:
+        dict from a kind to its white; dict from an image that cannot be used to the reason.
+    """
+    refused = {image: peak for image, peak in peaks.items() if isinstance(peak, str)}
+    whites = {}
+    for kind in sorted({kinds[image] for image in peaks.keys() - refused.keys()}):
+        those = [image for image in peaks.keys() - refused.keys() if kinds[image] == kind]
+        peak = max(peaks[image] for image in those)
+        white = white_of(kind, peak)
+        if isinstance(white, str):
+            refused.update(dict.fromkeys(those, white))
+            continue
+        whites[kind] = white
+        if kind != COLOURS and white != DEEP_WHITE:
+            warnings.warn(
+                f"Values of more than 8 bits in {name!r} are at most {peak}: {white} becomes "
+                "white.", stacklevel=3,
+            )  # fmt: skip
+    return whites, refused
 
 
 def reason_of(error: Exception, path: str) -> str:
@@ -223,10 +293,6 @@ def reason_of(error: Exception, path: str) -> str:
     if suffix not in MORE_SUFFIXES and suffix not in _suffixes():
         return NOT_IMAGES
     return UNKNOWN if start else EMPTY
-
-
-def _open(path):
-    return Image.open(path, formats=_formats())
 
 
 def _formats():

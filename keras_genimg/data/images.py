@@ -38,13 +38,16 @@ class DataInfo(_Numbers):
         num_images: int. Number of images in the split, or the number requested.
         num_classes: int, or None for a set without labels.
         class_names: tuple of str, or None for a set without labels.
+        content: str. Differs for other images, also where the numbers are equal: from the names
+            and sizes of files, or the version of a set; empty for what the package draws.
     """
 
     class_names: tuple | None
+    content: str
 
-    def __new__(cls, image_shape, num_images, num_classes, class_names=None):
+    def __new__(cls, image_shape, num_images, num_classes, class_names=None, content=""):
         info = super().__new__(cls, image_shape, num_images, num_classes)
-        info.class_names = class_names
+        info.class_names, info.content = class_names, content
         return info
 
 

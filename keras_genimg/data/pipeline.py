@@ -143,7 +143,7 @@ def data_info(
         name, split, image_size, data_dir, channels, num_images, num_frames: see `load`.
 
     Returns:
-        `DataInfo(image_shape, num_images, num_classes)`, and `class_names` as an attribute; for
+        `DataInfo(image_shape, num_images, num_classes)`, with more attributes; for
         a set of clips, the shape of a frame and the number of clips. Images in a folder are
         counted by their headers, so a truncated file still counts.
 

@@ -12,38 +12,57 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.callbacks import latest_checkpoint
-from keras_genimg.callbacks.resume import latest_position, read_note
-from keras_genimg.checks import first_reason, is_integer
+from keras_genimg.callbacks.checkpoint_files import read_note
+from keras_genimg.callbacks.resume import latest_position
+from keras_genimg.checks import check_choice, check_count, check_number, first_reason, is_integer
 from keras_genimg.core import ImageModel
+from keras_genimg.data import check_binarize, check_corruption
 from keras_genimg.errors import InputError
 from keras_genimg.export import is_saved_model
 from keras_genimg.files import check_writable, replace_when_complete
-from keras_genimg.runs.store import is_run, write_json
+from keras_genimg.options import RANGES, check_option
+from keras_genimg.runs.records import is_run, write_json
 from keras_genimg.version import __version__
+from keras_genimg.workers import STRATEGIES
 
 __all__ = [
-    "check_entries", "check_run", "cut_logs", "describe_run", "is_run", "load_run", "read_logs",
+    "check_entries", "check_run", "cut_logs", "describe_run", "load_run", "read_logs",
     "read_record", "resume_point", "start_from", "write_json",
 ]
 
 FILES = ("run.json", "model.keras", "best.keras", "logs.csv", "losses.png", "samples.png")
 FOLDERS = ("checkpoints", "samples")
 OVERWRITE = "train --overwrite trains the run again."
+NULL = type(None)
 # What is read of run.json: name -> types and the object that holds it. All but the model, the
 # settings and their data may be missing.
 OF_RECORD = {
     "model": ((str,), None), "settings": ((dict,), None), "seconds": ((int, float), None),
     "epochs_done": ((int,), None), "model_epochs": ((int,), None), "final_logs": ((dict,), None),
-    "holdout": ((float,), "settings"), "set": ((dict,), "settings"),
+    "holdout": ((float, NULL), "settings"), "set": ((dict,), "settings"),
+    **dict.fromkeys(("data", "strategy"), ((str,), "settings")),
     **dict.fromkeys((
-        "recipe", "start_from", "data", "data_dir", "binarize", "corruption", "data_b", "strategy",
-        "policy", "features",
-    ), ((str,), "settings")),
+        "recipe", "start_from", "data_dir", "binarize", "corruption", "data_b", "policy",
+        "features",
+    ), ((str, NULL), "settings")),
+    **dict.fromkeys(("batch_size", "epochs", "seed"), ((int,), "settings")),
     **dict.fromkeys((
-        "image_size", "channels", "batch_size", "epochs", "steps_per_epoch", "seed",
-        "evaluate_every",
-    ), ((int,), "settings")),
+        "image_size", "channels", "steps_per_epoch", "evaluate_every",
+    ), ((int, NULL), "settings")),
 }  # fmt: skip
+# Checks of the values that no option has, or that the command line leaves to the data.
+CHECKS = {
+    "seconds": lambda value: check_number("seconds", value),
+    "epochs_done": lambda value: _check_epochs("epochs_done", value),
+    "model_epochs": lambda value: _check_epochs("model_epochs", value),
+    "binarize": check_binarize,
+    "corruption": lambda value: check_corruption(value, (1, 1, 3)),  # of any kind
+    "strategy": lambda value: check_choice("strategy", value, STRATEGIES),
+}
+
+
+def _check_epochs(name, value):
+    check_count(name, value, minimum=0, maximum=RANGES["epochs"][1])
 
 
 def load_run(folder) -> ImageModel:
@@ -67,6 +86,8 @@ def load_run(folder) -> ImageModel:
         if not isinstance(model, ImageModel):
             raise ValueError(f"it holds a {type(model).__name__}")
     except Exception as error:  # whatever it is, the file is not what was written
+        if not os.path.lexists(path):  # a training has removed it meanwhile, and written others
+            return load_run(folder)
         other = _last_checkpoint(folder)
         hint = "Without it, the last checkpoint is used." if other not in (None, path) else ""
         if isinstance(error, InputError):
@@ -185,7 +206,8 @@ def read_record(folder) -> dict:
         _check_record(record)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} could not be read: {error}. generate and export do without it. {OVERWRITE}"
+            f"{path} could not be read: {str(error).rstrip('.')}. generate and export do without "
+            f"it. {OVERWRITE}"
         ) from error
     settings = record["settings"]
     if "damage" in settings:  # the names of version 0.1
@@ -199,15 +221,21 @@ def read_record(folder) -> dict:
 
 
 def _check_record(record):
-    """Checks the types of what is read of a record."""
+    """Checks the types and the ranges of what is read of a record."""
     for name, (kinds, where) in OF_RECORD.items():
         part = record if where is None else record.get(where)
         if not isinstance(part, dict):
             raise ValueError(f"{where or 'it'} must be an object")
+        if name not in part and name not in ("model", "settings", "data"):
+            continue
         value = part.get(name)
-        needed = name in ("model", "settings", "data")
-        if (value is None and needed) or not isinstance(value, (*kinds, type(None))):
-            raise ValueError(f"{name} is {value!r}")
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise ValueError(f"{name} is {str(value)[:60]!r}")
+        check_option(name, value)
+        if value is not None and name in CHECKS:
+            CHECKS[name](value)
+    given = record["settings"].get("set", {})
+    check_count("importance_samples", given.get("importance_samples", 1))
 
 
 def check_entries(folder) -> None:
@@ -256,7 +284,7 @@ def read_logs(path) -> list:
 
 def _are_numbers(row):
     try:
-        return row[0].isdigit() and all(cell == "NA" or float(cell) is not None for cell in row)
+        return int(row[0]) >= 0 and all(cell == "NA" or float(cell) is not None for cell in row)
     except (ValueError, IndexError):
         return False
 

@@ -3,13 +3,12 @@
 import os
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_genimg import latents, plotting
 from keras_genimg.checks import check_count, check_seed
 from keras_genimg.core import Labels
 from keras_genimg.data import load
-from keras_genimg.data.images import fit_image
+from keras_genimg.data.decoding import decode_alone
 from keras_genimg.errors import InputError
 from keras_genimg.latents.checks import latent_dim_of
 from keras_genimg.runs.folder import check_run, load_run
@@ -134,14 +133,11 @@ def _images(model, images, data, data_dir, split, count, with_labels):
         # An absolute path names the folder, even if a data set has the same name.
         data, split = os.path.abspath(images), "train"
     elif images is not None:
-        try:
-            with Image.open(images) as image:
-                pixels = fit_image(ImageOps.exif_transpose(image), (height, width), channels)
-        except (OSError, UnidentifiedImageError) as error:
+        pixels = decode_alone(images, model.image_shape)
+        if isinstance(pixels, str):
             raise InputError(
-                f"--images takes an image or a folder of them. Received: {images}, which could "
-                f"not be read: {error}."
-            ) from error
+                f"--images takes an image or a folder of them. Received: {images}, a file {pixels}."
+            )
         return pixels[None].astype("float32") / 127.5 - 1.0, None
     if split is None:
         shape = {"image_size": (height, width), "channels": channels}

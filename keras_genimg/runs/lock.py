@@ -23,7 +23,7 @@ class Lock:
     The system holds it for an open file, and releases it when the process ends in any way:
     whoever comes next takes it over. The file says who the owner is, for messages. It moves with
     its folder. Where the system has no such locks (Windows, some network disks), nothing is
-    locked.
+    locked. Windows gets no file either: it moves no folder in which a file is open.
 
     Args:
         folder: path of a folder that exists.
@@ -39,19 +39,23 @@ class Lock:
         """Removes the file and releases the lock.
 
         Args:
-            folder: path at which the folder is now.
+            folder: path at which the folder is now. The lock of another folder there stays.
         """
         if self._descriptor is None:
             return
+        path = os.path.join(folder, NAME)
         with contextlib.suppress(OSError):
-            os.remove(os.path.join(folder, NAME))
+            if os.path.samestat(os.fstat(self._descriptor), os.stat(path)):
+                os.remove(path)
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
         self._descriptor = None
 
 
 def _locked_file(path):
-    """The descriptor of the lock file, locked and signed."""
+    """The descriptor of the lock file, locked and signed; None on Windows."""
+    if fcntl is None:
+        return None
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -73,8 +77,6 @@ def _locked_file(path):
 
 
 def _lock(descriptor, path):
-    if fcntl is None:
-        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 from keras_genimg.errors import InputError
 from keras_genimg.files import check_writable, replace_when_complete
-from keras_genimg.runs.store import is_run
+from keras_genimg.runs.records import is_run
 
-__all__ = ["Output", "check_memory"]
+__all__ = ["Output", "check_memory", "check_not_of_a_run"]
 
 # What train, prior and evaluate write into a run folder, whether or not it is there.
 OF_A_RUN = frozenset({
@@ -28,7 +28,7 @@ class Output:
         made: function from the path of a folder to whether its content is of the kind that this
             command writes; for commands that write a folder, None for a file.
         overwrite: bool. Whether an existing file, or a folder with such content, is replaced.
-        writes: tuple of names. What the command writes in a run folder itself.
+        own: tuple of paths. What the command itself writes in its run.
 
     Raises:
         InputError: another ending; a file of a run; something exists there and may not be
@@ -37,14 +37,14 @@ class Output:
 
     def __init__(
         self, path: str, endings: tuple = (), made: Callable | None = None,
-        overwrite: bool = False, writes: tuple = (),
+        overwrite: bool = False, own: tuple = (),
     ):  # fmt: skip
         self.path, self.made, self.overwrite = os.fspath(path), made, overwrite
         if endings and os.path.splitext(self.path)[1].lower() not in endings:
             raise InputError(
                 f"--output must end in {' or '.join(endings)}. Received: --output {path}."
             )
-        _check_not_of_a_run(self.path, writes)
+        check_not_of_a_run(self.path, own)
         self._check()
 
     @contextlib.contextmanager
@@ -59,7 +59,10 @@ class Output:
         """
         folder = self.made is not None
         with replace_when_complete(self.path, folder=folder, replaceable=self.made) as partial:
-            yield partial
+            try:
+                yield partial
+            except InputError as error:  # of a writer, which knows the temporary path alone
+                raise InputError(str(error).replace(partial, self.path)) from error
             self._check()
 
     def _check(self):
@@ -71,17 +74,33 @@ class Output:
             )
 
 
-def _check_not_of_a_run(path, writes):
-    folder, within = os.path.realpath(path), None
+def check_not_of_a_run(path: str | os.PathLike, own: tuple = ()) -> None:
+    """Checks that a path is not the place of a file of a run, nor below that of a folder of it.
+
+    Args:
+        path: path. A symbolic link is followed.
+        own: tuple of paths that are allowed all the same, unless they are links.
+
+    Raises:
+        InputError: it is, of any run.
+    """
+    target = os.path.realpath(path)
+    if target in map(_place, own):
+        return
+    folder, within = target, None
     while within != "":
         folder, within = os.path.split(folder)
         if within and within.casefold() in OF_A_RUN and is_run(folder):
-            if within in writes and os.path.realpath(path) == os.path.join(folder, within):
-                continue
             raise InputError(
                 "A command never writes over the files of a run. "
                 f"Received: {path}, which is the place of {within} of the run {folder}."
             )
+
+
+def _place(path):
+    """A path of which only the folder is followed: where a link lies, and not where it leads."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def check_memory(count: int, image_shape: tuple) -> None:

@@ -4,13 +4,20 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.core import Pairs
-from keras_genimg.data import corrupt, corrupted_pairs, corrupted_shape, data_info, load
+from keras_genimg.data import (
+    DataInfo,
+    corrupt,
+    corrupted_pairs,
+    corrupted_shape,
+    data_info,
+    load,
+)
 from keras_genimg.errors import InputError
 from keras_genimg.runs.splits import readable_images, training_split
 
 __all__ = [
     "check_pairs", "corrupted", "evaluation_pairs", "images_of_second_set", "in_pairs",
-    "pair_arguments",
+    "info_of_second_set", "pair_arguments",
 ]  # fmt: skip
 
 
@@ -41,9 +48,15 @@ def pair_arguments(settings: dict, image_shape: tuple) -> dict:
     if settings["corruption"]:
         return {"source_shape": corrupted_shape(settings["corruption"], image_shape)}
     if settings["data_b"]:
-        info = data_info(settings["data_b"], **_source_b(settings, image_shape))
-        return {"image_shape_b": info.image_shape}
+        return {"image_shape_b": info_of_second_set(settings, image_shape).image_shape}
     return {}
+
+
+def info_of_second_set(settings: dict, image_shape: tuple) -> DataInfo | None:
+    """The `DataInfo` of `--data-b`, or None without it."""
+    if not settings["data_b"]:
+        return None
+    return data_info(settings["data_b"], **_source_b(settings, image_shape))
 
 
 def images_of_second_set(settings: dict, image_shape: tuple) -> int:

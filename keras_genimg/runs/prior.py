@@ -54,7 +54,8 @@ def prior(
     check_choice("kind", kind, CLASSES)
     check_run(folder)
     check_entries(folder)
-    samples = Output(os.path.join(folder, SAMPLES), overwrite=True, writes=(SAMPLES,))
+    path = os.path.join(folder, SAMPLES)
+    samples = Output(path, overwrite=True, own=(path,))
     place = os.path.realpath(folder)
     lock = Lock(place)
     try:

@@ -6,45 +6,24 @@ docs/runs.md describes the life cycle.
 """
 
 import contextlib
-import json
+import math
 import os
 import re
-import shutil
 import uuid
+import warnings
 from collections.abc import Iterator
 
+from keras_genimg.callbacks.checkpoint_files import CHECKPOINT
 from keras_genimg.errors import InputError, tell
-from keras_genimg.files import remove_partial, replace_when_complete
-from keras_genimg.runs.lock import Lock
+from keras_genimg.files import dead_partials, partial_path, remove, remove_partial
+from keras_genimg.runs.folder import resume_point
+from keras_genimg.runs.lock import NAME, Lock
+from keras_genimg.runs.records import RECORD, is_run, read_json, write_json
 
-__all__ = ["RunFolder", "is_run", "write_json"]
+__all__ = ["RunFolder"]
 
-RECORD = "run.json"
-# In a folder that was set aside: the id of the run that replaces it.
+# In a folder that was set aside: its name, and the id of the run that replaces it.
 ASIDE = "replaced_by.json"
-LEFT = (".lock", ASIDE)  # what a killed command may leave in an empty folder
-CHECKPOINT = re.compile(r"epoch-(\d{4,})(?:-step-(\d{6,}))?\.keras")  # those of `Resume`
-
-
-def is_run(folder: str | os.PathLike) -> bool:
-    """Whether a folder is a run folder, which has a `run.json`."""
-    return os.path.isfile(os.path.join(folder, RECORD))
-
-
-def write_json(path: str | os.PathLike, content: dict) -> None:
-    """Writes a JSON file, completely or not at all."""
-    with replace_when_complete(path) as partial, open(partial, "w") as file:
-        json.dump(content, file, indent=2, default=str)
-
-
-def _read(path):
-    """The dict in a JSON file, empty where it cannot be read."""
-    try:
-        with open(path) as file:
-            content = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 class RunFolder:
@@ -58,30 +37,26 @@ class RunFolder:
         self.name = os.fspath(folder)  # as it was given, for messages
         self.path = os.path.realpath(folder)
         self.record = {}
+        self._claimed, self._lock = False, None
 
     def learned(self) -> bool:
         """Whether the run holds a checkpoint, of an epoch or within one, or a model."""
-        return bool(os.path.isfile(os.path.join(self.path, "model.keras")) or self._positions())
-
-    def _positions(self):
-        """[(epochs, steps), ...] of the checkpoints, in order."""
+        names = []
         with contextlib.suppress(OSError):
-            names = os.listdir(os.path.join(self.path, "checkpoints"))
-            matches = filter(None, map(CHECKPOINT.fullmatch, names))
-            return sorted((int(match[1]), int(match[2] or 0)) for match in matches)
-        return []
+            names = os.listdir(self._file("checkpoints"))
+        return os.path.isfile(self._file("model.keras")) or any(map(CHECKPOINT.fullmatch, names))
 
     def state(self) -> str:
         """`"new"`, `"training"`, `"stopped"`, `"complete"`, or `"other"` for other content."""
         if not os.path.lexists(self.path):
             return "new"
         if is_run(self.path):
-            status = _read(os.path.join(self.path, RECORD)).get("status")
+            status = self._on_disk().get("status")
             return status if status in ("training", "complete") else "stopped"
         if not os.path.isdir(self.path):
             return "other"
-        rest = [name for name in os.listdir(self.path) if name not in LEFT]
-        return "other" if any(not name.startswith(".partial-") for name in rest) else "new"
+        left = {NAME, ASIDE, *dead_partials(self.path)}  # by a killed command
+        return "new" if left.issuperset(os.listdir(self.path)) else "other"
 
     def check(self, resume: bool, overwrite: bool) -> None:
         """Checks that a training may begin.
@@ -99,10 +74,11 @@ class RunFolder:
             raise InputError(
                 f"A run is written to a folder. Received: {self.name}, which is a file."
             )
-        if state == "other" and overwrite:
+        if state == "other" and not resume:
             raise InputError(
-                f"--overwrite replaces only a run folder, with a {RECORD}. Received: {self.name}, "
-                "which holds other files."
+                "A run is written to a new folder, or with --overwrite in place of a run, which "
+                f"has a {RECORD}. Received: {self.name}, which holds other files; --output RUN "
+                "names another folder."
             )
         if state != "new" and not (resume or overwrite):
             raise InputError(
@@ -115,33 +91,34 @@ class RunFolder:
                 "a checkpoint nor model.keras; --overwrite replaces it."
             )
 
-    def recover(self) -> None:
-        """Ends what a killed command began, unless another process is writing the run.
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator["RunFolder"]:
+        """Within the block no other command writes the run, if there is one.
 
-        A run without a checkpoint gives way to the one that it replaces, if there is one: any
-        other folder stays as it is. A complete run loses what it replaced; partial files of dead
-        processes go.
+        First it ends what a killed command began. A run without a checkpoint gives way to the one
+        that it replaces, if there is one: any other folder stays as it is. A complete run loses
+        what it replaced; partial files of dead processes go.
+
+        Yields:
+            The `RunFolder`.
+
+        Raises:
+            InputError: another process writes the run.
         """
-        if not os.path.lexists(self.path):
-            for aside in self._set_aside():
-                # A command was killed between the two renames of `_create`.
-                with contextlib.suppress(OSError):
-                    self._bring_back(aside)
-                break
-        remove_partial(*os.path.split(self.path))
-        if not is_run(self.path):
+        if self._claimed:
+            yield self
             return
-        with contextlib.suppress(InputError, OSError), self._locked():
-            remove_partial(self.path)
-            record = _read(os.path.join(self.path, RECORD))
-            if record.get("status") == "complete":
-                self._remove_replaced(record.get("id"))
-            elif not self.learned() and self._replaced(record.get("id")) is not None:
-                self._restore_replaced(record["id"])
+        self._claimed = True
+        try:
+            self._claim()
+            yield self
+        finally:
+            self._release(self.path)
+            self._claimed = False
 
     @contextlib.contextmanager
     def training(self, record: dict, resume: bool = False) -> Iterator["RunFolder"]:
-        """A training of the run: the folder is locked, and its record is kept up to date.
+        """A training of the run, which is `claimed`: its record is kept up to date.
 
         If the body ends, the run is complete, and what it replaced is removed. If it raises, the
         run is stopped; one that has no checkpoint is removed, and what it replaced comes back.
@@ -156,23 +133,32 @@ class RunFolder:
             The `RunFolder`; `update` adds to its record.
 
         Raises:
-            InputError: another process writes the folder, or it cannot be written.
+            InputError: another process writes the folder, or has written it since it was claimed;
+                it cannot be written.
         """
-        self.record = {**record, "status": "training"}
-        with self._locked() if resume else self._create():
+        with self.claimed():
+            run_id = self._on_disk().get("id") if resume else None
+            self.record = {"id": run_id or uuid.uuid4().hex, **record, "status": "training"}
+            if not resume:
+                self._begin()
+            done = False
             try:
                 if resume:
-                    earlier = _read(os.path.join(self.path, RECORD))
-                    self.record = {"id": earlier.get("id") or uuid.uuid4().hex, **self.record}
                     self.update()
                 yield self
+                done = True
                 self.update(status="complete")
+                self._remove_replaced(self.record["id"])
             except BaseException as error:
-                said = self._stopped(resume)
-                if isinstance(error, KeyboardInterrupt):
+                signal = isinstance(error, KeyboardInterrupt)
+                if done and signal:
+                    self.update(status="complete")
+                    said = f"{self.name} is complete."
+                else:
+                    said = self._stopped(resume)
+                if signal:
                     error.args = (said,)  # what the command says
                 raise
-            self._remove_replaced(self.record["id"])
 
     def update(self, **values) -> None:
         """Adds values to the record, and writes it.
@@ -181,83 +167,144 @@ class RunFolder:
             **values: entries of `run.json`.
         """
         self.record.update(values)
-        write_json(os.path.join(self.path, RECORD), self.record)
+        write_json(self._file(RECORD), self.record)
 
     # ------------------------------------------------------------------------- life cycle
 
-    @contextlib.contextmanager
-    def _locked(self):
-        lock = Lock(self.path)
-        try:
-            yield
-        finally:
-            lock.release(self.path)
+    def _file(self, name):
+        return os.path.join(self.path, name)
 
-    @contextlib.contextmanager
-    def _create(self):
-        """The new folder, complete with its record before it appears, and locked."""
-        self.record["id"] = uuid.uuid4().hex
-        old, lock = Lock(self.path) if is_run(self.path) else None, None
-        staged = self._temporary()
+    def _on_disk(self):
+        """The record in the folder, which may be of another run."""
+        return read_json(self._file(RECORD))
+
+    def _claim(self):
+        if not os.path.lexists(self.path):
+            for aside in self._set_aside():
+                # A command was killed between the two renames of `_replace`, or RUN was removed.
+                said = f"was missing, and holds again the earlier run that {aside} kept."
+                self._bring_back(aside, said)
+                break
+        remove_partial(*os.path.split(self.path))
+        while self._lock is None and is_run(self.path):
+            self._lock = Lock(self.path)
+            remove_partial(self.path)
+            record = self._on_disk()
+            if record.get("status") == "complete":
+                self._remove_replaced(record.get("id"))
+            elif not self.learned() and self._replaced(record.get("id")) is not None:
+                with contextlib.suppress(OSError):
+                    self._give_way(record["id"])  # and claim what came back
+
+    def _release(self, path):
+        if self._lock is not None:
+            self._lock.release(path)
+        self._lock = None
+
+    def _begin(self):
+        """The new run, with its record and locked; an earlier one is set aside."""
+        try:
+            if self._lock is None:
+                self._make()
+            else:
+                self._replace()
+        except OSError as error:
+            raise InputError(
+                f"{self.name} could not be written: {error.strerror or error}."
+            ) from error
+
+    def _make(self):
+        """A run where there was none; the folder may exist, as a mount point does."""
+        made = not os.path.isdir(self.path)
+        os.makedirs(self.path, exist_ok=True)
+        try:
+            self._lock = Lock(self.path)
+            if self.state() != "new":
+                raise InputError(
+                    f"A new run needs a folder of its own. Received: {self.name}, which another "
+                    "command has written in the meantime; --output RUN names another folder."
+                )
+            for name in (ASIDE, *dead_partials(self.path)):
+                remove(self._file(name))
+            self.update()
+        except BaseException:
+            self._release(self.path)
+            if made:
+                with contextlib.suppress(OSError):  # it holds somebody's files now
+                    os.rmdir(self.path)
+            raise
+
+    def _replace(self):
+        """The run in place of the earlier one: it appears complete with its record and lock."""
+        earlier, aside, staged = self._lock, self._next_aside(), self._temporary()
+        place, lock = self.path, None
         try:
             os.makedirs(staged)
             lock = Lock(staged)
             write_json(os.path.join(staged, RECORD), self.record)
-            aside = self._next_aside() if old else None
-            if old:
-                write_json(os.path.join(self.path, ASIDE), {"id": self.record["id"]})
-                os.rename(self.path, aside)
-            try:
-                _rename_to(staged, self.path)
-            except BaseException:
-                if old:
-                    os.rename(aside, self.path)
-                raise
-        except BaseException as error:
-            shutil.rmtree(staged, ignore_errors=True)
-            if old:
-                with contextlib.suppress(OSError):
-                    os.remove(os.path.join(self.path, ASIDE))
-                old.release(self.path)
-            if isinstance(error, OSError):
-                raise InputError(
-                    f"{self.name} could not be written: {error.strerror or error}."
-                ) from error
+            note = {"id": self.record["id"], "name": os.path.basename(aside)}
+            write_json(self._file(ASIDE), note)
+            os.rename(self.path, aside)
+            place = aside
+            os.rename(staged, self.path)
+        except BaseException:
+            if place == aside:
+                os.rename(aside, self.path)
+            with contextlib.suppress(OSError):
+                os.remove(self._file(ASIDE))
+            if lock is not None:
+                lock.release(staged)
+            remove(staged)
             raise
-        if old:
-            old.release(aside)
-            tell(f"the earlier run is kept in {aside} until this one is complete.")
-        try:
-            yield
-        finally:
-            lock.release(self.path)
+        earlier.release(aside)
+        self._lock = lock
+        tell(f"the earlier run is kept in {aside} until this one is complete.")
 
     def _temporary(self):
         """A free path beside the folder, which `remove_partial` clears if the process dies."""
-        parent, name = os.path.split(self.path)
-        path = os.path.join(parent, f".partial-{os.getpid()}.{name}")
-        shutil.rmtree(path, ignore_errors=True)
+        path = partial_path(self.path)
+        remove(path)
         return path
 
     def _stopped(self, resume):
         """Leaves a run to resume after an exception, or no trace; says which."""
-        if resume or self.learned():
-            with contextlib.suppress(InputError, OSError):  # a full disk
-                self.update(status="stopped")
-            return f"{self.name} is stopped; --resume continues {self._where()}."
-        self._restore_replaced(self.record["id"])
-        return f"stopped; the new run of {self.name} is removed: it had no checkpoint."
+        if not (resume or self.learned()):
+            with contextlib.suppress(InputError, OSError):
+                self._give_way(self.record["id"])
+            if self._on_disk().get("id") != self.record["id"]:
+                return f"stopped; the new run of {self.name} is removed: it had no checkpoint."
+        with contextlib.suppress(InputError, OSError):  # a full disk
+            self.update(status="stopped")
+        return f"{self.name} is stopped; {self._way_on()}"
 
-    def _where(self):
-        epochs, steps = max(self._positions(), default=(None, 0))
-        if steps:
-            return f"in epoch {epochs + 1} after step {steps}"
-        return "from model.keras" if epochs is None else f"after epoch {epochs}"
+    def _way_on(self):
+        """Where `--resume` goes on, for a message."""
+        wanted = self.record.get("settings", {}).get("epochs", math.inf)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is damaged: `--resume` names it
+                path, epochs, steps = resume_point(self.path, self.record, wanted)
+        except InputError:
+            return "it has no intact checkpoint: --overwrite replaces it."
+        if not CHECKPOINT.fullmatch(os.path.basename(path)):
+            return "--resume continues from model.keras."
+        where = f"in epoch {epochs + 1} after step {steps}" if steps else f"after epoch {epochs}"
+        return f"--resume continues {where}."
 
     def _set_aside(self):
-        """Paths of the folders that were set aside for this one, the last first."""
-        paths = [f"{self.path}.replaced-{number}" for number in sorted(self._numbered())[::-1]]
-        return [path for path in paths if os.path.isfile(os.path.join(path, ASIDE))]
+        """{path: id of the run that replaces it} of the folders set aside, the last first.
+
+        Copies of such folders are somebody's own: those of this version have another name than
+        the one in their note; those of earlier ones share an id.
+        """
+        notes = {}
+        for number in sorted(self._numbered(), reverse=True):
+            path = f"{self.path}.replaced-{number}"
+            note, name = read_json(os.path.join(path, ASIDE)), os.path.basename(path)
+            if "id" in note and note.get("name", name) == name:
+                notes[path] = note["id"]
+        ids = list(notes.values())
+        return {path: run_id for path, run_id in notes.items() if ids.count(run_id) == 1}
 
     def _numbered(self):
         """The numbers of all `RUN.replaced-N`."""
@@ -273,56 +320,51 @@ class RunFolder:
 
     def _replaced(self, run_id):
         """The folder that the run of this id set aside, or None."""
-        if run_id is None:
-            return None
-        for path in self._set_aside():
-            if _read(os.path.join(path, ASIDE)).get("id") == run_id:
-                return path
-        return None
+        return next((path for path, of in self._set_aside().items() if of == run_id), None)
 
-    def _restore_replaced(self, run_id):
+    def _give_way(self, run_id):
         """Removes a run that learned nothing; what it replaced comes back."""
         aside, doomed = self._replaced(run_id), self._temporary()
-        with contextlib.suppress(OSError):
+        try:
             os.rename(self.path, doomed)
+        except OSError:  # a mount point, which stays
+            for name in sorted(os.listdir(self.path), key=lambda name: name == RECORD):
+                if name != NAME:
+                    remove(self._file(name))
+            self._release(self.path)
+            return
+        self._release(doomed)
+        try:
             if aside is not None:
-                self._bring_back(aside)
-        shutil.rmtree(doomed, ignore_errors=True)
+                said = "holds the earlier run again: the one that replaced it had no checkpoint."
+                self._bring_back(aside, said)
+        finally:
+            remove(doomed)
 
-    def _bring_back(self, aside):
-        os.rename(aside, self.path)
-        os.remove(os.path.join(self.path, ASIDE))
-        tell(
-            f"{self.name} holds the earlier run again: the one that replaced it had no checkpoint."
-        )
+    def _bring_back(self, aside, said):
+        lock, place = Lock(aside), aside  # nobody is moving it
+        try:
+            os.rename(aside, self.path)
+            place = self.path
+            os.remove(self._file(ASIDE))
+        finally:
+            lock.release(place)
+        tell(f"{self.name} {said}")
 
     def _remove_replaced(self, run_id):
         """Removes what a complete run replaced, and what that had replaced."""
         chain = []
         while (aside := self._replaced(run_id)) is not None and aside not in chain:
             chain.append(aside)
-            run_id = _read(os.path.join(aside, RECORD)).get("id")
+            run_id = read_json(os.path.join(aside, RECORD)).get("id")
         for aside in reversed(chain):  # the oldest first: a kill in between leaves a chain
             try:
                 lock = Lock(aside)
             except (InputError, OSError):  # somebody is training it
                 return
-            doomed = self._temporary()  # out of the way: half of a run must not come back
-            with contextlib.suppress(OSError):
+            place, doomed = aside, self._temporary()
+            with contextlib.suppress(OSError):  # out of the way: half of a run must not come back
                 os.rename(aside, doomed)
-            lock.release(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _rename_to(staged, path):
-    """Moves a folder into place; over an empty one, which may be a mount point."""
-    try:
-        if os.name == "nt" and os.path.isdir(path):
-            os.rmdir(path)  # POSIX renames over an empty folder
-        os.rename(staged, path)
-    except OSError:
-        if not os.path.ismount(path) or os.listdir(path):
-            raise
-        for name in sorted(os.listdir(staged)):  # the record last
-            os.rename(os.path.join(staged, name), os.path.join(path, name))
-        os.rmdir(staged)
+                place = doomed
+            lock.release(place)
+            remove(doomed)

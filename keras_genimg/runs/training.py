@@ -2,11 +2,9 @@
 
 import contextlib
 import glob
-import math
 import os
 import shutil
 import sys
-import time
 
 import keras
 import numpy as np
@@ -14,7 +12,7 @@ import tensorflow as tf
 
 from keras_genimg import plotting, signals
 from keras_genimg.callbacks import EvaluateSamples, ImageGrid
-from keras_genimg.callbacks.resume import restore_checkpoint
+from keras_genimg.callbacks.checkpoint_files import read_note, restore_checkpoint
 from keras_genimg.cluster import CONNECT_TIMEOUT, leads
 from keras_genimg.core import (
     Clips,
@@ -26,7 +24,7 @@ from keras_genimg.core import (
 )
 from keras_genimg.core.optimizers import EXECUTION
 from keras_genimg.data import binarized, data_info, load
-from keras_genimg.errors import InputError
+from keras_genimg.errors import InputError, tell
 from keras_genimg.files import replace_when_complete
 from keras_genimg.metrics import features_for
 from keras_genimg.runs.binarization import binarized_as_trained, check_binarization
@@ -40,20 +38,29 @@ from keras_genimg.runs.folder import (
     start_from,
 )
 from keras_genimg.runs.opening import opening
+from keras_genimg.runs.outputs import check_not_of_a_run
 from keras_genimg.runs.pairs import (
     check_pairs,
     corrupted,
     images_of_second_set,
     in_pairs,
+    info_of_second_set,
     pair_arguments,
 )
+from keras_genimg.runs.progress import LogRows, RunProgress
 from keras_genimg.runs.registry import model_class, name_classes, parameters_of
 from keras_genimg.runs.settings import check_used, complete_settings
 from keras_genimg.runs.splits import held_out_split, readable_images, training_split
 from keras_genimg.runs.steps import Checkpoints, check_position
 from keras_genimg.runs.store import RunFolder
 from keras_genimg.signals import Held
-from keras_genimg.workers import check_agreement, get_strategy, is_chief, lost_worker
+from keras_genimg.workers import (
+    check_agreement,
+    fingerprint,
+    get_strategy,
+    is_chief,
+    lost_worker,
+)
 
 __all__ = ["train"]
 
@@ -84,24 +91,39 @@ def train(
     """
     of_model = model_class(name)
     run = RunFolder(folder)
-    if leads():
-        run.recover()
-    settings = complete_settings(
-        name, of_model.data, given, recipe or {}, folder, resume, overwrite
-    )
-    earlier = read_record(folder) if resume else {}
-    if resume:
-        check_entries(folder)
-        read_logs(os.path.join(folder, "logs.csv"))
-    position = resume_point(folder, earlier, settings["epochs"]) if resume else (None, 0, 0)
-    first_epoch = position[1]
-    if run.state() == "complete" and resume and settings["epochs"] <= first_epoch:
-        print(f"{folder} is complete, with {first_epoch} epochs; more --epochs train it further.")
-        return
-    check_used(settings, connect_timeout)
-    strategy = get_strategy(settings["strategy"], connect_timeout or CONNECT_TIMEOUT)
-    with signals.watched() if _has_workers(strategy) else contextlib.nullcontext():
-        _train(name, of_model, settings, run, strategy, resume, earlier, *position)
+    if not resume:
+        check_not_of_a_run(folder)
+    # From the first look at the run to the end: what is read of it stays as it is.
+    with run.claimed() if leads() else contextlib.nullcontext():
+        settings = complete_settings(
+            name, of_model.data, given, recipe or {}, folder, resume, overwrite
+        )
+        check_used(settings, connect_timeout)
+        earlier, position = {}, (None, 0, 0)
+        if resume:
+            earlier = read_record(folder)
+            check_entries(folder)
+            read_logs(os.path.join(folder, "logs.csv"))
+            position = resume_point(folder, earlier, settings["epochs"])
+            if _has_nothing_to_do(run, settings["epochs"], *position):
+                return
+        strategy = get_strategy(settings["strategy"], connect_timeout or CONNECT_TIMEOUT)
+        with signals.watched() if _has_workers(strategy) else contextlib.nullcontext():
+            _train(name, of_model, settings, run, strategy, resume, earlier, *position)
+
+
+def _has_nothing_to_do(run, epochs, start, done, steps):
+    """Whether a run to resume is complete with its model; says so, or what it lacks."""
+    if run.state() != "complete" or epochs > done:
+        return False
+    model = os.path.join(run.name, "model.keras")
+    try:
+        read_note(model)
+    except InputError:
+        tell(f"{model} is damaged or missing; it is written again from {start}.")
+        return False
+    print(f"{run.name} is complete, with {done} epochs; more --epochs train it further.")
+    return True
 
 
 def _train(
@@ -147,11 +169,9 @@ def _train(
 
     record = describe_run(name, model, settings, info, strategy)
     record.update({key: earlier[key] for key in OF_PROGRESS if key in earlier})
-    local = ("strategy", "data_dir")  # may differ between workers
-    check_agreement(
-        strategy, versions=str(record["versions"]), data=str((*info, num_images)),
-        settings=str({key: value for key, value in settings.items() if key not in local}),
-    )
+    if _has_workers(strategy):
+        position = first_epoch, first_step
+        check_agreement(strategy, **_compared(record, info, num_images, position, model))
     if chief:
         print(opening(folder, model, settings, split, info, skipped, batch_size, steps), flush=True)
     callbacks = _grids(model, folder, settings)
@@ -185,44 +205,22 @@ def _train(
             _write_results(model, run, settings)
 
 
+def _compared(record, info, num_images, position, model):
+    """What must be the same on all workers: name -> text."""
+    settings = record["settings"]
+    local = ("strategy", "data_dir")  # may differ between workers
+    second = info_of_second_set(settings, info.image_shape)
+    return {
+        "versions": str(record["versions"]),
+        "data": str((*info, num_images, info.content, second and second.content)),
+        "settings": str({key: value for key, value in settings.items() if key not in local}),
+        "start": "epoch {}, step {}".format(*position),
+        "weights": fingerprint(model.weights),
+    }
+
+
 def _has_workers(strategy):
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-
-
-class RunProgress(keras.callbacks.Callback):
-    """Keeps `run.json` up to date: seconds, epochs done and the logs of the last one."""
-
-    def __init__(self, run):
-        super().__init__()
-        self.run = run
-        self.began = time.perf_counter() - run.record.get("seconds", 0.0)  # of the resumed run
-
-    def on_epoch_end(self, epoch, logs=None):
-        numbers = {name: float(value) for name, value in (logs or {}).items()}
-        # An epoch without an evaluation logs NaN, which JSON does not support.
-        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
-        seconds = round(time.perf_counter() - self.began, 1)
-        self.run.update(seconds=seconds, epochs_done=epoch + 1, final_logs=finite)
-
-
-class LogRows(keras.callbacks.Callback):
-    """Adds a row per epoch to `logs.csv`, as `keras.callbacks.CSVLogger` does, in one write."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
-
-    def on_epoch_end(self, epoch, logs=None):
-        row = {name: float(value) for name, value in (logs or {}).items()}
-        columns, lines = ["epoch", *sorted(row)], ""
-        if os.path.exists(self.path):
-            with open(self.path) as file:
-                columns = file.readline().rstrip("\n").split(",")
-        else:
-            lines = ",".join(columns) + "\n"
-        lines += ",".join(str({"epoch": epoch, **row}.get(name, "NA")) for name in columns) + "\n"
-        with open(self.path, "a", newline="") as file:
-            file.write(lines)
 
 
 def _make_model(of_model, settings, info):

@@ -61,7 +61,8 @@ def generate(
             f"{type(model).__name__}."
         )
     if target.made is None:
-        check_memory(count, model.image_shape)
+        of_one = (num_frames or model.num_frames) if model.data.part(Clips) else 1
+        check_memory(count * of_one, model.image_shape)
     notes = {"model": type(model).__name__, "seed": seed, "generated": "yes",
              "Software": f"keras_genimg {__version__}"}
     with target.written() as partial:
@@ -91,8 +92,9 @@ def _generated(folder, output, format, overwrite):
     if format in (None, "png") and ending != ".png":
         # A folder, which may be called v1.2, but hardly notes.txt.
         if ending[1:2].isalpha() and not os.path.isdir(output):
+            files = ".png, .npz or .gif" if format is None else ".png (--format png)"
             raise InputError(
-                "--output must be FILE.png, FILE.npz or FILE.gif, or a folder, whose name has no "
+                f"--output must be a file that ends in {files}, or a folder, whose name has no "
                 f"ending. Received: --output {output}."
             )
         return "png", Output(output, made=_is_of_images, overwrite=overwrite)
@@ -156,7 +158,7 @@ def evaluate(
     """
     check_run(folder)
     path = os.path.join(folder, "metrics.json")
-    Output(path, overwrite=True, writes=("metrics.json",))
+    Output(path, overwrite=True, own=(path,))
     if features is not None and not set(metrics or ()) - {"log_likelihood"}:
         raise InputError(
             "--features is for --metrics of samples, such as frechet_distance. "
@@ -253,11 +255,14 @@ def export(
     ending = os.path.splitext(EXPORTED[format])[1]
     if not ending:
         _check_no_file(output)
-    Output(
+    target = Output(
         output, (ending,) if ending else (), made=None if ending else is_saved_model,
-        overwrite=overwrite, writes=() if ending else ("saved_model",),
+        overwrite=overwrite, own=() if ending else (os.path.join(folder, "saved_model"),),
     )  # fmt: skip
-    print(load_run(folder).export(output, format=format, precision=precision))
+    model = load_run(folder)
+    with target.written() as partial:
+        model.export(partial, format=format, precision=precision)
+    print(target.path)
 
 
 def _check_no_file(output):

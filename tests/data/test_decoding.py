@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from keras_genimg.data import decoding, load
-from keras_genimg.data.decoding import decode, peak_of, read_header, white_of
+from keras_genimg.data.decoding import decode, decode_alone, peak_of, read_header, white_of
 from keras_genimg.data.images import fit_image
 from keras_genimg.errors import InputError
 
@@ -174,9 +174,32 @@ def test_what_is_no_plain_jpeg(tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
 def test_a_file_that_became_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
-    with pytest.raises(OSError, match="seek"):
+    with pytest.raises(OSError, match="not a file"):
         decode(tmp_path / "a.jpg", (16, 16, 3))
-    assert decoding.reason_of(ValueError(), str(tmp_path / "a.jpg")) == "damaged or cut off"
+    path, header = str(tmp_path / "a.jpg"), decoding.Header((4, 4), True, "JPEG", None)
+    assert decoding.reason_of(ValueError(), path) == "damaged or cut off"
+    for found in (read_header(path), peak_of(path), decode_alone(path, (16, 16, 3))):
+        assert "cannot be opened" in found
+    for format in ("JPEG", "PNG"):
+        assert not decoding.looks_whole(path, header._replace(format=format))
+
+
+def test_a_single_file_is_read_as_in_a_folder(tmp_path, monkeypatch):
+    shape, path = (32, 32, 1), str(tmp_path / "a.png")
+    Image.fromarray(RAMP.astype("uint16") * 16).save(path)
+    with pytest.warns(UserWarning, match="at most 4080: 4095 becomes white"):
+        np.testing.assert_allclose(decode_alone(path, shape)[..., 0], RAMP, atol=1)
+    for values, why in ((RAMP / np.float32(255), "of floats"), (RAMP.astype("int32") - 9, "negat")):
+        Image.fromarray(values).save(tmp_path / "a.tif")
+        assert why in decode_alone(str(tmp_path / "a.tif"), shape)
+    Image.fromarray(RAMP).save(path)
+    np.testing.assert_array_equal(decode_alone(path, shape)[..., 0], RAMP)
+    with open(path, "rb+") as file:
+        file.truncate(os.path.getsize(path) // 2)
+    assert decode_alone(path, shape) == "damaged or cut off"
+    Image.fromarray(RAMP).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert "above Pillow's limit of 200 pixels" in decode_alone(path, shape)
 
 
 def test_peaks(tmp_path):

@@ -2,6 +2,9 @@
 
     python tests/runs/sequences.py FIRST_SEED LAST_SEED
 
+Commands are killed, get signals, find a second writer, damaged files or a full disk; in every
+fourth sequence the run is a symbolic link.
+
 A process of its own, because TensorFlow must be imported, and must not have computed anything,
 when the commands are forked. `test_store.py` does the same with a stub model, much more often.
 """
@@ -12,6 +15,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -27,7 +31,7 @@ from shared import problem_of, run_in_child  # noqa: E402
 from keras_genimg.cli import main  # noqa: E402
 from keras_genimg.errors import InputError  # noqa: E402
 from keras_genimg.runs.lock import Lock  # noqa: E402
-from keras_genimg.runs.store import is_run  # noqa: E402
+from keras_genimg.runs.records import is_run  # noqa: E402
 
 EPOCHS = 2
 TRAIN = ["train", "gan", "--set", "networks=mlp"]
@@ -36,12 +40,17 @@ SMALL = ["--image-size", "16", "--batch-size", "4", "--steps-per-epoch", "3", "-
 ENDS = {"kill": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 
-def command(arguments, number=None, delay=0.0):
-    """Runs a command, to which a signal comes after some seconds; what it ends with."""
+def command(arguments, number=None, delay=0.0, limit=None):
+    """Runs a command, to which a signal comes after some seconds; what it ends with.
+
+    No file gets longer than `limit` bytes, as on a full disk.
+    """
 
     def disturbed():
         if number is not None:
             threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         return main(arguments)
 
     return run_in_child(disturbed, 300)
@@ -95,18 +104,19 @@ def check(what, ended, before, after, resumed):
         assert after.get(key, ((0, 0), 0))[0] >= position, (what, before, after, errors)
 
 
-def one_sequence(place, seed, seconds):
+def one_sequence(place, seed, seconds, size):
     rng, story = random.Random(seed), []
     run = place / "run"
-    if rng.random() < 0.25:
+    if seed % 4 == 0:
         run.symlink_to(place / "target")
     name = "target" if run.is_symlink() else "run"
     for number in range(rng.randint(2, 3)):
         option = rng.choice(["--resume", "--overwrite", "--resume"]) if number else None
         again = SMALL if option != "--resume" else []
         arguments = [*TRAIN, *again, "--output", str(run), *([option] if option else [])]
-        trouble = rng.choice(["none", *ENDS, *ENDS, "second", "damage"])
+        trouble = rng.choice(["none", *ENDS, *ENDS, "second", "damage", "full", "full"])
         delay = rng.uniform(0.2, seconds)
+        limit = rng.randrange(size // 10, size) if trouble == "full" else None
         if trouble == "damage" and run.exists():
             trouble = damage(rng, run)
         before = runs_in(place, name)
@@ -118,7 +128,7 @@ def one_sequence(place, seed, seconds):
                 own.close = lambda own=own: own.release(os.path.realpath(run))
         story.append((option, trouble, round(delay, 2)))
         with lock:
-            ended = command(arguments, ENDS.get(trouble), delay)
+            ended = command(arguments, ENDS.get(trouble), delay, limit)
         after = runs_in(place, name)
         if not isinstance(lock, contextlib.nullcontext):
             assert ended[0] in (0, 2) and after == before, (story, ended)  # 0: it is complete
@@ -143,10 +153,11 @@ def sequences(first, last):
         ended = command([*TRAIN, *SMALL, "--output", os.path.join(folder, "first")])
         assert ended[0] == 0, ended
         seconds = time.monotonic() - began
+        size = os.path.getsize(os.path.join(folder, "first", "model.keras"))
         for seed in range(first, last):
             place = pathlib.Path(folder, str(seed))
             place.mkdir()
-            one_sequence(place, seed, seconds)
+            one_sequence(place, seed, seconds, size)
             shutil.rmtree(place)
 
 

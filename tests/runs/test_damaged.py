@@ -9,7 +9,7 @@ import pytest
 from cases import SHAPE
 
 from keras_genimg import VAE
-from keras_genimg.callbacks.resume import save_checkpoint
+from keras_genimg.callbacks.checkpoint_files import save_checkpoint
 from keras_genimg.errors import InputError
 from keras_genimg.runs.folder import (
     check_entries,
@@ -104,9 +104,57 @@ def test_a_damaged_record(content, run):
     assert isinstance(load_run(run), VAE)  # which does not need it
 
 
+OUT_OF_RANGE = {
+    "batch_size": [0, -1, 10**7, None, True], "seed": [-1, 10**30, None], "epochs": [-1, 0, 10**7],
+    "steps_per_epoch": [-1, 0], "evaluate_every": [0], "image_size": [0, 10**5], "channels": [2],
+    "holdout": [float("nan"), 0.0, 1.0, -0.5, 1], "policy": ["foo"], "binarize": ["foo"],
+    "corruption": ["foo"], "strategy": ["foo", None], "set": [None, {"importance_samples": "x"}],
+}  # fmt: skip
+OF_PROGRESS = {
+    "model_epochs": [-3, 10**30, None], "epochs_done": [-1, True], "seconds": [-1, float("nan")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*OUT_OF_RANGE, *OF_PROGRESS])
+def test_values_of_the_record_out_of_range(name, run):
+    values = OUT_OF_RANGE.get(name) or OF_PROGRESS[name]
+    for value in values:
+        record = {**RECORD, "settings": dict(RECORD["settings"])}
+        (record["settings"] if name in OUT_OF_RANGE else record)[name] = value
+        (run / "run.json").write_text(json.dumps(record))
+        word = {"binarize": "binarisation", "set": "importance_samples|set"}.get(name, name)
+        with pytest.raises(InputError, match=f"run.json could not be read.*({word}).*--overwrite"):
+            read_record(run)
+
+
+def test_what_a_record_may_leave_out(run):
+    empty = ("holdout", "policy", "binarize", "corruption", "steps_per_epoch", "evaluate_every",
+             "image_size", "channels", "features", "recipe")  # fmt: skip
+    for settings in ({"data": "glyphs"}, {"data": "glyphs", **dict.fromkeys(empty)}):
+        (run / "run.json").write_text(json.dumps({"model": "vae", "settings": settings}))
+        assert read_record(run)["settings"] == settings
+
+
+def test_a_checkpoint_that_a_training_removes_meanwhile(run, monkeypatch):
+    """The next one is loaded instead."""
+    (run / "model.keras").unlink()
+    load, loaded = keras.saving.load_model, []
+
+    def removed(path):
+        loaded.append(os.path.basename(path))
+        if len(loaded) == 1:
+            os.rename(path, run / "checkpoints" / "epoch-0003.keras")
+        return load(path)
+
+    monkeypatch.setattr(keras.saving, "load_model", removed)
+    assert isinstance(load_run(run), VAE)
+    assert loaded == ["epoch-0002.keras", "epoch-0003.keras"]
+
+
 @pytest.mark.parametrize(
-    "content", ["a,b\n1,2\n1,2\n", "\0", ",,\n", "epoch,loss\n0,x\n1,2\n", "epoch,loss\n0\n1,2\n"]
-)
+    "content", ["a,b\n1,2\n1,2\n", "\0", ",,\n", "epoch,loss\n0,x\n1,2\n", "epoch,loss\n0\n1,2\n",
+     f"epoch,loss\n{'9' * 5000},1\n1,2\n", "epoch,loss\n\u00b2,1\n1,2\n", "epoch,loss\n-1,1\n1,2\n"]
+)  # fmt: skip
 def test_damaged_logs_are_refused_before_anything_is_lost(content, run):
     (run / "logs.csv").write_text(content)
     for function in (read_logs, lambda path: cut_logs(path, 1)):
@@ -117,7 +165,7 @@ def test_damaged_logs_are_refused_before_anything_is_lost(content, run):
 
 def test_a_row_that_a_kill_cut_short_is_left_out(run):
     path = run / "logs.csv"
-    for rest in ("2", "2,", "2,x"):
+    for rest in ("2", "2,", "2,x", "9" * 5000 + ",1"):
         path.write_text("epoch,loss\n0,1.5\n1,NA\n" + rest)
         cut_logs(path, 3)
         assert path.read_text() == "epoch,loss\n0,1.5\n1,NA\n"

@@ -11,17 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg.data.decoding import (
-    COLOURS,
     DAMAGED,
     NOT_IMAGES,
     decode,
     looks_whole,
     peak_of,
     reason_of,
-    white_of,
+    whites_of,
 )
 from keras_genimg.data.images import (
-    DEEP_WHITE,
     DataInfo,
     checked_count,
     fits_in_memory,
@@ -77,7 +75,8 @@ def open_folder(
     members = [members[i * len(members) // count] for i in range(count)]
     image_shape = (*(image_size or sizes[0]), channels)
     names = found.class_names
-    info = DataInfo(image_shape, count, None if names is None else len(names), names)
+    content = _digest(str([(file.parts, file.stamp[0]) for file in found.files])).hex()[:12]
+    info = DataInfo(image_shape, count, None if names is None else len(names), names, content)
 
     def open_reader():
         whites, refused = _deep_values(folder, found)
@@ -113,10 +112,14 @@ def _members(files, start, stop):
     if (start, stop) == (0, len(files)):
         return range(len(files))
 
-    def digest(index):
-        return hashlib.sha256(os.fsencode("/".join(files[index].parts))).digest()
+    def place(index):
+        return _digest("/".join(files[index].parts))
 
-    return sorted(sorted(range(len(files)), key=digest)[start:stop])
+    return sorted(sorted(range(len(files)), key=place)[start:stop])
+
+
+def _digest(text):
+    return hashlib.sha256(os.fsencode(text)).digest()
 
 
 def _deep_values(folder, found):
@@ -127,22 +130,7 @@ def _deep_values(folder, found):
     deep = [i for i, header in enumerate(found.headers) if header.deep]
     with ThreadPoolExecutor() as pool:
         peaks = dict(zip(deep, pool.map(_peak, (found.files[i] for i in deep))))
-    refused = {i: peak for i, peak in peaks.items() if isinstance(peak, str)}
-    whites = {}
-    for kind in sorted({found.headers[i].deep for i in peaks.keys() - refused.keys()}):
-        those = [i for i in peaks.keys() - refused.keys() if found.headers[i].deep == kind]
-        peak = max(peaks[i] for i in those)
-        white = white_of(kind, peak)
-        if isinstance(white, str):
-            refused.update(dict.fromkeys(those, white))
-            continue
-        whites[kind] = white
-        if kind != COLOURS and white != DEEP_WHITE:
-            warnings.warn(
-                f"Values of more than 8 bits in {folder!r} are at most {peak}: {white} becomes "
-                "white.", stacklevel=2,
-            )  # fmt: skip
-    return whites, refused
+    return whites_of(folder, {i: found.headers[i].deep for i in deep}, peaks)
 
 
 @functools.lru_cache(maxsize=2**20)

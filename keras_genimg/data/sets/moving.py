@@ -43,7 +43,7 @@ def open_moving(
     if name == "moving_glyphs":
         split, start, count = glyphs.split_and_count(split, num_images, name)
         channels = channels or 1
-        num_classes, names = glyphs.NUM_CLASSES, glyphs.CLASS_NAMES
+        num_classes, names, content = glyphs.NUM_CLASSES, glyphs.CLASS_NAMES, ""
 
         def open_digits():
             return read_by_index(
@@ -54,7 +54,7 @@ def open_moving(
         options = {"image_size": box, "channels": channels, "num_images": num_images}
         digits, open_digits = open_tfds("mnist", split, data_dir, **options)
         (*_, channels), count, num_classes = digits
-        start, names = 0, digits.class_names
+        start, names, content = 0, digits.class_names, digits.content
 
     def open_reader():
         reader = open_digits()
@@ -65,7 +65,7 @@ def open_moving(
 
         return reader._replace(read=read)
 
-    return DataInfo((*image_size, channels), count, num_classes, names), open_reader
+    return DataInfo((*image_size, channels), count, num_classes, names, content), open_reader
 
 
 def box_side(image_size: tuple) -> int:

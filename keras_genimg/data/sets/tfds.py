@@ -91,6 +91,7 @@ def open_tfds(
         checked_count(num_images, available, name),
         label and label.num_classes,
         tuple(label.names) if label and label.num_classes else None,
+        builder.info.full_name,
     )
 
     def open_reader():
