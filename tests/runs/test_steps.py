@@ -29,7 +29,7 @@ def new_model(name="vae", several=1):
     elif name == "vq_vae":  # counts codes beside the means of its logs
         model = kg.VQVAE(SHAPE, num_embeddings=8, seed=0)
     else:
-        model = kg.WGAN(SHAPE, networks="mlp", n_critic=2, seed=0)
+        model = kg.WGAN(SHAPE, latent_dim=4, n_critic=2, seed=0)
     model.compile(steps_per_execution=several)
     return model
 
@@ -88,7 +88,7 @@ def names(folder):
     "name, several",
     [("vae", 1),
      *(pytest.param(*case, marks=pytest.mark.slow)
-       for case in [("vae", 2), ("wgan", 3), ("vq_vae", 1)])],
+       for case in [("vae", 2), ("wgan", 2), ("vq_vae", 1)])],
 )  # fmt: skip
 def test_stopped_within_epochs_is_as_if_it_never_was(tmp_path, name, several):
     model = new_model(name, several)
