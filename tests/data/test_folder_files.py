@@ -108,6 +108,13 @@ def test_links_are_followed_and_circles_are_not(tmp_path):
     assert data_info(folder).class_names == ("cat", "dog")
 
 
+def test_the_whole_file_system_is_not_searched(tmp_path):
+    (tmp_path / "link").symlink_to(os.sep)
+    for folder in (os.sep, str(tmp_path / "link")):
+        with pytest.raises(InputError, match="must lie below the root"):
+            load(folder, batch_size=1)
+
+
 def test_stray_folders_are_no_classes(tmp_path):
     for name in ("cat", "dog"):
         save(tmp_path / name / "a.png")

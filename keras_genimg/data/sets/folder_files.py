@@ -67,6 +67,11 @@ def find_split(folder: str, split: str) -> Split:
     """
     if not os.path.isdir(folder):
         raise InputError(f"A folder of images must exist. Received: {folder!r}.")
+    if os.path.realpath(folder) == os.path.abspath(os.sep):
+        raise InputError(
+            "A folder of images must lie below the root of the file system, all of which would be "
+            f"searched. Received: {folder!r}."
+        )
     files, problems = _walk(folder)
     roots = _roots(folder, files)
     root = roots.get(_split_of(split))
