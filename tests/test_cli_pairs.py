@@ -84,7 +84,7 @@ def test_a_resumed_stream_is_that_of_the_unbroken_run(kind, tmp_path):
     settings[kind] = {"corruption": "mask", "data_b": sets[1]}[kind]
 
     def stream(first_step):
-        first_pass, first_batch = divmod(first_step, 3)  # passes of 3 batches over 10 pictures
+        first_pass, first_batch = divmod(first_step, 3)  # passes of 3 batches over 10 images
         data = load(
             sets[0],
             batch_size=3,

@@ -7,7 +7,6 @@ with 0, or with 2 and a sentence, and must leave all files of the runs as they w
 table, and exits with 1 if something was not handled.
 """
 
-import argparse
 import itertools
 import os
 import pathlib
@@ -17,7 +16,7 @@ import sys
 import tempfile
 
 from PIL import Image
-from shared import Outcomes, problem_of, run_cli
+from shared import Outcomes, parser_of, problem_of, run_cli
 
 SMALL = ["--batch-size", "4", "--steps-per-epoch", "1", "--epochs", "1"]
 RUNS = {
@@ -298,9 +297,7 @@ def _filled(argument, words):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=400)
+    parser = parser_of(__doc__, 400)
     parser.add_argument("--kind", choices=tuple(KINDS))
     options = parser.parse_args()
     rng, outcomes = random.Random(options.seed), Outcomes()

@@ -8,7 +8,6 @@ must be as it was, or newer for what the command writes. Prints a table, and exi
 something was not handled.
 """
 
-import argparse
 import functools
 import itertools
 import json
@@ -21,7 +20,7 @@ import tempfile
 import zipfile
 
 from PIL import Image
-from shared import Outcomes, problem_of, run_cli, run_in_child
+from shared import Outcomes, parser_of, problem_of, run_cli, run_in_child
 
 SMALL = ["--batch-size", "4", "--steps-per-epoch", "2", "--data", "DATA", "--epochs", "2"]
 RUNS = {
@@ -348,9 +347,7 @@ def one_case(rng, number, case, originals, outcomes):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=240)
+    parser = parser_of(__doc__, 240)
     parser.add_argument("--only", type=int, help="one case, by its number; prints how it ended")
     options = parser.parse_args()
     outcomes = Outcomes()

@@ -7,7 +7,6 @@ works, with finite results, or raises a `ValueError` or `TypeError` of one sente
 argument or what was called. Prints a table, and exits with 1 if something was not handled.
 """
 
-import argparse
 import inspect
 import math
 import os
@@ -17,13 +16,12 @@ import resource
 import signal
 import sys
 import tempfile
-import time
 import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
-from shared import Outcomes
+from shared import Outcomes, parser_of
 
 import keras_genimg as kg
 from keras_genimg import callbacks, data, latents, layers, losses, metrics, optimizers, plotting
@@ -267,9 +265,7 @@ def short(value):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=600)
+    parser = parser_of(__doc__, 600)
     parser.add_argument("--only", help="a row of the table")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -289,10 +285,7 @@ def main():
         arguments, changed = wrong(rng, name, arguments, parameters)
         call = function if method or kind != "layers" else _layer(function)
         told = ", ".join(f"{each}={short(arguments[each])}" for each in changed)
-        began = time.monotonic()
         problem = outcome(call, arguments, changed, name)
-        if os.environ.get("SLOW") and time.monotonic() - began > 5:
-            print("slow", number, name, told, time.monotonic() - began)
         outcomes.add(kind, f"{number} {name}({told})", problem)
     sys.exit(outcomes.report())
 

@@ -1,5 +1,6 @@
 """Code that the scripts of this folder share: cases that are counted, and commands in a child."""
 
+import argparse
 import collections
 import os
 import pathlib
@@ -12,7 +13,7 @@ import traceback
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-__all__ = ["Outcomes", "problem_of", "run_cli", "run_in_child"]
+__all__ = ["Outcomes", "parser_of", "problem_of", "run_cli", "run_in_child"]
 
 MEMORY = 24 * 2**30  # address space of a child: a huge allocation fails instead of swapping
 
@@ -55,6 +56,22 @@ class Outcomes:
         for kind, tried, handled, not_handled in rows:
             print(f"| {kind:<{width}} | {tried:5} | {handled:7} | {not_handled:11} |")
         return int(bool(self.failures))
+
+
+def parser_of(description: str, count: int) -> argparse.ArgumentParser:
+    """A parser with the options that all scripts have, `--seed` and `--count`.
+
+    Args:
+        description: string, of which the first line is shown.
+        count: int. Cases by default.
+
+    Returns:
+        `argparse.ArgumentParser`.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=count)
+    return parser
 
 
 def run_cli(arguments: list, timeout: float = 120.0, stdout: str | None = None) -> tuple:

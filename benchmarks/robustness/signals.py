@@ -7,7 +7,6 @@ was left) must end with the weights, optimizers and logs of an uninterrupted run
 leave no partial files.
 """
 
-import argparse
 import contextlib
 import io
 import os
@@ -24,7 +23,7 @@ import zipfile
 
 os.environ["TF_DETERMINISTIC_OPS"] = "1"
 
-from shared import Outcomes, problem_of, run_in_child
+from shared import Outcomes, parser_of, problem_of, run_in_child
 
 TRAIN = ["train", "vae", "--image-size", "16", "--batch-size", "8", "--steps-per-epoch", "40",
          "--epochs", "4", "--set", "networks=mlp"]  # fmt: skip
@@ -195,10 +194,7 @@ def one_case(rng, place, reference, seconds, expected):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=30)
-    options = parser.parse_args()
+    options = parser_of(__doc__, 30).parse_args()
     rng, outcomes, began = random.Random(options.seed), Outcomes(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         reference = pathlib.Path(folder, "reference")

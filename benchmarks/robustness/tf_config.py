@@ -7,7 +7,6 @@ second. It is handled if it is read, or refused by an `InputError` of one senten
 and exits with 1 if something was not handled.
 """
 
-import argparse
 import copy
 import json
 import random
@@ -15,7 +14,7 @@ import socket
 import sys
 import time
 
-from shared import Outcomes
+from shared import Outcomes, parser_of
 
 from keras_genimg.cluster import meet, read_cluster
 from keras_genimg.errors import InputError
@@ -127,10 +126,7 @@ def problem(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=30)
-    options = parser.parse_args()
+    options = parser_of(__doc__, 30).parse_args()
     outcomes = Outcomes()
     for number in range(options.count):
         rng = random.Random(f"{options.seed} {number}")

@@ -1,6 +1,6 @@
 """Hostile files in folders of images: each is used, or named with its reason; nothing waits.
 
-    python benchmarks/robustness/pictures.py --seed 0 --count 40
+    python benchmarks/robustness/images.py --seed 0 --count 40
 
 Each case puts one such file beside three good images and loads the folder twice, in memory and as
 a set larger than memory, in a child process. It is handled if every file is used or counted, the
@@ -8,7 +8,6 @@ good images have their pixels, and both ways agree. Prints a table, and exits wi
 was not handled.
 """
 
-import argparse
 import functools
 import io
 import os
@@ -24,7 +23,7 @@ import zlib
 
 import numpy as np
 from PIL import Image
-from shared import Outcomes, run_in_child
+from shared import Outcomes, parser_of, run_in_child
 
 import keras_genimg as kg
 from keras_genimg.data import images as sets
@@ -217,10 +216,7 @@ def read_changing(rng, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=40)
-    options = parser.parse_args()
+    options = parser_of(__doc__, 40).parse_args()
     outcomes = Outcomes()
     for number in range(options.count):
         rng = random.Random(f"{options.seed} {number}")
