@@ -120,9 +120,7 @@ def _train(options):
     folder = options.pop("output") or os.path.join("runs", options["recipe"] or model)
     own = {key: options.pop(key) for key in ("resume", "overwrite", "connect_timeout")}
     options["set"] = _settings(options["set"]) or None
-    _import_runs().train(
-        model, options, folder, recipe=recipe and recipe["settings"], **own
-    )
+    _import_runs().train(model, options, folder, recipe=recipe and recipe["settings"], **own)
 
 
 def _model(name, recipe_name, recipe):

@@ -89,13 +89,13 @@ class Position(keras.callbacks.Callback):
         self.epoch = epoch + 1
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.place = f"in {self._steps(batch)} of epoch {self.epoch}; training stopped before it"
+        steps = self._steps(batch + self.model.steps_before)
+        self.place = f"in {steps} of epoch {self.epoch}; training stopped before it"
 
     def on_test_batch_begin(self, batch, logs=None):
         self.place = f"in {self._steps(batch)} of the evaluation"
 
     def _steps(self, first):
-        first += self.model.steps_before
         if self.several == 1:
             return f"step {first + 1}"
         return f"one of the steps {first + 1} to {first + self.several}"

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 
 from keras_genimg.errors import InputError
 from keras_genimg.files import check_writable, replace_when_complete
-from keras_genimg.runs.records import is_run
+from keras_genimg.runs.folder import FILES, FOLDERS
+from keras_genimg.runs.lock import NAME as LOCK
+from keras_genimg.runs.records import ASIDE, is_run
 
 __all__ = ["Output", "check_memory", "check_not_of_a_run"]
 
 # What train, prior and evaluate write into a run folder, whether or not it is there.
-OF_A_RUN = frozenset({
-    "run.json", "model.keras", "best.keras", "logs.csv", "losses.png", "samples.png", "saved_model",
-    "checkpoints", "samples", "prior.json", "prior_samples.png", "metrics.json", ".lock",
-    "replaced_by.json",
-})  # fmt: skip
+OF_A_RUN = {
+    *FILES, *FOLDERS, "saved_model", "prior.json", "prior_samples.png", "metrics.json", LOCK, ASIDE,
+}  # fmt: skip
 
 
 class Output:

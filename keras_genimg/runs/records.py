@@ -5,9 +5,11 @@ import os
 
 from keras_genimg.files import replace_when_complete
 
-__all__ = ["RECORD", "is_run", "read_json", "write_json"]
+__all__ = ["ASIDE", "RECORD", "is_run", "read_json", "write_json"]
 
 RECORD = "run.json"
+# In a folder that was set aside: its name, and the id of the run that replaces it.
+ASIDE = "replaced_by.json"
 
 
 def is_run(folder: str | os.PathLike) -> bool:

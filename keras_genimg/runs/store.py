@@ -18,12 +18,9 @@ from keras_genimg.errors import InputError, tell
 from keras_genimg.files import dead_partials, partial_path, remove, remove_partial
 from keras_genimg.runs.folder import resume_point
 from keras_genimg.runs.lock import NAME, Lock
-from keras_genimg.runs.records import RECORD, is_run, read_json, write_json
+from keras_genimg.runs.records import ASIDE, RECORD, is_run, read_json, write_json
 
 __all__ = ["RunFolder"]
-
-# In a folder that was set aside: its name, and the id of the run that replaces it.
-ASIDE = "replaced_by.json"
 
 
 class RunFolder:

@@ -105,14 +105,14 @@ def train(
             check_entries(folder)
             read_logs(os.path.join(folder, "logs.csv"))
             position = resume_point(folder, earlier, settings["epochs"])
-            if _has_nothing_to_do(run, settings["epochs"], *position):
+            if _has_nothing_to_do(run, settings["epochs"], *position[:2]):
                 return
         strategy = get_strategy(settings["strategy"], connect_timeout or CONNECT_TIMEOUT)
         with signals.watched() if _has_workers(strategy) else contextlib.nullcontext():
             _train(name, of_model, settings, run, strategy, resume, earlier, *position)
 
 
-def _has_nothing_to_do(run, epochs, start, done, steps):
+def _has_nothing_to_do(run, epochs, start, done):
     """Whether a run to resume is complete with its model; says so, or what it lacks."""
     if run.state() != "complete" or epochs > done:
         return False
