@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from keras_genimg.errors import tell
 
-__all__ = ["Held", "Interrupted", "end_at_once", "ending", "handled", "held", "watched"]
+__all__ = ["Held", "Interrupted", "end_at_once", "ending", "handled", "held", "unheld", "watched"]
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 8.0  # seconds that a process blocked by another worker gets, see `watched`
@@ -73,18 +73,45 @@ def _raise(number, frame):
     raise Interrupted(number)
 
 
+class _Handler:
+    """A handler that keeps what it raises: C++ code that is just then in Python may lose it.
+
+    Args:
+        function: of the number and the frame.
+    """
+
+    def __init__(self, function):
+        self.function, self.raised = function, None
+
+    def __call__(self, number, frame):
+        try:
+            self.function(number, frame)
+        except Interrupted as error:
+            self.raised = error
+            raise
+
+
 @contextlib.contextmanager
 def _handler(function):
-    """Another handler of both signals. Only the main thread hears signals."""
+    """Another handler of both signals. Only the main thread hears signals.
+
+    What the handler raises leaves the block, also where C++ code has put another error in its
+    place.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = [signal.signal(number, function) for number in NUMBERS]
+    handler = _Handler(function)
+    before = [signal.signal(number, handler) for number in NUMBERS]
     try:
         yield
+    except Exception as error:
+        if handler.raised is None:
+            raise
+        raise handler.raised from error
     finally:
-        for number, handler in zip(NUMBERS, before):
-            signal.signal(number, handler)
+        for number, earlier in zip(NUMBERS, before):
+            signal.signal(number, earlier)
 
 
 class Held:
@@ -125,13 +152,24 @@ def held() -> Iterator[Held]:
 
 
 @contextlib.contextmanager
+def unheld() -> Iterator[Held]:
+    """Within the block, no signal waits: workers would not stop at the same step.
+
+    Yields:
+        `Held`, for whoever expects one; it never waits.
+    """
+    with handled():
+        yield Held()
+
+
+@contextlib.contextmanager
 def watched() -> Iterator[None]:
     """Within the block, a process that is blocked in TensorFlow still ends after a signal.
 
     Python hears a signal only when TensorFlow returns, and a worker may wait for another one
     without end. A thread gives it `PATIENCE` seconds.
     """
-    if signal.getsignal(signal.SIGINT) is _raise:
+    if getattr(signal.getsignal(signal.SIGINT), "function", None) is _raise:
         again = _handler(_raise)  # TensorFlow may have put its own handlers in place
     else:
         again = contextlib.nullcontext()

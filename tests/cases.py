@@ -26,7 +26,10 @@ class Case:
         self.arguments = {"seed": 3, **arguments}
 
     def __call__(self, **arguments):
-        return self.model_class(*self.args, **{**self.arguments, **arguments})
+        arguments = {**self.arguments, **arguments}
+        if arguments.get("features") is small_features:  # made when needed, not by an import
+            arguments["features"] = small_features()
+        return self.model_class(*self.args, **arguments)
 
     def with_arguments(self, **arguments):
         return Case(self.model_class, *self.args, **{**self.arguments, **arguments})
@@ -64,14 +67,14 @@ small_vq_gan = Case(keras_genimg.VQGAN, SHAPE, adversarial_start_step=2, **CODEB
 
 
 def small_features():
-    """A network with two feature maps. Models copy it, so that all cases can share one."""
-    images = x = keras.Input(SHAPE)
+    """A network with two feature maps, the same each time."""
+    images = x = keras.Input(SHAPE, dtype="float32")
     for seed, width in enumerate((4, 6)):
         x = keras.layers.Conv2D(
-            width, 3, 2, padding="same", activation="relu",
-            kernel_initializer=keras.initializers.GlorotUniform(seed),  # the same in all workers
+            width, 3, 2, padding="same", activation="relu", dtype="float32", name=f"conv_{seed}",
+            kernel_initializer=keras.initializers.GlorotUniform(seed),
         )(x)
-    return keras.Model(images, x)
+    return keras.Model(images, x, name="small_features")
 
 
 PIXEL_CNN = {"filters": 8, "layers": 2, "dropout": 0.1}
@@ -91,7 +94,7 @@ MODELS = {
     "wgan_gp": Case(keras_genimg.WGANGP, SHAPE, latent_dim=8, n_critic=2),
     "conditional_gan": small_conditional_gan,
     "projected_gan": Case(
-        keras_genimg.ProjectedGAN, SHAPE, latent_dim=8, features=small_features()
+        keras_genimg.ProjectedGAN, SHAPE, latent_dim=8, features=small_features
     ),
     "super_resolution_gan": Case(keras_genimg.SuperResolutionGAN, SHAPE, scale=2),
     "conditional_gan_concatenation": small_conditional_gan.with_arguments(

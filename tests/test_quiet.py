@@ -96,6 +96,8 @@ def run(folder, code, level="3"):
 @pytest.mark.slow
 def test_the_first_fit_reports_no_failed_fusion(tmp_path):
     assert "remapper failed" not in run(tmp_path, FIRST_FIT, level="2").stderr
+    if "avx512f" not in pathlib.Path("/proc/cpuinfo").read_text():
+        return  # where TensorFlow does not try this fusion
     without = FIRST_FIT.replace("# HERE", "optimizers.report_failed_fusion = lambda: None")
     # If this fails, TensorFlow has mended it: `report_failed_fusion` can go.
     assert "remapper failed" in run(tmp_path, without, level="2").stderr

@@ -21,6 +21,20 @@ def test_a_signal_raises_with_its_exit_code(number, code):
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("block", [signals.handled, signals.held, signals.unheld])
+def test_one_that_c_code_turns_into_another_error(block):
+    """As pybind11 does where it is raised while C++ code makes a Python exception."""
+    with pytest.raises(signals.Interrupted) as error, block():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 0.5)
+        except KeyboardInterrupt:
+            raise RuntimeError("error_already_set: MISMATCH of exception types") from None
+    assert error.value.code == 143
+    with pytest.raises(RuntimeError, match="of its own"), block():
+        raise RuntimeError("of its own")
+
+
 def test_one_that_waits(capfd):
     """The first signal is raised where the block ends, or where `stop` asks for it."""
     for asks in (False, True):

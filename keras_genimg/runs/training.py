@@ -53,7 +53,6 @@ from keras_genimg.runs.settings import check_used, complete_settings
 from keras_genimg.runs.splits import held_out_split, readable_images, training_split
 from keras_genimg.runs.steps import Checkpoints, check_position
 from keras_genimg.runs.store import RunFolder
-from keras_genimg.signals import Held
 from keras_genimg.workers import (
     check_agreement,
     fingerprint,
@@ -183,10 +182,8 @@ def _train(
             # The log row comes before the checkpoint: a row without a checkpoint is removed when
             # the run is resumed, but a checkpoint without a row would leave a gap.
             callbacks = [RunProgress(run), LogRows(logs), *callbacks]
-        # Workers do not stop at the same step.
-        holding = contextlib.nullcontext(Held()) if _has_workers(strategy) else signals.held()
         try:
-            with holding as held:
+            with signals.unheld() if _has_workers(strategy) else signals.held() as held:
                 checkpoints = os.path.join(folder, "checkpoints")
                 last = Checkpoints(checkpoints, steps, held, start, first_step)
                 model.fit(
