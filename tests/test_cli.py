@@ -91,9 +91,9 @@ def test_list_names_every_model(capsys):
 @pytest.mark.parametrize(
     "model",
     [
-        "gan", "cnn_classifier", "vq_vae",
+        "gan", "cnn_classifier",
         *(pytest.param(name, marks=pytest.mark.slow)
-          for name in ("conditional_gan", "vae", "vq_vae2", "vq_gan")),
+          for name in ("conditional_gan", "vae", "vq_vae", "vq_vae2", "vq_gan")),
     ],
 )  # fmt: skip
 def test_train_fills_the_run_folder(model, tmp_path, capsys):
@@ -250,6 +250,7 @@ def test_two_workers_train_one_run(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_mirrored_strategy_by_name_and_a_start_from_another_run(run, tmp_path):
     folder = tmp_path / "run"
     command = ["train", "gan", *SMALL, "--epochs", "1", "--strategy", "mirrored"]
@@ -261,6 +262,7 @@ def test_mirrored_strategy_by_name_and_a_start_from_another_run(run, tmp_path):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_set_reaches_constructor_and_compile(tmp_path):
     folder = tmp_path / "run"
     settings = ["latent_dim=5", "loss=hinge", "learning_rate=1e-3", "ema_decay=None"]
@@ -369,6 +371,7 @@ def test_generate_in_each_format(run, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "a.gif")
 
 
+@pytest.mark.slow
 def test_a_conditional_run_is_asked_for_classes(tmp_path, capfd):
     folder = tmp_path / "run"
     command = ["train", "conditional_gan", *SMALL, "--epochs", "1", "--output", str(folder)]
@@ -393,6 +396,7 @@ def test_a_conditional_run_is_asked_for_classes(tmp_path, capfd):
     assert "labels must be integers from 0 to 9" in message and "Received: 10 to 10" in message
 
 
+@pytest.mark.slow
 def test_classes_by_their_names(tmp_path, capfd):
     """From the sub-folders of the data to `run.json`, the model, its SavedModel and --labels."""
     for name in ("beach", "city"):
@@ -711,6 +715,7 @@ def test_features_that_do_not_fit_are_refused(run, tmp_path, capfd):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_the_batch_size_is_that_of_one_update(tmp_path, monkeypatch):
     from keras_genimg.runs import training
 

@@ -77,7 +77,9 @@ def test_interpolate_draws_a_grid_of_walks(runs, capsys):
         assert animation.n_frames == 2
 
 
-@pytest.mark.parametrize("mask, columns", [("none", 2), ("half", 4), ("box", 4)])
+@pytest.mark.parametrize(
+    "mask, columns", [("none", 2), ("half", 4), pytest.param("box", 4, marks=pytest.mark.slow)]
+)
 def test_invert_shows_what_it_saw_and_found(mask, columns, runs, capsys):
     command = [
         "invert",
@@ -114,6 +116,7 @@ def test_invert_shows_what_it_saw_and_found(mask, columns, runs, capsys):
         np.testing.assert_array_equal(completed, np.where(kept, whole, found))
 
 
+@pytest.mark.slow
 def test_invert_takes_files_folders_and_labels(runs, tmp_path, capfd):
     levels = plotting.to_uint8(smooth_pictures(3, size=32))[..., 0]
     for index, picture in enumerate(levels):

@@ -39,6 +39,7 @@ def refused(capfd, *arguments):
     return lines[0]
 
 
+@pytest.mark.slow
 def test_pix2pix_undoes_corruption(tmp_path, capfd):
     folder = tmp_path / "pix2pix"
     record, signatures = trained(folder, "pix2pix", "--channels", "3", "--corruption", "grey")

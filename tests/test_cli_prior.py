@@ -33,6 +33,7 @@ def make_run(folder, model, photos):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_generates_after_it(tmp_path, photos, capsys):
     model = VQVAE(SHAPE, 8, 4, seed=0)
     run = make_run(tmp_path / "run", model, photos)

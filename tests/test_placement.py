@@ -53,6 +53,7 @@ def placed(name):
         return trained(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_placement_changes_no_weight(name):
     weights = alone(name).get_weights()
@@ -117,6 +118,7 @@ def convolutions(graph):
     ]
 
 
+@pytest.mark.slow
 def test_every_convolution_forward_and_back_is_on_the_device_of_its_network():
     with on_devices(generator="CPU:1", discriminator="CPU:1"):
         gan = trained("gan")
@@ -136,6 +138,7 @@ def test_every_convolution_forward_and_back_is_on_the_device_of_its_network():
     assert counts.count("CPU:0") + counts.count("CPU:1") == len(counts)
 
 
+@pytest.mark.slow
 def test_a_placed_model_is_saved_loaded_exported_and_resumes_elsewhere(tmp_path):
     gan = placed("gan")
     images = gan.generate(3, seed=1)

@@ -61,6 +61,7 @@ def test_the_variances_are_those_of_the_training_sets(real_data):
         assert settings["set"]["data_variance"] == pytest.approx(variance, rel=0.03)
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_with_what_is_given_before_it_and_is_resumed(tmp_path, capfd, monkeypatch):
     seen = []
     fit = keras_genimg.VAE.fit

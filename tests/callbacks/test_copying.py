@@ -48,6 +48,7 @@ def test_it_copies_every_callback():
     }
 
 
+@pytest.mark.slow
 def test_copies_do_what_the_originals_do(tmp_path):
     keras.utils.set_random_seed(1)
     model, unused = MODELS["gan"](networks="mlp"), every_callback(tmp_path)

@@ -21,8 +21,6 @@ from matrix import (
 from keras_genimg.core import Labels
 from keras_genimg.layers import Dropout, ImagePool
 
-FRESH = ("gan", "vq_vae")  # of a default run, in processes of their own
-
 LOADER = """
 import json, sys
 import keras, keras_genimg
@@ -55,9 +53,9 @@ def loaded_elsewhere(trained, tmp_path_factory):
     return Lazy(save_and_load)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, FRESH, third=0))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, [], third=0))
 def test_a_fresh_process_loads_all_of_the_state(name, loaded_elsewhere):
-    state, found = loaded_elsewhere[group_of(name, FRESH, third=0)][name]
+    state, found = loaded_elsewhere[group_of(name, [], third=0)][name]
     assert_same_state(state, found)
     # The comparison is of a state that training has left its marks on.
     keras.utils.set_random_seed(1)
@@ -173,10 +171,10 @@ def resumed(tmp_path_factory):
     return Lazy(lambda names: python(RESUME, tmp_path_factory.mktemp("resumed"), *names))
 
 
-@pytest.mark.parametrize("name", default_or_slow([*MODELS, "gan_with_dropout"], FRESH))
+@pytest.mark.parametrize("name", default_or_slow([*MODELS, "gan_with_dropout"], []))
 def test_training_goes_on_as_if_never_stopped(name, resumed):
     """2 epochs, save, load, 2 epochs give the bits of 4 epochs, with deterministic kernels."""
-    group = group_of(name, FRESH) if name in MODELS else (name,)
+    group = group_of(name, []) if name in MODELS else (name,)
     found = resumed[group][name]
     assert found["same_number"]
     assert found["differs"] == []

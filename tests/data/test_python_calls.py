@@ -38,6 +38,7 @@ def test_results_and_errors():
         list(failing)
 
 
+@pytest.mark.slow
 def test_a_program_that_is_still_prefetching_exits(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (240, 300, 3), "uint8")
     Image.fromarray(noise).save(tmp_path / "0.jpg")

@@ -204,6 +204,7 @@ def test_inception_without_its_weights_gives_one_sentence(monkeypatch):
         get_features("inception_v3")
 
 
+@pytest.mark.slow
 def test_inception_takes_colour_of_any_size(monkeypatch):
     real = keras.applications.InceptionV3
     # No values are compared here; the network is built once.

@@ -62,7 +62,7 @@ def test_likelihoods_of_all_grids_sum_to_one():
     assert likelihoods.sum() == pytest.approx(1.0, abs=1e-5) and likelihoods.max() > 2 / 81
 
 
-@pytest.mark.parametrize("num_classes", [None, 3])
+@pytest.mark.parametrize("num_classes", [pytest.param(None, marks=pytest.mark.slow), 3])
 def test_cached_samples_are_those_of_whole_passes(num_classes):
     model = lively(num_classes=num_classes)
     labels = None if num_classes is None else np.array([2, 0, 1, 1, 0])

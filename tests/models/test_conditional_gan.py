@@ -155,6 +155,7 @@ def test_a_classifier_is_saved_exported_and_independent_of_the_label(tmp_path):
     np.testing.assert_allclose(outputs["class_logits"], classes, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_generate_uses_the_ema_generator():
     for decay in (0.9, None):
         gan = small(ema_decay=decay)

@@ -101,6 +101,7 @@ def plain_step(copies, pools, seeds, images_a, images_b, cycle_weight, identity_
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pool_size, identity_weight", [(4, 0.5), pytest.param(0, 0.0, marks=pytest.mark.slow)]
 )

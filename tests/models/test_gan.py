@@ -125,6 +125,7 @@ def cubic_discriminator_loss(real_logits, fake_logits):
     return keras.ops.mean((real_logits - 1) ** 2) + keras.ops.mean(fake_logits**2)
 
 
+@pytest.mark.slow
 def test_a_custom_loss(tmp_path):
     gan = small(loss=(cubic_generator_loss, cubic_discriminator_loss))
     gan.compile()

@@ -112,6 +112,7 @@ def test_translations_use_moving_moments_and_no_dropout():
     assert sum(changed) == len(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_it_learns_to_translate_inputs_into_targets(weight):
     keras.utils.set_random_seed(0)

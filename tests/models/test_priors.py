@@ -130,6 +130,7 @@ def test_a_prior_adds_a_signature_and_changes_none():
     assert after == before and [spec.name for spec in after["serving_default"]] == ["images"]
 
 
+@pytest.mark.slow
 def test_the_classes_of_a_prior_are_those_of_the_model(tmp_path):
     model = vq_vae()
     with pytest.raises(InputError, match="VQVAE has no classes. Received: class_names"):

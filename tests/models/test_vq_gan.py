@@ -256,6 +256,7 @@ def test_the_content_network_is_frozen_saved_and_unchanged(tmp_path):
     assert type(again.content_network) is type(network)
 
 
+@pytest.mark.slow
 def test_it_learns_with_a_discriminator():
     keras.utils.set_random_seed(0)
     images = smooth_pictures(64)

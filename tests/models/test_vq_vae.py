@@ -252,6 +252,7 @@ def test_invalid_arguments(arguments, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_levels_take_the_place_of_the_codebook():
     keras.utils.set_random_seed(0)
     model = VQVAE(SHAPE, levels=(4, 3, 3), seed=3)
