@@ -15,28 +15,28 @@ TESTS = pathlib.Path(__file__).parent
 METRICS = ("log_means", "codes_used")  # an epoch's running means are no state of training
 
 
-def default_or_slow(names, default=ONE_OF_A_RULE, third=None):
+def default_or_slow(names, default=ONE_OF_A_RULE, fifth=None):
     """Parameters: the names of a default run as they are, the others marked slow.
 
-    Of a test that takes long, `third` (0, 1 or 2) of the others is marked slow, and the rest full.
-    Tests take different thirds, so that each model is in some, and each test has some models.
+    Of a test that takes long, `fifth` (0 to 4) of the others is marked slow, and the rest full.
+    Tests take different fifths, so that each model is in some, and each test has some models.
     """
     return [
-        pytest.param(name, marks=[] if name in default else mark_of(name, third)) for name in names
+        pytest.param(name, marks=[] if name in default else mark_of(name, fifth)) for name in names
     ]
 
 
-def mark_of(name, third):
-    in_full = third is not None and name in MODELS and list(MODELS).index(name) % 3 != third
+def mark_of(name, fifth):
+    in_full = fifth is not None and name in MODELS and list(MODELS).index(name) % 5 != fifth
     return pytest.mark.full if in_full else pytest.mark.slow
 
 
-def group_of(name, default=ONE_OF_A_RULE, third=None):
+def group_of(name, default=ONE_OF_A_RULE, fifth=None):
     """The models that go through one process together with `name`, see `default_or_slow`."""
     if name in default:
         return tuple(default)
-    mark = mark_of(name, third)
-    return tuple(n for n in MODELS if n not in default and mark_of(n, third) == mark)
+    mark = mark_of(name, fifth)
+    return tuple(n for n in MODELS if n not in default and mark_of(n, fifth) == mark)
 
 
 class Lazy(dict):

@@ -245,7 +245,7 @@ def test_a_schedule_is_a_learning_rate_too():
 
 
 @pytest.mark.parametrize(
-    "name", default_or_slow(MODELS, ["gan", "vae", "code_transformer"], third=1)
+    "name", default_or_slow(MODELS, ["gan", "vae", "code_transformer"], fifth=1)
 )
 def test_a_loss_that_is_not_finite_stops_training(name, tmp_path):
     keras.utils.set_random_seed(0)

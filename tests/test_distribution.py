@@ -78,14 +78,14 @@ def assert_same(weights, history, other_weights, other_history):
         np.testing.assert_allclose(other_history[name], history[name], rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan", "vae"]))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan", "vae"], fifth=1))
 def test_two_replicas_equal_one(name, one_replica, mirrored):
     assert_same(*one_replica[name], *train(name, IMAGES, mirrored))
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, [], third=1))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, [], fifth=1))
 def test_two_workers_equal_one_replica(name, one_replica, two_workers):
-    _, results = two_workers[group_of(name, [], third=1)]
+    _, results = two_workers[group_of(name, [], fifth=1)]
     for arrays in results:
         weights = [arrays[key] for key in sorted(arrays) if key.startswith(f"{name}/weight_")]
         logs = {
@@ -94,7 +94,7 @@ def test_two_workers_equal_one_replica(name, one_replica, two_workers):
         assert_same(*one_replica[name], weights, logs)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, [], third=2))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, [], fifth=2))
 def test_two_replicas_equal_one_in_the_precision_of_everyday(name, mirrored):
     one, two = (train(name, IMAGES[:27], s, epochs=1, policy="float32") for s in (None, mirrored))
     for weight, other in zip(one[0], two[0], strict=True):
@@ -109,7 +109,7 @@ def test_workers_go_by_the_values_of_the_chief(two_workers):
     assert [path.name for path in folder.glob("*.best.keras")] == ["0.npz.1.best.keras"]
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan", "vae"]))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan", "vae"], fifth=1))
 def test_the_training_that_is_compared_moves_the_weights(name, one_replica):
     # Otherwise equal weights would show nothing.
     keras.utils.set_random_seed(1)

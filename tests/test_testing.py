@@ -146,8 +146,12 @@ def test_the_message_has_the_promise_the_difference_the_precision_and_the_causes
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["gan", "wgan_gp", "conditional_vae", "vq_vae", "pix2pix"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("gan", marks=pytest.mark.slow),
+     *(pytest.param(name, marks=pytest.mark.full)
+       for name in ("wgan_gp", "conditional_vae", "vq_vae", "pix2pix"))],
+)  # fmt: skip
 def test_models_of_the_package_by_their_configuration(name):
     """Instances, also with labels, in pairs, and with two batches per step."""
     model = MODELS[name]()

@@ -283,10 +283,11 @@ def test_the_table_has_every_callback_of_keras():
 
 
 def cases():
-    """Every callback on a GAN, with -m slow on those of the table, with -m full on more."""
+    """Every callback on a GAN, most with -m slow on those of the table, with -m full on more."""
     for callback in CHECKS:
         for name in (*COLUMNS.values(), *(MORE if callback != "KerasTuner" else ())):
-            mark = [pytest.mark.full] if name in MORE else [pytest.mark.slow]
+            seldom = name in MORE or (callback == "KerasTuner" and name != "gan")
+            mark = [pytest.mark.full] if seldom else [pytest.mark.slow]
             by_default = name == "gan" and callback != "KerasTuner"
             yield pytest.param(callback, name, marks=[] if by_default else mark)
 

@@ -137,9 +137,9 @@ def served(trained, tmp_path_factory):
     return Lazy(export_and_run)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, [], third=0))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, [], fifth=0))
 def test_saved_model_where_only_tensorflow_is(name, trained, served):
-    model, found = trained[name], served[group_of(name, [], third=0)][name]
+    model, found = trained[name], served[group_of(name, [], fifth=0)][name]
     expected = {}
     for signature, (_, specs) in model.signatures().items():
         outputs = outputs_of(signature, model, inputs_of(specs, model))
@@ -187,7 +187,7 @@ def deterministic(model):
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan"], third=1))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan"], fifth=1))
 def test_litert(name, trained, tmp_path):
     given, expected = deterministic(trained[name])
     path = trained[name].export(tmp_path / "model.tflite", format="litert")
@@ -198,7 +198,7 @@ def test_litert(name, trained, tmp_path):
         np.testing.assert_allclose(found[output], value, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, ["vq_vae"], third=2))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, ["vq_vae"], fifth=2))
 def test_onnx(name, trained, tmp_path):
     pytest.importorskip("tf2onnx")
     runtime = pytest.importorskip("onnxruntime")

@@ -27,7 +27,7 @@ from keras_genimg import InputError
 from keras_genimg.core import Labels, dtype_policy
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, fifth=0))
 def test_evaluation_moves_no_weights(name, trained):
     model = trained[name]
     images = smooth_pictures(12, seed=5)
@@ -42,7 +42,7 @@ def test_evaluation_moves_no_weights(name, trained):
     assert sorted(logs, key=logs.get) == sorted(again, key=again.get)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, third=2))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, fifth=2))
 def test_validation(name):
     """Each log has its val_ twin, and to be validated after the last step changes no weight."""
     states = []
@@ -61,7 +61,7 @@ def test_validation(name):
         np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6, err_msg=key)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, third=1))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, fifth=1))
 def test_two_fits_other_optimizers_and_line_by_line(name):
     model = fitted(name)
     data = dataset(smooth_pictures(8), model, 8)
@@ -89,7 +89,7 @@ def three_steps(name, **compiled):
     return np.array(losses), model
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, [], third=2))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, [], fifth=3))
 def test_xla_and_eager_execution_give_the_same(name):
     plain, model = three_steps(name)
     compiled, _ = three_steps(name, jit_compile=True)
@@ -104,7 +104,7 @@ def test_xla_and_eager_execution_give_the_same(name):
         np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=atol)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan", "vae"], third=0))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan", "vae"], fifth=0))
 def test_several_steps_in_one_execution(name):
     results = []
     for steps in (1, 4):
@@ -119,7 +119,7 @@ def test_several_steps_in_one_execution(name):
         np.testing.assert_allclose(results[1][1][log], values, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan"], third=1))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, ["gan"], fifth=1))
 def test_mixed_bfloat16(name, tmp_path):
     images = smooth_pictures(3)
 

@@ -86,7 +86,8 @@ def test_a_step_is_that_of_a_plain_tape(name):
 
 
 # The layers of the others have a test of their own with two replicas, in tests/layers.
-@pytest.mark.parametrize("name", default_or_slow(OPTIONS, []))
+@pytest.mark.full
+@pytest.mark.parametrize("name", OPTIONS)
 def test_two_replicas_equal_one(name, mirrored, pictures):
     def made(strategy=None):  # with an uneven last batch
         return train(lambda: small(**OPTIONS[name]), pictures[:27], strategy)
