@@ -49,7 +49,7 @@ else:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_code_of_the_guide_is_a_whole_model(tmp_path):
     guide = (ROOT / "CONTRIBUTING.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)

@@ -92,8 +92,9 @@ def test_list_names_every_model(capsys):
     "model",
     [
         "gan", "cnn_classifier",
-        *(pytest.param(name, marks=pytest.mark.slow)
-          for name in ("conditional_gan", "vae", "vq_vae", "vq_vae2", "vq_gan")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("vae", "vq_vae")),
+        *(pytest.param(name, marks=pytest.mark.full)
+          for name in ("conditional_gan", "vq_vae2", "vq_gan")),
     ],
 )  # fmt: skip
 def test_train_fills_the_run_folder(model, tmp_path, capsys):
@@ -275,7 +276,7 @@ def test_set_reaches_constructor_and_compile(tmp_path):
     assert float(model.generator_optimizer.learning_rate) == pytest.approx(1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_run_starts_with_the_weights_of_another(run, tmp_path, capfd):
     mine, still = tmp_path / "mine", ["--set", "learning_rate=0.0"]
     command = ["train", "gan", *SMALL, "--epochs", "1", "--start-from", str(run)]
@@ -651,7 +652,7 @@ def test_full_disk(tmp_path, capfd):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_train_measures_its_samples_and_keeps_the_best(tmp_path, capsys, monkeypatch):
     from keras_genimg.runs import training
 
@@ -793,8 +794,11 @@ def test_python_makes_the_same_model(name, settings, tmp_path, fitted):
         assert any((one != other).any() for one, other in zip(start, model.get_weights()))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model, options", [("wgan", ["n_critic=2"]), ("vae", ["networks=mlp"])])
+@pytest.mark.parametrize(
+    "model, options",
+    [pytest.param("wgan", ["n_critic=2"], marks=pytest.mark.full),
+     pytest.param("vae", ["networks=mlp"], marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_a_resumed_run_reads_on_where_it_stopped(model, options, tmp_path):
     """With several steps in one execution, and several batches in one step."""
     command = ["train", model, *SMALL[:4], "--steps-per-epoch", "4"]

@@ -306,7 +306,7 @@ def test_litert_at_several_batch_sizes(tmp_path, functions):
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_litert_in_fewer_bits(tmp_path):
     """A half and a quarter of the file size; outputs change by the rounding of the weights."""

@@ -14,6 +14,7 @@ sys.path.insert(0, str(TUTORIALS))
 import build  # noqa: E402
 
 NAMES = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.py"))
+SHORT = ("01", "03", "04")  # the others take a minute or two, at reduced size too
 
 
 def notebook_of(name):
@@ -59,8 +60,11 @@ def test_it_has_three_exercises_with_answers(name):
     assert all("assert" in cell.source for cell in answers)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name[:2] in SHORT else pytest.mark.full)
+     for name in NAMES],
+)  # fmt: skip
 def test_it_runs_at_reduced_size(name, tmp_path):
     """As a script, in a new process and an empty folder."""
     cells = build.reduce(build.read_script(TUTORIALS / f"{name}.py")).cells

@@ -134,7 +134,7 @@ def test_the_monitor_selects(tmp_path):
     assert callback.best == max(history["coverage[columns]"])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_two_replicas_have_the_same_results(mirrored, tmp_path):
     one = trained([evaluation(keep_best=tmp_path / "one.keras")])[1][NAME]
     two = trained([evaluation(keep_best=tmp_path / "two.keras")], strategy=mirrored)[1][NAME]

@@ -7,7 +7,7 @@ import pytest
 
 from keras_genimg.metrics import get_features
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "calibration.py"
 COUNT = 1000

@@ -64,7 +64,7 @@ def test_both_networks_see_the_class():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_class_looks_like_is_learned():
     """Images of one grey value per class: they depend on the class alone."""
     keras.utils.set_random_seed(0)

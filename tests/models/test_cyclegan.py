@@ -204,7 +204,7 @@ def test_the_papers_decay_of_the_learning_rate(tmp_path):
     assert float(again.generator_optimizer.learning_rate) == pytest.approx(5e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_it_learns_the_other_set_without_pairs():
     """A is dark with a bright bar, B bright with a dark one, of other bars."""
     keras.utils.set_random_seed(0)

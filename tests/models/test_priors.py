@@ -85,7 +85,7 @@ def test_a_prior_reads_its_codes_without_the_tuning_thread_and_takes_what_fit_ta
     assert len(seen) == 2 and not prior.trainable_variables
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("kind", PRIORS)
 def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
     model, images = vq_vae(), smooth_pictures(32)

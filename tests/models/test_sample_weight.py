@@ -211,7 +211,8 @@ def test_nothing_is_learnt_from_images_of_weight_zero(ema_decay):
 @pytest.mark.parametrize(
     "name",
     [
-        name if name == "cnn_classifier" else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "cnn_classifier"
+        else pytest.param(name, marks=pytest.mark.slow if name == "vae" else pytest.mark.full)
         for name in WEIGHED
     ],
 )

@@ -270,7 +270,7 @@ def test_custom_networks_are_saved(tmp_path):
         assert_same_weights(getattr(again, name), getattr(gan, name), atol=0)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_networks_on_separate_devices():
     def trained():
         keras.utils.set_random_seed(0)

@@ -219,7 +219,7 @@ def test_both_priors_learn_and_leave_the_model_alone(fitted):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_is_generated_are_decoded_draws_of_the_bottom_given_the_top(fitted, tmp_path):
     model = fitted[0]
     made = model.generate(5, seed=1)
@@ -257,7 +257,7 @@ def test_what_is_generated_are_decoded_draws_of_the_bottom_given_the_top(fitted,
     np.testing.assert_allclose(served, model.reconstruct(fitted[1]), atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_conditional_priors_generate_the_target_class():
     """Two classes of images, bright bars and dark ones."""
     images, labels = smooth_pictures(32), np.arange(32) % 2

@@ -61,7 +61,7 @@ def test_pixels_are_repeated_and_cut():
         np.testing.assert_array_equal(found, wanted[:, : large[0], : large[1]])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_litert_runs_the_generators(tmp_path):
     """With the interpreter's own operations: none of TensorFlow's, which phones do not have."""
