@@ -74,7 +74,7 @@ def _raise(number, frame):
 
 
 class _Handler:
-    """A handler that keeps what it raises: C++ code that is just then in Python may lose it.
+    """A handler that keeps what it raises: C++ code that is calling Python may replace it.
 
     Args:
         function: of the number and the frame.
@@ -95,8 +95,7 @@ class _Handler:
 def _handler(function):
     """Another handler of both signals. Only the main thread hears signals.
 
-    What the handler raises leaves the block, also where C++ code has put another error in its
-    place.
+    What the handler has raised leaves the block in place of an error that C++ code made of it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -106,12 +105,18 @@ def _handler(function):
     try:
         yield
     except Exception as error:
-        if handler.raised is None:
+        if handler.raised is None or not _is_of_c_code(error):
             raise
         raise handler.raised from error
     finally:
         for number, earlier in zip(NUMBERS, before):
             signal.signal(number, earlier)
+
+
+def _is_of_c_code(error):
+    """Whether C++ code may have made an error: pybind11's own, or one of TensorFlow's."""
+    of_tensorflow = type(error).__module__.partition(".")[0] == "tensorflow"
+    return isinstance(error, (RuntimeError, SystemError)) or of_tensorflow
 
 
 class Held:

@@ -59,12 +59,20 @@ class StandIn(torch_fidelity.FeatureExtractorBase):
         return (stand_in(images),)
 
 torch_fidelity.register_feature_extractor("stand-in", StandIn)
-# What the guide's `fidelity` calls.
-found = torch_fidelity.calculate_metrics(
-    input1="samples", input2="reference", fid=True, samples_find_deep=True, cuda=False,
-    cache=False, verbose=False, feature_extractor="stand-in",
-)
-finish(found["frechet_inception_distance"])
+from torch_fidelity import fidelity
+
+calculate_metrics = fidelity.calculate_metrics
+
+def with_stand_in(**given):
+    assert given["cuda"] is False and given["fid"] is True
+    given |= {"feature_extractor": "stand-in", "cache": False, "verbose": False}
+    found = calculate_metrics(**given)
+    finish(found["frechet_inception_distance"])
+    return found
+
+fidelity.calculate_metrics = with_stand_in
+sys.argv = COMMAND
+fidelity.main()
 """
 
 CLEAN_FID = """
@@ -79,7 +87,6 @@ print = finish
 
 READY = """
 import cleanfid.features
-from cleanfid import fid
 
 def download(local_folder, url):
     name = url.rsplit("/", 1)[1]
@@ -88,10 +95,7 @@ def download(local_folder, url):
     return name
 
 cleanfid.features.check_download_url = download
-finish(fid.compute_fid(
-    "samples", **CALL, device=torch.device("cpu"), num_workers=0, verbose=False,
-    custom_feat_extractor=stand_in,
-))
+device = torch.device("cpu")
 """
 
 
@@ -102,7 +106,7 @@ def folder(tmp_path_factory):
     gan = kg.GAN(image_shape=(32, 32, 3), seed=0)
     for index, image in enumerate(gan.generate(100, seed=0, verbose=0)):
         kg.plotting.save_png(folder / "samples" / f"{index:06d}.png", image)
-    code = re.search(r"```python\n(import pathlib.*?)```", GUIDE, re.DOTALL).group(1)
+    code = python_of_the_guide("import pathlib")
     of_papers = 'kg.load("cifar10", batch_size=1000)'
     assert of_papers in code
     small = 'kg.load("glyphs", batch_size=40, num_images=120, image_size=32, channels=3)'
@@ -117,6 +121,7 @@ def run(package, folder, script):
     """What a program found, and the features that it saw."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
+    (folder / "found.npz").unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", STAND_IN + script], cwd=folder, capture_output=True, text=True
     )
@@ -132,19 +137,23 @@ def assert_is_the_distance(value, features):
     assert value == pytest.approx(expected, rel=1e-6)
 
 
+def python_of_the_guide(beginning):
+    return re.search(rf"```python\n({beginning}.*?)```", GUIDE, re.DOTALL).group(1)
+
+
 def test_torch_fidelity(folder):
-    assert "fidelity --fid --input1 samples --input2 reference --samples-find-deep" in GUIDE
-    assert_is_the_distance(*run("torch_fidelity", folder, TORCH_FIDELITY))
+    (command,) = re.findall(r"^    (fidelity .*)$", GUIDE, re.MULTILINE)
+    script = TORCH_FIDELITY.replace("COMMAND", repr(command.split()))
+    assert_is_the_distance(*run("torch_fidelity", folder, script))
 
 
 def test_clean_fid(folder):
-    code = re.search(r"```python\nimport torch\n(.*?)```", GUIDE, re.DOTALL).group(1)
-    code = code.replace("from cleanfid import fid\n", "")
+    code = python_of_the_guide("import torch").replace("from cleanfid import fid\n", "")
     assert_is_the_distance(*run("cleanfid", folder, CLEAN_FID + code))
 
 
 def test_the_statistics_that_clean_fid_has_ready(folder):
     """The guide's call asks for a file that is there: cifar10_clean_train_32.npz."""
-    (call,) = re.findall(r'fid\.compute_fid\("samples", (dataset_name=.*)\)', GUIDE)
-    value, features = run("cleanfid", folder, READY.replace("CALL", f"dict({call})"))
+    script = CLEAN_FID + READY + python_of_the_guide("cifar10 = ")
+    value, features = run("cleanfid", folder, script)
     assert value > 0 and len(features) == 100

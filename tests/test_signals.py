@@ -33,6 +33,13 @@ def test_one_that_c_code_turns_into_another_error(block):
     assert error.value.code == 143
     with pytest.raises(RuntimeError, match="of its own"), block():
         raise RuntimeError("of its own")
+    with pytest.raises(ValueError, match="after it"), block():  # not of C++ code
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 0.5)
+        except KeyboardInterrupt:
+            pass
+        raise ValueError("after it")
 
 
 def test_one_that_waits(capfd):

@@ -199,7 +199,8 @@ def _train(
                 raise
             raise gone from error
         if chief:
-            _write_results(model, run, settings)
+            with signals.handled():  # within the run, which says where it was stopped
+                _write_results(model, run, settings)
 
 
 def _compared(record, info, num_images, position, model):

@@ -62,8 +62,6 @@ def input_of(spec, model, seed):
     return clips_of(pictures, shape[0]) if len(shape) == 4 else pictures
 
 
-
-
 def outputs_of(name, model, given):
     """What Python's methods give for the inputs of a signature: output name -> array."""
     labels = {"labels": given["labels"]} if "labels" in given else {}
@@ -198,7 +196,7 @@ def test_litert(name, trained, tmp_path):
         np.testing.assert_allclose(found[output], value, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, ["vq_vae"], fifth=2))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, ["vq_vae"], fifth=3))
 def test_onnx(name, trained, tmp_path):
     pytest.importorskip("tf2onnx")
     runtime = pytest.importorskip("onnxruntime")

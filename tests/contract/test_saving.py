@@ -53,9 +53,9 @@ def loaded_elsewhere(trained, tmp_path_factory):
     return Lazy(save_and_load)
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, [], fifth=0))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, [], fifth=4))
 def test_a_fresh_process_loads_all_of_the_state(name, loaded_elsewhere):
-    state, found = loaded_elsewhere[group_of(name, [], fifth=0)][name]
+    state, found = loaded_elsewhere[group_of(name, [], fifth=4)][name]
     assert_same_state(state, found)
     # The comparison is of a state that training has left its marks on.
     keras.utils.set_random_seed(1)
@@ -78,7 +78,7 @@ def draws(model):
     return random or model.makes not in ("reconstructions", "translations")
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, fifth=0))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, fifth=3))
 def test_round_trip_here(name, trained, tmp_path):
     model, images = trained[name], smooth_pictures(4, seed=2)
     path = tmp_path / "folder" / "model.keras"  # the folder is made
@@ -107,7 +107,7 @@ def test_round_trip_here(name, trained, tmp_path):
         assert np.std(expected) > 0
 
 
-@pytest.mark.parametrize("name", default_or_slow(MODELS, fifth=0))
+@pytest.mark.parametrize("name", default_or_slow(MODELS, fifth=1))
 def test_options_of_compile_come_back(name, tmp_path):
     path = tmp_path / "model.keras"
     fresh = MODELS[name]()
