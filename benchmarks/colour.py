@@ -1,11 +1,15 @@
 """Which networks and settings reach the lowest distance on CIFAR-10 in a given time: one table.
 
 Every trial is trained for the same time on the first 45,000 training images; the distances are of
-10,000 samples to the last 5,000, so that no test image has a say. `rows.csv` and a grid of samples
-of each row are written during the run; trials that are in it already are left out.
+10,000 samples to the last 5,000, so that no test image has a say. `projected` is trained on the
+features of the classifier "cifar10": judge it by others. Each trial has one seed; close ranks may
+change places with another.
+
+`rows.csv` and a grid of samples of each row are written during the run; a trial that has been
+trained as long, in the same policy and for the same judges, is left out.
 
     TFDS_DATA_DIR=... python benchmarks/colour.py --minutes 5 --output /tmp/colour
-    TFDS_DATA_DIR=... python benchmarks/colour.py gan projected --minutes 60 --policy mixed_bfloat16
+    TFDS_DATA_DIR=... python benchmarks/colour.py default projected --policy mixed_bfloat16
 """
 
 import argparse
@@ -31,8 +35,9 @@ SHAPE, SAMPLES, LATENTS = (32, 32, 3), 10_000, 128
 AUGMENT = "color,translation,cutout"
 
 
+@keras.saving.register_keras_serializable(package="benchmarks")
 class SharedFakes(kg.GAN):
-    """A `GAN` whose players see the same generated images, with R1 at every few steps alone."""
+    """A `GAN` whose two updates share the generated images; R1 is applied every 16th step only."""
 
     r1_every = 16
 
@@ -48,10 +53,14 @@ class SharedFakes(kg.GAN):
             d_loss = self.discriminator_loss(real_logits, fake_logits)
             if self.r1_weight:
                 critic = functools.partial(self.discriminator, training=True)
-                d_loss += self.r1_every * self.r1_weight * tf.cond(
-                    self.discriminator_optimizer.iterations % self.r1_every == 0,
-                    lambda: r1_penalty(critic, real_images),
-                    lambda: tf.zeros_like(d_loss),
+                d_loss += (
+                    self.r1_every
+                    * self.r1_weight
+                    * tf.cond(
+                        self.discriminator_optimizer.iterations % self.r1_every == 0,
+                        lambda: r1_penalty(critic, real_images),
+                        lambda: tf.zeros_like(d_loss),
+                    )
                 )
         weights = self.discriminator.trainable_variables
         gradients = tape.gradient(d_loss, weights, batch.share)
@@ -80,12 +89,19 @@ def gan(
         judge = networks.resnet_discriminator(SHAPE)
     else:
         judge = networks.dcgan_discriminator(
-            SHAPE, filters=d_filters, kernel_size=kernel_size, normalization=False,
+            SHAPE,
+            filters=d_filters,
+            kernel_size=kernel_size,
+            normalization=False,
             spectral_normalization=discriminator == "spectral",
         )
     model = of_model(
-        SHAPE, LATENTS, generator=make(SHAPE, LATENTS, filters=filters), discriminator=judge,
-        seed=0, **options,
+        SHAPE,
+        LATENTS,
+        generator=make(SHAPE, LATENTS, filters=filters),
+        discriminator=judge,
+        seed=0,
+        **options,
     )
     rates = rates if isinstance(rates, tuple) else (rates, rates)
     model.compile(*(keras.optimizers.Adam(rate, *betas) for rate in rates))
@@ -113,7 +129,8 @@ TRIALS = {
     "fastgan": lambda: shared(generator="fastgan"),
     "resnet generator": lambda: shared(generator="resnet"),
     "resnet both": lambda: shared(generator="resnet", discriminator="resnet"),
-    # One change each.
+    # One change each, but for "R1" and the next, beside "plain".
+    "plain": lambda: shared(generator="fastgan", discriminator="plain"),
     "kernel 3": lambda: shared(generator="fastgan", kernel_size=3),
     "wider generator": lambda: shared(generator="fastgan", filters=64),
     "wider discriminator": lambda: shared(generator="fastgan", d_filters=128),
@@ -155,8 +172,11 @@ def generated(model):
     return samples(model, SAMPLES)
 
 
-def run(name, judges, minutes, rows, folder):
-    """Trains a trial, and measures it after a quarter, a half and all of the time."""
+def run(name, judges, minutes, rows, folder, **settings):
+    """Trains a trial, and measures it after a quarter, a half and all of the time.
+
+    One whose values are no longer finite gets a row without distances, its last.
+    """
     keras.utils.set_random_seed(0)
     model, batch_size = TRIALS[name]()
     labels = isinstance(model, kg.ConditionalGAN)
@@ -174,8 +194,14 @@ def run(name, judges, minutes, rows, folder):
             model.train_function(batches)
             steps += 1
         seconds += time.perf_counter() - began
-        images = generated(model)
-        row = {"trial": name, "minutes": round(minutes * share, 2), "steps": steps}
+        row = {"trial": name, "of": minutes, **settings}
+        row |= {"minutes": round(minutes * share, 2), "steps": steps}
+        try:
+            images = generated(model)
+        except kg.InputError as error:
+            rows.append({**row, "minutes": minutes, "error": str(error)[:100]})
+            print(f"{name}: {error}", flush=True)
+            return
         row |= {key: round(float(value), 2) for key, value in judges(images).items()}
         rows.append(row)
         print(*(f"{key} {value}" for key, value in row.items()), sep=", ", flush=True)
@@ -192,11 +218,18 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("colour"))
     add_policy(parser)
     options = parser.parse_args()
+    unknown = set(options.trials) - set(TRIALS)
+    if unknown:
+        parser.error(f"unknown trials: {', '.join(sorted(unknown))}")
     keras.config.set_dtype_policy(options.policy)
     rows, judges = Rows(options.output), Judges(options.features)
+    settings = {"policy": options.policy, "judges": " ".join(options.features)}
     for name in options.trials or TRIALS:
-        if not rows.has(trial=name, minutes=options.minutes):
-            run(name, judges, options.minutes, rows, options.output)
+        if rows.has(trial=name, of=options.minutes, minutes=options.minutes, **settings):
+            continue
+        of_trial = {"trial": name, "of": options.minutes, **settings}
+        rows.remove(**of_trial)  # of a trial that was stopped
+        run(name, judges, options.minutes, rows, options.output, **settings)
 
 
 if __name__ == "__main__":

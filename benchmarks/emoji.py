@@ -6,19 +6,19 @@ The archives come from the npm packages emoji-datasource-google and emoji-dataso
     OUTPUT/train/CLASS/DRAWING-UNICODE.png
     OUTPUT/test/CLASS/DRAWING-UNICODE.png     every tenth UNICODE by sorted name
 
-and is what `kg.load(OUTPUT)` and `keras-genimg train MODEL --data OUTPUT` take.
+and is what `keras-genimg train MODEL --data OUTPUT` takes. With `--validation` these are left out,
+and test/ has another tenth, to choose settings on.
 
     python benchmarks/emoji.py noto.zip twemoji.zip --output emoji
 """
 
 import argparse
+import contextlib
 import io
 import pathlib
 import zipfile
 
 from PIL import Image
-
-HELD_OUT = 10  # every tenth
 
 
 def on_white(data):
@@ -27,29 +27,48 @@ def on_white(data):
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def lay_out(archives, output):
-    """Writes the folder; returns the number of images of each split."""
-    output = pathlib.Path(output)
+def lay_out(archives, output, held_out):
+    """Writes the folder; returns the number of images of each split.
+
+    Args:
+        archives: list of paths.
+        output: path.
+        held_out: list of ranks modulo ten: the test split, then those that are left out.
+    """
     counts = {"train": 0, "test": 0}
-    for archive in archives:
-        with zipfile.ZipFile(archive) as file:
-            members = [name for name in file.namelist() if name.endswith(".png")]
-            for rank, name in enumerate(sorted(members, key=lambda name: name.split("/")[2])):
-                drawing, group, code = name.split("/")
-                split = "test" if rank % HELD_OUT == HELD_OUT - 1 else "train"
-                path = output / split / group / f"{drawing}-{code}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                on_white(file.read(name)).save(path)
-                counts[split] += 1
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(zipfile.ZipFile(archive)) for archive in archives]
+        members = [(file, name) for file in files for name in file.namelist() if is_image(name)]
+        ranks = {code: i for i, code in enumerate(sorted({code_of(name) for _, name in members}))}
+        for file, name in members:
+            rank = ranks[code_of(name)] % 10
+            if rank in held_out[1:]:
+                continue
+            split = "test" if rank == held_out[0] else "train"
+            drawing, group, code = name.split("/")
+            path = output / split / group / f"{drawing}-{code}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            on_white(file.read(name)).save(path)
+            counts[split] += 1
     return counts
+
+
+def is_image(name):
+    return name.endswith(".png")
+
+
+def code_of(name):
+    return name.split("/")[2]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archives", nargs="+", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--validation", action="store_true")
     arguments = parser.parse_args()
-    counts = lay_out(arguments.archives, arguments.output)
+    held_out = [8, 9] if arguments.validation else [9]
+    counts = lay_out(arguments.archives, arguments.output, held_out)
     print(f"{arguments.output}: {counts['train']} images to train on, {counts['test']} held out")
 
 

@@ -1,6 +1,7 @@
 """Code that the benchmarks share."""
 
 import csv
+import os
 import time
 
 import numpy as np
@@ -26,14 +27,22 @@ class Rows:
             self.rows = [{name: _number(text) for name, text in row.items()} for row in rows]
 
     def has(self, **keys):
-        return any(all(row[name] == value for name, value in keys.items()) for row in self.rows)
+        return any(all(row.get(name) == value for name, value in keys.items()) for row in self.rows)
+
+    def remove(self, **keys):
+        """Leaves out the rows with these values, in the file from the next one on."""
+        self.rows = [
+            row for row in self.rows if any(row.get(name) != value for name, value in keys.items())
+        ]
 
     def append(self, row):
         self.rows.append(row)
-        with open(self.path, "w", newline="") as file:
-            writer = csv.DictWriter(file, row)
+        partial = self.path.with_suffix(".partial")
+        with open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, dict.fromkeys(name for row in self.rows for name in row))
             writer.writeheader()
             writer.writerows(self.rows)
+        os.replace(partial, self.path)
 
 
 def _number(text):

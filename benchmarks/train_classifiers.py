@@ -29,6 +29,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_genimg.callbacks import Resume
 from keras_genimg.data import data_info, load
 
 layers = keras.layers
@@ -185,6 +186,7 @@ def of_step(recipe, outputs):
     return prepare
 
 
+@keras.saving.register_keras_serializable(package="benchmarks")
 class Triangle(keras.optimizers.schedules.LearningRateSchedule):
     """Rises from a fifth of the peak over the first fifth of the steps, then falls to 0."""
 
@@ -194,6 +196,9 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         done = tf.cast(step, tf.float32) / self.steps
         return self.peak * tf.minimum(0.2 + 4.0 * done, 1.25 * (1.0 - done))
+
+    def get_config(self):
+        return {"peak": self.peak, "steps": self.steps}
 
 
 def training_of(recipe, steps):
@@ -210,19 +215,28 @@ def training_of(recipe, steps):
     return optimizer, 0.1, 0.2
 
 
+def epochs_done(backup):
+    """The epochs of which `backup` has a checkpoint."""
+    checkpoints = sorted(pathlib.Path(backup).glob("epoch-*.keras")) if backup else []
+    return int(checkpoints[-1].stem.removeprefix("epoch-")) if checkpoints else 0
+
+
 def train(recipe, source, holdout, seed, policy, backup):
-    """A network, and the seconds of its training."""
+    """A network, and the seconds of its training, of the last part if it was continued."""
     keras.utils.set_random_seed(seed)
     info = data_info(source)
     split = f"train[:{info.num_images - holdout}]"
-    steps = recipe.epochs * ((info.num_images - holdout) // recipe.batch_size)
+    per_epoch = (info.num_images - holdout) // recipe.batch_size
+    steps = recipe.epochs * per_epoch
+    done = epochs_done(backup)
     batches = load(
         source, split, batch_size=recipe.batch_size, with_labels=True, shuffle_seed=seed,
-        drop_remainder=True, epochs=recipe.epochs,
+        drop_remainder=True, epochs=recipe.epochs - done, first_epoch=done,
     )  # fmt: skip
     outputs = 4 if recipe.predicts == "rotation" else info.num_classes
-    batches = batches.enumerate().map(of_step(recipe, outputs), tf.data.AUTOTUNE).prefetch(4)
-    some, _ = next(iter(load(source, split, batch_size=1000, with_labels=True)))
+    batches = batches.enumerate(done * per_epoch)
+    batches = batches.map(of_step(recipe, outputs), tf.data.AUTOTUNE).prefetch(4)
+    some, _ = next(iter(load(source, split, batch_size=1000, with_labels=True, shuffle_seed=seed)))
 
     def build(policy):
         keras.config.set_dtype_policy(policy)
@@ -241,8 +255,8 @@ def train(recipe, source, holdout, seed, policy, backup):
     )
     started = time.perf_counter()
     model.fit(
-        batches, epochs=recipe.epochs, steps_per_epoch=steps // recipe.epochs, shuffle=False,
-        verbose=2, callbacks=[keras.callbacks.BackupAndRestore(backup)] if backup else [],
+        batches, epochs=recipe.epochs, steps_per_epoch=per_epoch, shuffle=False, verbose=2,
+        callbacks=[Resume(backup)] if backup else [],
     )  # fmt: skip
     trained = network.get_weights()
     network = build("float32")  # its features are float32, whatever it was trained in
@@ -372,7 +386,7 @@ def main():
     parser.add_argument(
         "--holdout", type=int, help="training images to measure on; nothing is written"
     )
-    parser.add_argument("--backup", help="a folder: a training that was stopped is continued")
+    parser.add_argument("--backup", help="a folder of checkpoints, from which it is continued")
     parser.add_argument("--output", type=pathlib.Path, default=FOLDER)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -380,9 +394,10 @@ def main():
         recipe = RECIPES[name]
         recipe = recipe._replace(epochs=arguments.epochs or recipe.epochs)
         source, held_out = arguments.data or recipe.data, arguments.holdout or 0
-        network, seconds = train(
-            recipe, source, held_out, arguments.seed, arguments.policy, arguments.backup
-        )
+        if held_out and (arguments.data or held_out >= data_info(source).num_images):
+            parser.error("--holdout is a part of the training images of a set with one order")
+        backup = arguments.backup and os.path.join(arguments.backup, f"{name}-{arguments.seed}")
+        network, seconds = train(recipe, source, held_out, arguments.seed, arguments.policy, backup)
         if held_out:
             accuracy, _, constant = judge(network, recipe, source, f"train[-{held_out}:]")
             print(f"{name}: {100 * accuracy:.2f} % held out, {constant} features never differ")
