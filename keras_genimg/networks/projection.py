@@ -85,7 +85,8 @@ def _opened(features):
 
 def _activations(network):
     """The maps after activations; all maps of a network without any."""
-    maps = [(each, each.output) for each in network.layers if len(_shape(each)) == 4]
+    computed = [each for each in network.layers if not isinstance(each, layers.InputLayer)]
+    maps = [(each, each.output) for each in computed if len(_shape(each)) == 4]
     return [output for layer, output in maps if _activates(layer)] or [output for _, output in maps]
 
 
