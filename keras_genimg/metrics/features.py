@@ -286,9 +286,12 @@ def open_classifier(name: str) -> keras.Model:
 
 def _of_classifier(name):
     model, card = open_classifier(name), _read_cards()[name]
+    run = _compiled(model, card["layer"])
+    # Without labels the outputs of training are no classes of the images.
+    of_classes = card.get("predicts", "class") == "class"
     return FeatureExtractor(
-        name, _compiled(model, card["layer"]), image_shape=card["input_shape"],
-        dimension=card["dimension"], has_logits=True,
+        name, run if of_classes else lambda images: run(images)[0],
+        image_shape=card["input_shape"], dimension=card["dimension"], has_logits=of_classes,
     )
 
 

@@ -154,6 +154,17 @@ def test_a_corrupt_or_missing_file_is_refused(tmp_path, monkeypatch):
         get_features("glyphs")
 
 
+def test_a_network_trained_without_labels_has_no_logits(tmp_path, monkeypatch):
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    cards = {"mnist": {**CARDS["mnist"], "predicts": "rotation"}}
+    (tmp_path / "cards.json").write_text(json.dumps(cards))
+    monkeypatch.setattr(features_module, "CLASSIFIERS", tmp_path)
+    extractor, images = get_features("mnist"), noise(open_once("mnist"), 5)
+    np.testing.assert_array_equal(extractor(images), open_once("mnist")(images))
+    with pytest.raises(InputError, match="Logits need the features of a classifier"):
+        extractor.logits(images)
+
+
 @pytest.mark.parametrize("features", ["imagenet", "", None, 7, "../mnist"])
 def test_an_unknown_name_lists_the_known_ones(features):
     with pytest.raises(InputError, match='"fashion_mnist", "mnist", "glyphs", "cifar10", "inc'):
