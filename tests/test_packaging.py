@@ -94,7 +94,8 @@ def run(*command, cwd):
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
     """A folder with the wheel and the sdist, built from a copy: builds leave files behind."""
-    pytest.importorskip("build", reason="needs the package build: pip install '.[dev]'")
+    # A folder build/ in the checkout, which `pip install .` leaves, is no such package.
+    pytest.importorskip("build.env", reason="needs the package build: pip install '.[dev]'")
     folder = tmp_path_factory.mktemp("released")
     left_out = shutil.ignore_patterns(".git", "build", "dist", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, folder / "source", ignore=left_out)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(TUTORIALS))
 import build  # noqa: E402
 
 NAMES = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.py"))
-SHORT = ("01", "03", "04")  # the others take a minute or two, at reduced size too
+SHORT = ("01", "04")  # the others take a minute or two, at reduced size too
 
 
 def notebook_of(name):

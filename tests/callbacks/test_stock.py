@@ -313,7 +313,7 @@ def test_fit_stops_before_terminate_on_nan(fittings):
     fitting.model.set_weights(state)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_keras_tuner_tunes_a_rate_by_the_distance(tmp_path, monkeypatch):
     """The example in the documentation, on fewer images."""
     pytest.importorskip("keras_tuner")

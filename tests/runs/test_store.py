@@ -277,7 +277,7 @@ def same_process_is_dead(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # quick
 
 
-@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 500), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 500), marks=pytest.mark.full)])
 def test_no_sequence_loses_a_run(tmp_path, monkeypatch, same_process_is_dead, seeds):
     for seed in seeds:
         one_sequence(tmp_path, monkeypatch, seed)
