@@ -1,7 +1,7 @@
 """Which networks and settings reach the lowest distance on CIFAR-10 in a given time: one table.
 
 Every trial is trained for the same time on the first 45,000 training images; the distances are of
-10,000 samples to the last 5,000, so that no test image has a say. `projected` is trained on the
+5,000 samples to the last 5,000, so that no test image has a say. `projected` is trained on the
 features of the classifier "cifar10": judge it by others. Each trial has one seed; close ranks may
 change places with another.
 
@@ -31,7 +31,7 @@ from keras_genimg.core import update_ema
 from keras_genimg.losses import r1_penalty
 from keras_genimg.metrics import FrechetDistance, sliced_wasserstein_distance
 
-SHAPE, SAMPLES, LATENTS = (32, 32, 3), 10_000, 128
+SHAPE, SAMPLES, LATENTS = (32, 32, 3), 5_000, 128
 AUGMENT = "color,translation,cutout"
 
 
@@ -166,7 +166,7 @@ class Judges:
 
 
 def generated(model):
-    """10,000 samples; of every class as many."""
+    """5,000 samples; of every class as many."""
     if isinstance(model, kg.ConditionalGAN):
         return samples(model, SAMPLES, labels=np.arange(SAMPLES) % 10)
     return samples(model, SAMPLES)
@@ -223,7 +223,7 @@ def main():
         parser.error(f"unknown trials: {', '.join(sorted(unknown))}")
     keras.config.set_dtype_policy(options.policy)
     rows, judges = Rows(options.output), Judges(options.features)
-    settings = {"policy": options.policy, "judges": " ".join(options.features)}
+    settings = {"policy": options.policy, "features": " ".join(options.features)}
     for name in options.trials or TRIALS:
         if rows.has(trial=name, of=options.minutes, minutes=options.minutes, **settings):
             continue
