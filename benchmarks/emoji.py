@@ -27,13 +27,13 @@ def on_white(data):
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def lay_out(archives, output, held_out):
+def lay_out(archives, output, test_rank, left_out=None):
     """Writes the folder; returns the number of images of each split.
 
     Args:
         archives: list of paths.
         output: path.
-        held_out: list of ranks modulo ten: the test split, then those that are left out.
+        test_rank, left_out: ints, ranks modulo ten: of the test split, and of what is in neither.
     """
     counts = {"train": 0, "test": 0}
     with contextlib.ExitStack() as stack:
@@ -42,9 +42,9 @@ def lay_out(archives, output, held_out):
         ranks = {code: i for i, code in enumerate(sorted({code_of(name) for _, name in members}))}
         for file, name in members:
             rank = ranks[code_of(name)] % 10
-            if rank in held_out[1:]:
+            if rank == left_out:
                 continue
-            split = "test" if rank == held_out[0] else "train"
+            split = "test" if rank == test_rank else "train"
             drawing, group, code = name.split("/")
             path = output / split / group / f"{drawing}-{code}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,8 +67,8 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--validation", action="store_true")
     arguments = parser.parse_args()
-    held_out = [8, 9] if arguments.validation else [9]
-    counts = lay_out(arguments.archives, arguments.output, held_out)
+    ranks = (8, 9) if arguments.validation else (9,)
+    counts = lay_out(arguments.archives, arguments.output, *ranks)
     print(f"{arguments.output}: {counts['train']} images to train on, {counts['test']} held out")
 
 

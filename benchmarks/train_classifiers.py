@@ -68,11 +68,14 @@ RECIPES = {
     "mnist": Recipe("mnist", epochs=4),
     "glyphs": Recipe("glyphs"),
     "cifar10": Recipe("cifar10", shift=4, flip=True),
-    "cifar10_wide": Recipe("cifar10", "wide", 192, 10, 500, shift=2, flip=True, bits=9),
-    "cifar10_rotation": Recipe(
-        "cifar10", "wide", 128, 6, 500, shift=2, flip=True, predicts="rotation", bits=9
+    "cifar10_wide": Recipe(
+        "cifar10", "wide", epochs=10, batch_size=500, shift=2, flip=True, bits=9
     ),
-    "emoji": Recipe("emoji", "wide", 128, 40, 128, shift=6, flip=True, bits=9),
+    "cifar10_rotation": Recipe(
+        "cifar10", "wide", width=128, epochs=6, batch_size=500, shift=2, flip=True,
+        predicts="rotation", bits=9,
+    ),
+    "emoji": Recipe("emoji", "wide", width=128, epochs=40, shift=6, flip=True, bits=9),
 }
 
 

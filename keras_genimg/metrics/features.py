@@ -287,7 +287,7 @@ def open_classifier(name: str) -> keras.Model:
 def _of_classifier(name):
     model, card = open_classifier(name), _read_cards()[name]
     run = _compiled(model, card["layer"])
-    # Without labels the outputs of training are no classes of the images.
+    # The outputs of a network that was trained without labels are not classes.
     of_classes = card.get("predicts", "class") == "class"
     return FeatureExtractor(
         name, run if of_classes else lambda images: run(images)[0],

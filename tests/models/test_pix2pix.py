@@ -113,7 +113,7 @@ def test_translations_use_moving_moments_and_no_dropout():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weight", [1.0, pytest.param(0.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("weight", [1.0, 0.0])
 def test_it_learns_to_translate_inputs_into_targets(weight):
     keras.utils.set_random_seed(0)
     model = small(adversarial_weight=weight)
