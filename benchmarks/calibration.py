@@ -1,11 +1,13 @@
 """How each metric responds to known corruptions of images: the floor, and corruption levels.
 
     TFDS_DATA_DIR=... python benchmarks/calibration.py                   # Fashion-MNIST
+    TFDS_DATA_DIR=... python benchmarks/calibration.py cifar10 --features cifar10_rotation
     TFDS_DATA_DIR=... python benchmarks/calibration.py cifar10 --classifier second/cifar10.keras
 
 Real training images, clean (the floor) or corrupted, stand in for samples; the reference is the
 test split. Prints a Markdown table, and with --classifier the same rows in the features of another
-classifier, and the rank correlation of both.
+classifier, and the rank correlation of both. Networks that were trained without labels have no
+Inception Score.
 """
 
 import argparse
@@ -23,13 +25,16 @@ from keras_genimg.metrics import (
     InceptionScore,
     KernelDistance,
     PrecisionRecallDensityCoverage,
+    SlicedWassersteinDistance,
     as_stored,
     get_features,
     update_metrics,
 )
 
 COLUMNS = ["frechet_distance", "kernel_distance", "inception_score", "precision", "recall",
-           "density", "coverage"]
+           "density", "coverage", "sliced_wasserstein_distance"]
+DIGITS = {"kernel_distance": 4, "frechet_distance": 2, "inception_score": 2,
+          "sliced_wasserstein_distance": 1}
 
 
 def noisy(images, deviation, rng):
@@ -89,8 +94,10 @@ def everything(name, split, data_dir=None, num_images=None):
 
 def measure(levels, real, features):
     """All metrics of all corruption levels: {level: {metric: value}}."""
-    metrics = [FrechetDistance(features), KernelDistance(features), InceptionScore(features),
-               PrecisionRecallDensityCoverage(features)]
+    metrics = [FrechetDistance(features), KernelDistance(features),
+               PrecisionRecallDensityCoverage(features), SlicedWassersteinDistance()]
+    if features.has_logits:
+        metrics.append(InceptionScore(features))
     update_metrics(metrics, real_images=real)
     table = {}
     for name, images in levels:
@@ -98,7 +105,8 @@ def measure(levels, real, features):
             metric.reset_fake_state()
         update_metrics(metrics, fake_images=as_stored(images))
         values = {key.split("[")[0]: v for metric in metrics for key, v in metric.result().items()}
-        table[name] = {column: values[column] for column in COLUMNS}
+        table[name] = {column: values[column] for column in COLUMNS if column in values}
+        print(name, table[name], flush=True)
     return table
 
 
@@ -111,12 +119,11 @@ def another_classifier(path):
 
 
 def show(table, title):
-    print(f"\n| {title} | " + " | ".join(COLUMNS) + " |")
-    print("|---" * (len(COLUMNS) + 1) + "|")
+    columns = list(next(iter(table.values())))
+    print(f"\n| {title} | " + " | ".join(columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
     for name, values in table.items():
-        cells = [f"{values[column]:.4f}" if column == "kernel_distance" else
-                 f"{values[column]:.2f}" if column in COLUMNS[:3] else
-                 f"{values[column]:.3f}" for column in COLUMNS]
+        cells = [f"{values[column]:.{DIGITS.get(column, 3)}f}" for column in columns]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
@@ -130,20 +137,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="fashion_mnist")
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--features", help="of the package; by default those of the set")
     parser.add_argument("--classifier", help="a file from train_classifiers.py, of another seed")
     options = parser.parse_args()
     real, _ = everything(options.name, "test", num_images=options.count)
     images, labels = everything(options.name, "train")
     print(f"{options.count} training images of {options.name}, corrupted, against {len(real)} test "
           "images")
-    levels = list(ladder(images, labels, options.count))
-    first = measure(levels, real, get_features(options.name))
-    show(first, f"corruption, {options.name} features")
+    levels = list(ladder(images, labels, min(options.count, len(real))))
+    features = get_features(options.features or options.name)
+    first = measure(levels, real, features)
+    show(first, f"corruption, {features.name} features")
     if options.classifier:
         second = measure(levels, real, another_classifier(options.classifier))
         show(second, "corruption, another seed")
         print()
-        for column in COLUMNS:
+        for column in next(iter(first.values())):
             columns = ([row[column] for row in table.values()] for table in (first, second))
             print(f"{column:<20} rank correlation over all levels {rank_correlation(*columns):.3f}")
 

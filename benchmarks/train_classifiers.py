@@ -3,8 +3,8 @@
 Writes NAME.keras and its card (in cards.json) into keras_genimg/metrics/classifiers, or
 into another folder. Networks of another seed show whether a ranking depends on the seed.
 
-    python benchmarks/train_classifiers.py fashion_mnist mnist glyphs cifar10
-    python benchmarks/train_classifiers.py cifar10_wide --policy mixed_bfloat16
+    python benchmarks/train_classifiers.py fashion_mnist mnist glyphs cifar10_small
+    python benchmarks/train_classifiers.py cifar10 cifar10_rotation --policy mixed_bfloat16
     python benchmarks/train_classifiers.py emoji --data emoji   # of benchmarks/emoji.py
     python benchmarks/train_classifiers.py cifar10 --seed 1 --output classifiers_of_seed_1
 
@@ -67,8 +67,8 @@ RECIPES = {
     "fashion_mnist": Recipe("fashion_mnist", epochs=10),
     "mnist": Recipe("mnist", epochs=4),
     "glyphs": Recipe("glyphs"),
-    "cifar10": Recipe("cifar10", shift=4, flip=True),
-    "cifar10_wide": Recipe(
+    "cifar10_small": Recipe("cifar10", shift=4, flip=True, bits=11),
+    "cifar10": Recipe(
         "cifar10", "wide", epochs=10, batch_size=500, shift=2, flip=True, bits=9
     ),
     "cifar10_rotation": Recipe(

@@ -108,7 +108,8 @@ def _add_train(train):
     add("--evaluate-every", type=int, metavar="N", help="evaluate 10000 samples every N epochs and "
         "keep the best model as RUN/best.keras")
     add("--features", metavar="NAME", help="the features that --evaluate-every uses: "
-        "fashion_mnist, mnist, glyphs, cifar10, inception_v3 (default: those of the data set)")
+        "fashion_mnist, mnist, glyphs, cifar10, cifar10_small, cifar10_rotation, emoji, "
+        "inception_v3 (default: those of the data set)")
     again = train.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="resume a run")
     again.add_argument("--overwrite", action="store_true", help="replace a run")
@@ -188,7 +189,8 @@ def _add_evaluate(evaluate):
     add("--importance-samples", type=int, metavar="N", dest="num_samples", help="importance "
         "samples per image for the log_likelihood of a VAE (5000)")
     add("--features", metavar="NAME", help="the features for these metrics: fashion_mnist, mnist, "
-        "glyphs, cifar10, inception_v3 (default: those of the data set)")
+        "glyphs, cifar10, cifar10_small, cifar10_rotation, emoji, inception_v3 (default: those of "
+        "the data set)")
     add("--count", type=int, metavar="N", help="samples to generate (10000); for losses and "
         "log_likelihood, images to use (all)")
     add("--seed", type=int, default=0, metavar="N", help="seed of the samples (0)")

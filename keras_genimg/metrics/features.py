@@ -183,11 +183,13 @@ def get_features(features: Features, image_shape: tuple | None = None) -> Featur
     """The feature extractor of a name, a function or a model.
 
     Args:
-        features: "fashion_mnist", "mnist", "glyphs" (28x28 greyscale) or "cifar10" (32x32
-            colour): the penultimate layer of a small classifier of that set, shipped with the
-            package; "inception_v3": that of Keras's ImageNet classifier, for colour images of
-            any size, whose weights are downloaded once; a function or model from images in
-            [-1, 1] to `(images, dimensions)`; or a `FeatureExtractor`.
+        features: "fashion_mnist", "mnist", "glyphs" (28x28 greyscale), "cifar10",
+            "cifar10_small" (32x32 colour) or "emoji" (64x64 colour): the penultimate layer of a
+            small classifier of that set, shipped with the package; "cifar10_rotation": that of
+            a network that learned without labels how an image was turned; "inception_v3": that
+            of Keras's ImageNet classifier, for colour images of any size, whose weights are
+            downloaded once; a function or model from images in [-1, 1] to
+            `(images, dimensions)`; or a `FeatureExtractor`.
         image_shape: tuple `(height, width, channels)`, to check at once whether the extractor
             accepts such images.
 
