@@ -94,7 +94,7 @@ MODELS = {
     "wgan_gp": Case(keras_genimg.WGANGP, SHAPE, latent_dim=8, n_critic=2),
     "conditional_gan": small_conditional_gan,
     "projected_gan": Case(
-        keras_genimg.ProjectedGAN, SHAPE, latent_dim=8, features=small_features
+        keras_genimg.ProjectedGAN, SHAPE, latent_dim=8, features=small_features, num_classes=4
     ),
     "super_resolution_gan": Case(keras_genimg.SuperResolutionGAN, SHAPE, scale=2),
     "conditional_gan_concatenation": small_conditional_gan.with_arguments(

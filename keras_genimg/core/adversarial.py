@@ -13,6 +13,7 @@ from keras_genimg.core.generating import latent_seed
 from keras_genimg.core.image_model import ImageModel
 from keras_genimg.core.optimizer_pair import OptimizerPair
 from keras_genimg.errors import InputError
+from keras_genimg.layers import DiffAugment
 from keras_genimg.placement import device_of, run_on, scope
 from keras_genimg.precision import at_least_float32
 
@@ -106,6 +107,20 @@ class LatentGAN(DecodesLatents, AdversarialModel):
                 f"Received: ema_decay={ema_decay!r}."
             )
         self.ema_decay = ema_decay
+
+    def make_augmentation(self, policy: str | None, seed: int | None) -> keras.Layer:
+        """The layer in front of a discriminator that augments its images at random.
+
+        Args:
+            policy: see `layers.DiffAugment`; None for no augmentation.
+            seed: int, or None. The model's; the noise is drawn from another.
+
+        Returns:
+            `layers.DiffAugment`, or `keras.layers.Identity`.
+        """
+        if policy is None:
+            return keras.layers.Identity(dtype=at_least_float32(self.dtype_policy))
+        return DiffAugment(policy, None if seed is None else seed + 1, dtype=self.dtype_policy)
 
     def make_ema(self, network) -> keras.Layer | None:
         """The EMA copy of a network, on the generator's device.

@@ -6,9 +6,15 @@ import tensorflow as tf
 from keras_genimg.checks import check_choice, check_count, check_number
 from keras_genimg.core import Images, Labels, LatentGAN, adam_pair, mean_scores, update_ema
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.networks import conditional_dcgan_discriminator, conditional_dcgan_generator
+from keras_genimg.networks import (
+    conditional_dcgan_discriminator,
+    conditional_dcgan_generator,
+    conditional_fastgan_generator,
+)
 
 __all__ = ["ConditionalGAN"]
+
+GENERATORS = {"fastgan": conditional_fastgan_generator, "dcgan": conditional_dcgan_generator}
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -24,6 +30,8 @@ class ConditionalGAN(LatentGAN):
             height and width are multiples of 4 from 16 to 256.
         num_classes: int. Labels are integers from 0 to num_classes - 1.
         latent_dim: int. Length of the noise vector z.
+        networks: the default generator: `"fastgan"` (gated 3x3 convolutions) or `"dcgan"`
+            (transposed convolutions). The default discriminator is that of `"dcgan"` in both.
         conditioning: how the default networks are conditioned on the class:
             `"projection"` (Miyato and Koyama, 2018: conditional batch
             normalisation in G, an inner product with the features in D) or
@@ -40,6 +48,9 @@ class ConditionalGAN(LatentGAN):
             2017): D also learns to classify real images, and G to have its images classified
             as their target class. 0 for none. By default 1 with the default discriminator
             of `"projection"`, and 0 with others.
+        augment: policy of `layers.DiffAugment`: real and generated images are augmented at random
+            before the discriminator, which then overfits small training sets later. None for no
+            augmentation.
         noise: `"normal"`, `"uniform"` or `"truncated_normal"`.
         ema_decay: float in [0, 1), or None. Decay of the moving average of the
             generator's weights, which `generate` uses.
@@ -52,7 +63,8 @@ class ConditionalGAN(LatentGAN):
     Differences: in Odena et al. D learns the classes of generated images too, here of real images
     alone, because it would otherwise learn to take unclear images for their target class. They
     have no projection, and Miyato and Koyama no classifier: the default discriminator has both.
-    `generate` uses an EMA generator, which the papers do not have, unless `ema_decay` is None.
+    Both updates of a step use the same G(z, y). `generate` uses an EMA generator, which the papers
+    do not have, unless `ema_decay` is None.
 
     Raises:
         InputError: invalid arguments.
@@ -75,25 +87,27 @@ class ConditionalGAN(LatentGAN):
 
     def __init__(
         self, image_shape: tuple = (28, 28, 1), num_classes: int = 10, latent_dim: int = 64, *,
-        conditioning: str = "projection", generator: keras.Model | None = None,
-        discriminator: keras.Model | None = None, loss: str | tuple = "non_saturating",
-        classifier_weight: float | None = None, noise: str = "normal",
-        ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
+        networks: str = "fastgan", conditioning: str = "projection",
+        generator: keras.Model | None = None, discriminator: keras.Model | None = None,
+        loss: str | tuple = "non_saturating", classifier_weight: float | None = None,
+        augment: str | None = None, noise: str = "normal", ema_decay: float | None = 0.999,
+        seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
         self.num_classes = check_count("num_classes", num_classes, minimum=2)
+        make_generator = GENERATORS[check_choice("networks", networks, GENERATORS)]
         check_choice("conditioning", conditioning, ("projection", "concatenation"))
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
         if classifier_weight is None:
             classifier_weight = float(conditioning == "projection" and discriminator is None)
         self.classifier_weight = check_number("classifier_weight", classifier_weight)
 
+        self.augment = self.make_augmentation(augment, seed)
+
         classifies = self.classifier_weight > 0
         self.generator = self.make_network(
             "generator", generator,
-            lambda: conditional_dcgan_generator(
-                self.image_shape, latent_dim, num_classes, conditioning
-            ),
+            lambda: make_generator(self.image_shape, latent_dim, num_classes, conditioning),
             takes=[(latent_dim,), ()], makes=self.image_shape,
         )
         self.discriminator = self.make_network(
@@ -106,6 +120,10 @@ class ConditionalGAN(LatentGAN):
         self.ema_generator = self.make_ema(self.generator)
         self.built = True
 
+    @classmethod
+    def upgraded(cls, config: dict) -> dict:
+        return {"networks": "dcgan", **config}
+
     def default_optimizers(self, learning_rate=None):
         # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. The smaller default networks
         # train faster at five times that rate, see `GAN`.
@@ -115,16 +133,22 @@ class ConditionalGAN(LatentGAN):
     def train_step(self, data):
         """Eq. 2 of Mirza and Osindero (2014), on one batch (x, y) ~ p_data.
 
-        G is conditioned on the classes y of the batch itself, which follow the data's p(y).
+        G is conditioned on the classes y of the batch itself, which follow the data's p(y). With
+        `augment`, D sees T(x) and T(G(z, y)) for a random differentiable T.
         """
         images, labels, batch = self.unpack(data)  # (B, h, w, c), (B,)
+        real_images = self.augment(images, training=True)
 
-        # 1. Discriminator, on real pairs and (G(z, y), y), z ~ p_z: descend
+        # 1. G(z, y), z ~ p_z, for both updates.
+        with tf.GradientTape() as tape_of_generator:
+            fake_images = self.generator([self.sample_latents(batch), labels], training=True)
+            fake_images = self.augment(fake_images, training=True)
+
+        # 2. Discriminator, on real pairs and (G(z, y), y): descend
         #    -log D(x, y) - log(1 - D(G(z, y), y)), and with a classifier C also -log C(y | x).
-        fake_images = self.generator([self.sample_latents(batch), labels], training=True)
         with tf.GradientTape() as tape:
             # logits (B, 1), class logits (B, K)
-            real_logits, real_classes = self.discriminate(images, labels, training=True)
+            real_logits, real_classes = self.discriminate(real_images, labels, training=True)
             fake_logits, _ = self.discriminate(fake_images, labels, training=True)
             d_loss = self.discriminator_loss(real_logits, fake_logits)
             d_loss += self.class_loss(real_classes, labels)
@@ -132,18 +156,17 @@ class ConditionalGAN(LatentGAN):
         gradients = tape.gradient(d_loss, weights, batch.share)  # adds up to the global mean
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
 
-        # 2. Generator, through the updated D, with fresh noise: descend the non-saturating
-        #    -log D(G(z, y), y), and with a classifier also -log C(y | G(z, y)).
-        with tf.GradientTape() as tape:
-            fake_images = self.generator([self.sample_latents(batch), labels], training=True)
+        # 3. Generator, through the updated D: descend the non-saturating -log D(G(z, y), y), and
+        #    with a classifier also -log C(y | G(z, y)).
+        with tape_of_generator:
             logits, fake_classes = self.discriminate(fake_images, labels, training=True)
             g_loss = self.generator_loss(logits) + self.class_loss(fake_classes, labels)
         weights = self.generator.trainable_variables
-        gradients = tape.gradient(g_loss, weights, batch.share)
+        gradients = tape_of_generator.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
         update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
-        # 3. Logs.
+        # 4. Logs.
         scores = mean_scores(real_logits, fake_logits) | self.class_accuracy(fake_classes, labels)
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores)
 

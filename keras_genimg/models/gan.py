@@ -14,24 +14,24 @@ from keras_genimg.core import (
     mean_scores,
     update_ema,
 )
-from keras_genimg.layers import DiffAugment
 from keras_genimg.losses import RELATIVISTIC_LOSSES, get_adversarial_loss, r1_penalty
 from keras_genimg.networks import (
     dcgan5_discriminator,
     dcgan5_generator,
     dcgan_discriminator,
     dcgan_generator,
+    fastgan_generator,
     mlp_discriminator,
     mlp_generator,
     resnet_discriminator,
     resnet_generator,
 )
-from keras_genimg.precision import at_least_float32
 
 __all__ = ["GAN"]
 
 NETWORKS = {
     "dcgan": (dcgan_generator, dcgan_discriminator),
+    "fastgan": (fastgan_generator, dcgan_discriminator),
     "mlp": (mlp_generator, mlp_discriminator),
     "dense_conv": (
         functools.partial(mlp_generator, units=(128, 128)),
@@ -43,7 +43,7 @@ NETWORKS = {
     "dcgan5": (dcgan5_generator, dcgan5_discriminator),
     "resnet": (resnet_generator, resnet_discriminator),
 }
-NORMALIZED = ("dcgan", "dcgan5")  # with batch normalisation in the discriminator
+NORMALIZED = ("fastgan", "dcgan", "dcgan5")  # with batch normalisation in the discriminator
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -57,11 +57,12 @@ class GAN(LatentGAN):
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         latent_dim: int. Length of the noise vector z.
-        networks: the default networks: `"dcgan"` (both convolutional), `"mlp"`
-            (both dense), `"dense_conv"` (a dense generator of widths
-            128-128, a discriminator of 5x5 stride-2 convolutions 64-128-256-512),
-            `"dcgan5"` (five convolutions each, 512 to 64 filters, for 32x32 and 64x64),
-            `"resnet"` (residual blocks, spectral normalisation in the discriminator).
+        networks: the default networks: `"dcgan"` (both convolutional), `"fastgan"` (a generator
+            of gated 3x3 convolutions, the discriminator of `"dcgan"`), `"mlp"` (both dense),
+            `"dense_conv"` (a dense generator of widths 128-128, a discriminator of 5x5 stride-2
+            convolutions 64-128-256-512), `"dcgan5"` (five convolutions each, 512 to 64 filters,
+            for 32x32 and 64x64), `"resnet"` (residual blocks, spectral normalisation in the
+            discriminator).
         generator: custom `keras.Model`, `(batch, latent_dim)` to images.
         discriminator: custom `keras.Model`, images to logits `(batch, 1)`.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
@@ -88,10 +89,11 @@ class GAN(LatentGAN):
     Logs: `g_loss`, `d_loss` and the mean of sigmoid(logit) on real and generated
     images, `real_score` and `fake_score`.
 
-    Differences: `generate` uses an EMA generator, which Goodfellow et al. do not have, unless
-    `ema_decay` is None. With "resnet" too, D is updated once per update of G; Miyato et al. (2018)
-    update it five times (n_dis), on the hinge loss. docs/papers.md lists the differences of all
-    adversarial models.
+    Differences: both updates of a step use the same G(z), in Goodfellow et al. each has its own;
+    without a second pass through G a step takes a fifth less time. `generate` uses an EMA
+    generator, which they do not have, unless `ema_decay` is None. With "resnet" too, D is updated
+    once per update of G; Miyato et al. (2018) update it five times (n_dis), on the hinge loss.
+    docs/papers.md lists the differences of all adversarial models.
 
     Raises:
         InputError: invalid arguments.
@@ -103,7 +105,8 @@ class GAN(LatentGAN):
     (16, 28, 28, 1)
 
     Reference: https://arxiv.org/abs/1406.2661; networks "dcgan" and its optimizer:
-        Radford et al. (2016), https://arxiv.org/abs/1511.06434; `r1_weight`: Mescheder et al.
+        Radford et al. (2016), https://arxiv.org/abs/1511.06434; "fastgan": Liu et al. (2021),
+        https://arxiv.org/abs/2101.04775; `r1_weight`: Mescheder et al.
         (2018), https://arxiv.org/abs/1801.04406; "resnet": Miyato et al. (2018),
         https://arxiv.org/abs/1802.05957
     """
@@ -123,10 +126,7 @@ class GAN(LatentGAN):
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss, relativistic=True)
         self.relativistic = isinstance(loss, str) and loss in RELATIVISTIC_LOSSES
         self.r1_weight = check_number("r1_weight", r1_weight)
-        self.augment = keras.layers.Identity(dtype=at_least_float32(self.dtype_policy))
-        if augment is not None:
-            augment_seed = None if seed is None else seed + 1
-            self.augment = DiffAugment(augment, augment_seed, dtype=self.dtype_policy)
+        self.augment = self.make_augmentation(augment, seed)
 
         make_generator, make_discriminator = NETWORKS[networks]
         if r1_weight and normalization is None and networks in NORMALIZED and discriminator is None:
@@ -169,9 +169,9 @@ class GAN(LatentGAN):
         if self.networks == "resnet":  # Miyato et al. (2018), section 4
             return adam_pair(2e-4 if learning_rate is None else learning_rate, 0.0, 0.9)
         # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. The smaller default networks
-        # reach better results at five times that rate (benchmarks/time_to_quality.py).
+        # reach better results at five times that rate (benchmarks/search.py).
         custom = self.is_custom("generator", "discriminator")
-        rate = 1e-3 if self.networks == "dcgan" and not custom else 2e-4
+        rate = 1e-3 if self.networks in ("dcgan", "fastgan") and not custom else 2e-4
         return adam_pair(rate if learning_rate is None else learning_rate, 0.5)
 
     def train_step(self, data):
@@ -182,10 +182,13 @@ class GAN(LatentGAN):
         images, _, batch = self.unpack(data)  # x ~ p_data: (B, h, w, c)
         real_images = self.augment(images, training=True)
 
-        # 1. Discriminator: descend -log D(x) - log(1 - D(G(z))), z ~ p_z, or another `loss`,
-        #    with R1 also gamma E||grad D(x)||^2 / 2.
-        fake_images = self.generator(self.sample_latents(batch), training=True)  # (B, h, w, c)
-        fake_images = self.augment(fake_images, training=True)
+        # 1. G(z), z ~ p_z, for both updates.
+        with tf.GradientTape() as tape_of_generator:
+            fake_images = self.generator(self.sample_latents(batch), training=True)  # (B, h, w, c)
+            fake_images = self.augment(fake_images, training=True)
+
+        # 2. Discriminator: descend -log D(x) - log(1 - D(G(z))), or another `loss`, with R1 also
+        #    gamma E||grad D(x)||^2 / 2.
         with tf.GradientTape() as tape:
             real_logits = self.discriminator(real_images, training=True)  # (B, 1)
             fake_logits = self.discriminator(fake_images, training=True)  # (B, 1)
@@ -197,21 +200,19 @@ class GAN(LatentGAN):
         gradients = tape.gradient(d_loss, weights, batch.share)  # adds up to the global mean
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
 
-        # 2. Generator, through the updated D: descend -log D(G(z)), the non-saturating form of
-        #    section 3, with fresh noise z.
-        with tf.GradientTape() as tape:
-            fake_images = self.generator(self.sample_latents(batch), training=True)
-            fake_images = self.augment(fake_images, training=True)
+        # 3. Generator, through the updated D: descend -log D(G(z)), the non-saturating form of
+        #    section 3.
+        with tape_of_generator:
             logits = self.discriminator(fake_images, training=True)
             # A relativistic loss also depends on D(x).
             others = self.discriminator(real_images, training=True) if self.relativistic else None
             g_loss = self.generator_loss(logits, others)
         weights = self.generator.trainable_variables
-        gradients = tape.gradient(g_loss, weights, batch.share)
+        gradients = tape_of_generator.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
         update_ema(self.ema_generator, self.generator, self.current_ema_decay())
 
-        # 3. Logs.
+        # 4. Logs.
         scores = mean_scores(real_logits, fake_logits)
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores)
 

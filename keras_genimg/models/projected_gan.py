@@ -3,16 +3,16 @@
 import keras
 import tensorflow as tf
 
-from keras_genimg.core import LatentGAN, adam_pair, mean_scores, update_ema
-from keras_genimg.layers import DiffAugment
+from keras_genimg.checks import check_count
+from keras_genimg.core import Images, Labels, LatentGAN, adam_pair, mean_scores, update_ema
 from keras_genimg.losses import get_adversarial_loss
 from keras_genimg.networks import (
+    conditional_fastgan_generator,
     fastgan_generator,
     feature_maps,
     projected_discriminator,
     random_projector,
 )
-from keras_genimg.precision import at_least_float32
 
 __all__ = ["ProjectedGAN"]
 
@@ -34,11 +34,16 @@ class ProjectedGAN(LatentGAN):
             (see `metrics.get_features`); the path of a `.keras` file; or a functional
             `keras.Model`, such as one of `keras.applications` with its preprocessing in front.
             Its outputs are the feature maps if there are several, otherwise its last activations
-            at each size. The model holds a copy, which is saved with it. By default "cifar10" for
-            colour images and "fashion_mnist" for greyscale.
-        generator: custom `keras.Model`, `(batch, latent_dim)` to images.
-        discriminator: custom `keras.Model`, a list of the mixed maps, the finest first, and of
-            the images, to a list of logits `(batch, h, w, 1)`, one D_l for each.
+            at each size. The model holds a copy, which is saved with it. By default
+            "cifar10_rotation" for colour images, which never saw a label, and "fashion_mnist" for
+            greyscale.
+        num_classes: int, optional. Makes the model conditional: it is trained on
+            `(images, labels)`, labels being integers from 0 to num_classes - 1.
+        generator: custom `keras.Model`, `(batch, latent_dim)` to images; with classes from
+            `[(batch, latent_dim), int32 (batch,)]`.
+        discriminator: custom `keras.Model`, a list of the mixed maps, the finest first, of
+            the images and, with classes, of int32 labels `(batch,)`, to a list of logits
+            `(batch, h, w, 1)`, one D_l for each map and for the images.
         loss: `"hinge"`, `"non_saturating"`, `"minimax"`, `"least_squares"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
@@ -53,9 +58,10 @@ class ProjectedGAN(LatentGAN):
     generated images, `real_score` and `fake_score`.
 
     Differences: one more discriminator sees the images themselves. The default feature networks
-    are small classifiers, in the paper EfficientNets trained on ImageNet. Scales are mixed with
-    repeated pixels, in the paper with bilinear interpolation. Both updates of a step use the same
-    generated images. Adam has a rate of 5e-4, in the paper 2e-4.
+    are small, in the paper EfficientNets trained on ImageNet. Images are augmented by translation
+    alone, in the paper by colour and cutout too; that leaves the samples' colours unlearned for
+    long. Scales are mixed with repeated pixels, in the paper with bilinear interpolation. Both
+    updates of a step use the same generated images. Adam has a rate of 5e-4, in the paper 2e-4.
 
     Raises:
         InputError: invalid arguments.
@@ -75,20 +81,21 @@ class ProjectedGAN(LatentGAN):
     paper = "Sauer et al., 2021"
 
     def __init__(
-        self, image_shape=(32, 32, 3), latent_dim: int = 128, *, features=None, generator=None,
-        discriminator=None, loss="hinge", augment: str | None = "color,translation,cutout",
-        noise: str = "normal", ema_decay: float | None = 0.998, seed: int | None = None, **kwargs,
+        self, image_shape=(32, 32, 3), latent_dim: int = 128, *, features=None,
+        num_classes: int | None = None, generator=None, discriminator=None, loss="hinge",
+        augment: str | None = "translation", noise: str = "normal",
+        ema_decay: float | None = 0.998, seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
+        if num_classes is not None:
+            self.num_classes = check_count("num_classes", num_classes, minimum=2)
+            self.data = Images() + Labels()
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
-        self.augment = keras.layers.Identity(dtype=at_least_float32(self.dtype_policy))
-        if augment is not None:
-            augment_seed = None if seed is None else seed + 1
-            self.augment = DiffAugment(augment, augment_seed, dtype=self.dtype_policy)
+        self.augment = self.make_augmentation(augment, seed)
 
         self.generator = self.make_network(
-            "generator", generator, lambda: fastgan_generator(self.image_shape, latent_dim),
-            takes=(latent_dim,), makes=self.image_shape,
+            "generator", generator, self._make_generator,
+            takes=self.with_labels([(latent_dim,)], ()), makes=self.image_shape,
         )
         self.projector = self.make_network(
             "projector", None, lambda: self._make_projector(features),
@@ -97,15 +104,22 @@ class ProjectedGAN(LatentGAN):
         self.projector.trainable = False
         shapes = [each.shape[1:] for each in self.projector.outputs] + [self.image_shape]
         self.discriminator = self.make_network(
-            "discriminator", discriminator, lambda: projected_discriminator(shapes),
-            takes=shapes, makes=[(f"rows {i}", f"columns {i}", 1) for i in range(len(shapes))],
+            "discriminator", discriminator,
+            lambda: projected_discriminator(shapes, num_classes=num_classes),
+            takes=self.with_labels(shapes, ()),
+            makes=[(f"rows {i}", f"columns {i}", 1) for i in range(len(shapes))],
         )
         self.ema_generator = self.make_ema(self.generator)
         self.built = True
 
+    def _make_generator(self):
+        if self.num_classes is None:
+            return fastgan_generator(self.image_shape, self.latent_dim)
+        return conditional_fastgan_generator(self.image_shape, self.latent_dim, self.num_classes)
+
     def _make_projector(self, features):
         if features is None:
-            features = "cifar10" if self.image_shape[2] == 3 else "fashion_mnist"
+            features = "cifar10_rotation" if self.image_shape[2] == 3 else "fashion_mnist"
         # Recorded as a network, so that a saved model depends on no other file.
         self.arguments["features"] = network = feature_maps(features, self.image_shape)
         return random_projector(network)
@@ -119,18 +133,19 @@ class ProjectedGAN(LatentGAN):
 
         All see T(x) and T(G(z)) for random differentiable T.
         """
-        images, _, batch = self.unpack(data)  # x ~ p_data: (B, h, w, c)
+        images, labels, batch = self.unpack(data)  # x ~ p_data: (B, h, w, c)
         real_maps = self.projected(images, training=True)  # P_l(x): [(B, h_l, w_l, c_l)]
 
         # 1. G(z), z ~ p_z, and its projections, for both updates.
         with tf.GradientTape() as tape_of_generator:
-            fake_images = self.generator(self.sample_latents(batch), training=True)  # (B, h, w, c)
+            latents = self.with_labels([self.sample_latents(batch)], labels)
+            fake_images = self.generator(latents, training=True)  # (B, h, w, c)
             fake_maps = self.projected(fake_images, training=True)  # P_l(G(z))
 
         # 2. Discriminators: descend the sum of the losses of D_l(P_l(x)) and D_l(P_l(G(z))).
         with tf.GradientTape() as tape:
-            real_logits = self.discriminator(real_maps, training=True)  # [(B, h', w', 1)]
-            fake_logits = self.discriminator(fake_maps, training=True)
+            real_logits = self.judged(real_maps, labels, training=True)  # [(B, h', w', 1)]
+            fake_logits = self.judged(fake_maps, labels, training=True)
             d_loss = sum(map(self.discriminator_loss, real_logits, fake_logits))
         weights = self.discriminator.trainable_variables
         gradients = tape.gradient(d_loss, weights, batch.share)  # adds up to the global mean
@@ -138,7 +153,7 @@ class ProjectedGAN(LatentGAN):
 
         # 3. Generator, through the updated D_l and the frozen P_l.
         with tape_of_generator:
-            g_loss = sum(map(self.generator_loss, self.discriminator(fake_maps, training=True)))
+            g_loss = sum(map(self.generator_loss, self.judged(fake_maps, labels, training=True)))
         weights = self.generator.trainable_variables
         gradients = tape_of_generator.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
@@ -150,16 +165,29 @@ class ProjectedGAN(LatentGAN):
 
     def test_step(self, data):
         """The losses on held-out images, without an update."""
-        images, _, batch = self.unpack(data)
-        fake_images = self.images_from_latents(self.sample_latents(batch))
-        real_logits = self.discriminator(self.projected(images), training=False)
-        fake_logits = self.discriminator(self.projected(fake_images), training=False)
+        images, labels, batch = self.unpack(data)
+        fake_images = self.images_from_latents(self.sample_latents(batch), labels)
+        real_logits = self.judged(self.projected(images), labels)
+        fake_logits = self.judged(self.projected(fake_images), labels)
         return self.log(
             batch,
             d_loss=sum(map(self.discriminator_loss, real_logits, fake_logits)),
             g_loss=sum(map(self.generator_loss, fake_logits)),
             **mean_scores(joined(real_logits), joined(fake_logits)),
         )
+
+    def with_labels(self, inputs: list, labels):
+        """The inputs of a network: with classes the labels follow.
+
+        Args:
+            inputs: list of tensors, or of their shapes.
+            labels: int32 tensor `(n,)`, or its shape; has no effect without classes.
+
+        Returns:
+            list, or the input itself if it is only one.
+        """
+        inputs = inputs if self.num_classes is None else [*inputs, labels]
+        return inputs if len(inputs) > 1 else inputs[0]
 
     def projected(self, images, training: bool = False) -> list:
         """What the discriminators see of images.
@@ -174,21 +202,42 @@ class ProjectedGAN(LatentGAN):
         images = self.augment(images, training=training)
         return [*keras.tree.flatten(self.projector(images, training=False)), images]
 
-    def discriminate(self, images) -> tf.Tensor:
+    def judged(self, maps, labels, training: bool = False) -> list:
+        """The logits of all D_l.
+
+        Args:
+            maps: list, see `projected`.
+            labels: int32 tensor `(n,)`; has no effect without classes.
+            training: bool. Passed to the network.
+
+        Returns:
+            list of float tensors `(n, h', w', 1)`.
+        """
+        return self.discriminator(self.with_labels(maps, labels), training=training)
+
+    def discriminate(self, images, labels=None) -> tf.Tensor:
         """The discriminators' logits of images.
 
         Args:
             images: float tensor `(n, *image_shape)` in [-1, 1].
+            labels: int32 tensor `(n,)`, of a model with classes.
 
         Returns:
             float tensor `(n, discriminators)`, for each D_l the mean over its map.
         """
-        logits = self.discriminator(self.projected(images), training=False)
+        logits = self.judged(self.projected(images), labels)
         return tf.stack([tf.reduce_mean(each, axis=(1, 2, 3)) for each in logits], axis=1)
 
+    def images_from_latents(self, latents, labels=None) -> tf.Tensor:
+        latents = self.with_labels([latents], labels)
+        return (self.ema_generator or self.generator)(latents, training=False)
+
     def signatures(self) -> dict:
-        discriminate = (lambda images: {"logits": self.discriminate(images)}, [self.images_spec()])
-        return {**super().signatures(), "discriminate": discriminate}
+        def discriminate(images, labels=None):
+            return {"logits": self.discriminate(images, labels)}
+
+        specs = [self.images_spec(), *([] if self.num_classes is None else [self.labels_spec()])]
+        return {**super().signatures(), "discriminate": (discriminate, specs)}
 
 
 def joined(maps) -> tf.Tensor:

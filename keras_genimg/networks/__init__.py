@@ -4,6 +4,7 @@ Images and logits are float32 under every dtype policy but `"float64"`, under wh
 network computes in float64.
 """
 
+from keras_genimg.networks.attention_autoencoder import attention_decoder, attention_encoder
 from keras_genimg.networks.autoencoder import (
     conv_decoder,
     conv_encoder,
@@ -21,7 +22,7 @@ from keras_genimg.networks.conditional_dcgan import (
 )
 from keras_genimg.networks.dcgan import dcgan_discriminator, dcgan_generator
 from keras_genimg.networks.dcgan5 import dcgan5_discriminator, dcgan5_generator
-from keras_genimg.networks.fastgan import fastgan_generator
+from keras_genimg.networks.fastgan import conditional_fastgan_generator, fastgan_generator
 from keras_genimg.networks.mlp import mlp_decoder, mlp_discriminator, mlp_encoder, mlp_generator
 from keras_genimg.networks.patchgan import patchgan_discriminator
 from keras_genimg.networks.pixel_cnn import GatedPixelCNN
@@ -38,13 +39,14 @@ from keras_genimg.networks.unet import unet
 from keras_genimg.networks.video import video_discriminator
 
 __all__ = [
-    "CausalTransformer", "GatedPixelCNN", "check_scale", "conditional_dcgan_discriminator",
-    "conditional_dcgan_generator", "conditional_decoder", "conditional_encoder", "conv_decoder",
-    "conv_encoder", "dcgan5_discriminator", "dcgan5_generator", "dcgan_discriminator",
-    "dcgan_generator", "fastgan_generator", "feature_maps", "mlp_decoder", "mlp_discriminator",
-    "mlp_encoder", "mlp_generator", "patchgan_discriminator", "projected_discriminator",
-    "random_projector", "residual_decoder", "residual_encoder", "residual_translator",
-    "resnet_discriminator", "resnet_generator", "super_resolution_generator",
-    "two_level_decoder", "two_level_encoder", "two_level_join", "unet", "video_discriminator",
-    "vq_decoder", "vq_encoder",
+    "CausalTransformer", "GatedPixelCNN", "attention_decoder", "attention_encoder",
+    "check_scale", "conditional_dcgan_discriminator", "conditional_dcgan_generator",
+    "conditional_decoder", "conditional_encoder", "conditional_fastgan_generator",
+    "conv_decoder", "conv_encoder", "dcgan5_discriminator", "dcgan5_generator",
+    "dcgan_discriminator", "dcgan_generator", "fastgan_generator", "feature_maps",
+    "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator",
+    "patchgan_discriminator", "projected_discriminator", "random_projector", "residual_decoder",
+    "residual_encoder", "residual_translator", "resnet_discriminator", "resnet_generator",
+    "super_resolution_generator", "two_level_decoder", "two_level_encoder", "two_level_join",
+    "unet", "video_discriminator", "vq_decoder", "vq_encoder",
 ]  # fmt: skip

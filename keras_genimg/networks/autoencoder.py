@@ -4,9 +4,8 @@ import keras
 from keras import layers
 
 from keras_genimg.checks import check_image_shape
-from keras_genimg.layers import BatchNormalization
-from keras_genimg.networks.blocks import float_input, gaussian, upsample
-from keras_genimg.networks.shapes import halvings, strides_between, widths_of
+from keras_genimg.networks.blocks import code_vectors, float_input, gaussian, upsample
+from keras_genimg.networks.shapes import downsampled, halvings, strides_between, widths_of
 from keras_genimg.precision import policy_dtype
 
 __all__ = [
@@ -101,28 +100,34 @@ def _residual_stack(x, filters, residual_filters, blocks):
     return layers.ReLU()(x)
 
 
-def _to_a_quarter(images, filters, residual_filters, blocks):
-    """Two 4x4 convolutions of stride 2, one of stride 1, residual blocks."""
-    x = layers.Conv2D(filters // 2, 4, 2, padding="same", activation="relu")(images)
-    x = layers.Conv2D(filters, 4, 2, padding="same", activation="relu")(x)
+def _downsampled(images, downsampling, filters, residual_filters, blocks):
+    """4x4 convolutions of stride 2, one of stride 1, residual blocks."""
+    x = images
+    for level in range(len(downsampled(images.shape[1:], downsampling)) - 1):
+        width = filters if level else filters // 2
+        x = layers.Conv2D(width, 4, 2, padding="same", activation="relu")(x)
     return _residual_stack(x, filters, residual_filters, blocks)
 
 
-def _from_a_quarter(x, channels, filters, residual_filters, blocks):
-    """The same in reverse: images of `channels`, in the policy's precision."""
+def _upsampled(x, image_shape, downsampling, filters, residual_filters, blocks):
+    """The same in reverse: images, in the policy's precision."""
     x = _residual_stack(x, filters, residual_filters, blocks)
-    x = layers.Conv2DTranspose(filters // 2, 4, 2, padding="same", activation="relu")(x)
-    return layers.Conv2DTranspose(channels, 4, 2, padding="same", dtype=policy_dtype())(x)
+    sizes = downsampled(image_shape, downsampling)[::-1]  # smallest first
+    for small, large in zip(sizes[:-1], sizes[1:-1]):
+        width = filters // 2 if large == sizes[-2] else filters
+        x = upsample(x, small, large, width, 4, activation="relu")
+    return upsample(x, sizes[-2], sizes[-1], image_shape[2], 4, dtype=policy_dtype())
 
 
 def vq_encoder(
     image_shape: tuple, embedding_dim: int, filters: int = 128, residual_filters: int = 32,
-    blocks: int = 2, normalized: bool = False, local: bool = False, name: str = "encoder",
+    blocks: int = 2, downsampling: int = 4, normalized: bool = False, local: bool = False,
+    name: str = "encoder",
 ) -> keras.Model:
-    """Image to a grid of vectors, a quarter of its height and width.
+    """Image to a grid of vectors, a quarter of its height and width or less.
 
-    Two 4x4 convolutions of stride 2, one of stride 1, residual blocks, a 1x1. Or, `local`, two
-    3x3 convolutions of stride 2 and a 1x1, which give a vector a 7x7 receptive field.
+    4x4 convolutions of stride 2, one of stride 1, residual blocks, a 1x1. Or, `local`, 3x3
+    convolutions of stride 2 and a 1x1; with two of them a vector has a 7x7 receptive field.
 
     Args:
         image_shape: (height, width, channels), multiples of 4 from 16 to 256.
@@ -130,19 +135,20 @@ def vq_encoder(
         filters: int. Filters of the hidden layers (half as many in the first).
         residual_filters: int. Filters inside a residual block.
         blocks: int. Residual blocks.
+        downsampling: 4, 8 or 16. Sides of the image relative to those of the grid (f).
         normalized: bool. Whether each channel is normalised to mean 0 and variance 1 over the
             batch, for quantisers with fixed levels: vectors that start on one level, or reach
             the outermost, would stay there.
-        local: bool. Whether vectors have a 7x7 receptive field. There are no residual blocks then,
-            and `residual_filters` and `blocks` are ignored.
+        local: bool. Whether vectors have a small receptive field. There are no residual blocks
+            then, and `residual_filters` and `blocks` are ignored.
         name: string.
 
     Returns:
         `keras.Model` from `(batch, height, width, channels)` to
-        `(batch, height / 4, width / 4, embedding_dim)`.
+        `(batch, height / f, width / f, embedding_dim)`, sides rounded up.
 
     Raises:
-        InputError: an invalid image shape.
+        InputError: an invalid image shape or downsampling.
 
     Example:
     >>> vq_encoder((28, 28, 1), 16).output_shape
@@ -151,23 +157,19 @@ def vq_encoder(
     Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937;
         `local`: https://keras.io/examples/generative/vq_vae/
     """
-    images = float_input(check_image_shape(image_shape))
+    images = x = float_input(check_image_shape(image_shape))
     if local:
-        x = layers.Conv2D(filters // 2, 3, 2, padding="same", activation="relu")(images)
-        x = layers.Conv2D(filters, 3, 2, padding="same", activation="relu")(x)
+        for level in range(len(downsampled(image_shape, downsampling)) - 1):
+            width = filters if level else filters // 2
+            x = layers.Conv2D(width, 3, 2, padding="same", activation="relu")(x)
     else:
-        x = _to_a_quarter(images, filters, residual_filters, blocks)
-    vectors = layers.Conv2D(embedding_dim, 1, use_bias=not normalized, dtype=policy_dtype())(x)
-    if normalized:
-        vectors = BatchNormalization(
-            scale=False, center=False, momentum=0.9, dtype=policy_dtype()
-        )(vectors)
-    return keras.Model(images, vectors, name=name)
+        x = _downsampled(images, downsampling, filters, residual_filters, blocks)
+    return keras.Model(images, code_vectors(x, embedding_dim, normalized), name=name)
 
 
 def vq_decoder(
     image_shape: tuple, embedding_dim: int, filters: int = 128, residual_filters: int = 32,
-    blocks: int = 2, name: str = "decoder",
+    blocks: int = 2, downsampling: int = 4, name: str = "decoder",
 ) -> keras.Model:
     """A grid of vectors to the image: the encoder's layers in reverse.
 
@@ -177,14 +179,15 @@ def vq_decoder(
         filters: int. Filters of the hidden layers (half as many in the last).
         residual_filters: int. Filters inside a residual block.
         blocks: int. Residual blocks.
+        downsampling: 4, 8 or 16. Sides of the image relative to those of the grid (f).
         name: string.
 
     Returns:
-        `keras.Model` from `(batch, height / 4, width / 4, embedding_dim)` to
+        `keras.Model` from `(batch, height / f, width / f, embedding_dim)` to
         float32 `(batch, height, width, channels)`, unbounded.
 
     Raises:
-        InputError: an invalid image shape.
+        InputError: an invalid image shape or downsampling.
 
     Example:
     >>> vq_decoder((28, 28, 1), 16).output_shape
@@ -193,8 +196,8 @@ def vq_decoder(
     Reference: van den Oord et al. (2017), section 4.1, https://arxiv.org/abs/1711.00937
     """
     image_shape = check_image_shape(image_shape)
-    vectors = float_input((image_shape[0] // 4, image_shape[1] // 4, embedding_dim))
-    images = _from_a_quarter(vectors, image_shape[2], filters, residual_filters, blocks)
+    vectors = float_input((*downsampled(image_shape, downsampling)[-1], embedding_dim))
+    images = _upsampled(vectors, image_shape, downsampling, filters, residual_filters, blocks)
     return keras.Model(vectors, images, name=name)
 
 
@@ -230,7 +233,7 @@ def two_level_encoder(
     Reference: Razavi et al. (2019), section 3.1 and appendix A, https://arxiv.org/abs/1906.00446
     """
     images = float_input(check_image_shape(image_shape))
-    features = _to_a_quarter(images, filters, residual_filters, blocks)
+    features = _downsampled(images, 4, filters, residual_filters, blocks)
     x = layers.Conv2D(filters // 2, 4, 2, padding="same", activation="relu")(features)
     x = _residual_stack(x, filters, residual_filters, blocks)
     vectors = layers.Conv2D(embedding_dim, 1, dtype=policy_dtype())(x)
@@ -296,5 +299,5 @@ def two_level_decoder(
     small = halvings(large, levels=1)[-1]
     top, bottom = (float_input((*size, embedding_dim)) for size in (small, large))
     x = layers.Concatenate()([upsample(top, small, large, embedding_dim, 4), bottom])
-    images = _from_a_quarter(x, image_shape[2], filters, residual_filters, blocks)
+    images = _upsampled(x, image_shape, 4, filters, residual_filters, blocks)
     return keras.Model([top, bottom], images, name=name)

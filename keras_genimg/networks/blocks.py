@@ -5,14 +5,14 @@ from collections.abc import Callable
 import keras
 from keras import KerasTensor, layers
 
-from keras_genimg.layers import Dropout, SpectralNormalization
+from keras_genimg.layers import BatchNormalization, Dropout, SpectralNormalization
 from keras_genimg.networks.initializers import normal
 from keras_genimg.networks.shapes import strides_between
 from keras_genimg.precision import policy_dtype
 
 __all__ = [
-    "crop", "downsample", "float_input", "gaussian", "kernel_wrapper", "repeat_pixels", "upsample",
-    "upsample_to_image",
+    "code_vectors", "crop", "downsample", "float_input", "gaussian", "kernel_wrapper",
+    "repeat_pixels", "upsample", "upsample_to_image",
 ]
 
 
@@ -27,6 +27,25 @@ def float_input(shape: tuple, name: str | None = None) -> KerasTensor:
         `keras.KerasTensor`.
     """
     return keras.Input(shape, dtype=policy_dtype(), name=name)
+
+
+def code_vectors(x: KerasTensor, embedding_dim: int, normalized: bool) -> KerasTensor:
+    """The last layers of an encoder of codes: a 1x1 convolution, in the policy's precision.
+
+    Args:
+        x: tensor `(batch, h, w, channels)`.
+        embedding_dim: int.
+        normalized: bool. Whether each channel has mean 0 and variance 1 over the batch.
+
+    Returns:
+        Tensor `(batch, h, w, embedding_dim)`.
+    """
+    vectors = layers.Conv2D(embedding_dim, 1, use_bias=not normalized, dtype=policy_dtype())(x)
+    if not normalized:
+        return vectors
+    return BatchNormalization(
+        scale=False, center=False, momentum=0.9, dtype=policy_dtype()
+    )(vectors)  # fmt: skip
 
 
 def crop(x: KerasTensor, size: tuple) -> KerasTensor:

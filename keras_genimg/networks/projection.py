@@ -3,7 +3,7 @@
 import os
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_genimg.checks import first_reason
 from keras_genimg.errors import InputError
@@ -18,6 +18,7 @@ __all__ = ["feature_maps", "projected_discriminator", "random_projector"]
 
 MOST_MAPS = 4  # scales in the paper
 SMALLEST_MAP = 4  # a side; logits are on grids of this size
+PREFIX = "features_"  # of the names of copied layers
 RECTIFIERS = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU)
 
 
@@ -43,7 +44,7 @@ def feature_maps(features, image_shape: tuple) -> keras.Model:
 
     Example:
     >>> [each.shape for each in feature_maps("cifar10", (32, 32, 3)).outputs]
-    [(None, 16, 16, 64), (None, 8, 8, 96), (None, 4, 4, 96)]
+    [(None, 16, 16, 64), (None, 8, 8, 192), (None, 4, 4, 128)]
     """
     network = _opened(features)
     given = len(network.outputs) > 1
@@ -111,7 +112,11 @@ def _copy(network, image_shape):
     policy = keras.config.dtype_policy().name
 
     def copied(layer):
-        return type(layer).from_config({**layer.get_config(), "dtype": policy})
+        # Names that layers which are made later will not get by themselves.
+        changed = {"name": PREFIX + layer.name.removeprefix(PREFIX)}
+        if isinstance(layer, keras.Layer):  # not an operation, such as that of x + 3
+            changed["dtype"] = policy
+        return type(layer).from_config({**layer.get_config(), **changed})
 
     images = float_input(image_shape, name=network.input.name)
     try:
@@ -158,36 +163,47 @@ def random_projector(features: keras.Model, filters: int = 64) -> keras.Model:
 
 
 def projected_discriminator(
-    map_shapes: list, filters: int = 64, name: str = "discriminator"
+    map_shapes: list, filters: int = 64, num_classes: int | None = None, name: str = "discriminator"
 ) -> keras.Model:
     """A discriminator for each of several maps, each ending in a map of logits.
 
     4x4 convolutions of stride 2 with spectral normalisation and LeakyReLU(0.2) until no side is
-    above 4, at least one, and a convolution to one channel.
+    above 4, at least one: phi; and a convolution to one channel: psi(phi). With classes a logit is
+    psi(phi) + <e_y, phi>, e_y being a vector of class y, as in a projection discriminator.
 
     Args:
         map_shapes: list of (height, width, channels).
         filters: int. Filters of the convolutions.
+        num_classes: int, or None without classes.
         name: string.
 
     Returns:
-        `keras.Model` from a list of maps to a list of float32 logits `(batch, h', w', 1)`.
+        `keras.Model` from a list of maps, with classes followed by labels, int32 `(batch,)`, to a
+        list of float32 logits `(batch, h', w', 1)`.
 
     Example:
     >>> projected_discriminator([(8, 8, 64), (32, 32, 3)]).output_shape
     [(None, 4, 4, 1), (None, 4, 4, 1)]
 
-    Reference: Sauer et al. (2021), section 3.3, https://arxiv.org/abs/2111.01007
+    Reference: Sauer et al. (2021), section 3.3, https://arxiv.org/abs/2111.01007; Miyato and
+        Koyama (2018), Eq. 3, https://arxiv.org/abs/1802.05637 (classes)
     """
     maps = [float_input(shape) for shape in map_shapes]
+    labels = [] if num_classes is None else [keras.Input((), dtype="int32", name="labels")]
     logits = []
     for x, shape in zip(maps, map_shapes):
         sizes = halvings(shape, smallest=SMALLEST_MAP)
         sizes = sizes if len(sizes) > 1 else [*sizes, *sizes]
         widths = [filters] * (len(sizes) - 1)
-        x = downsample(x, sizes, widths, 4, wrapper=SpectralNormalization)[-1]
-        last = layers.Conv2D(
-            1, 4, padding="same", kernel_initializer=normal(), dtype=policy_dtype()
-        )
-        logits.append(SpectralNormalization(last)(x))
-    return keras.Model(maps, logits, name=name)
+        x = downsample(x, sizes, widths, 4, wrapper=SpectralNormalization)[-1]  # (B, h', w', c)
+        exact = {"kernel_initializer": normal(), "dtype": policy_dtype()}
+        logit = SpectralNormalization(layers.Conv2D(1, 4, padding="same", **exact))(x)
+        for each in labels:
+            direction = layers.Dense(filters, use_bias=False, **exact)
+            direction = SpectralNormalization(direction)(ops.one_hot(each, num_classes))  # (B, c)
+            direction = layers.Reshape((1, 1, filters))(direction)
+            agreement = layers.Multiply(dtype=policy_dtype())([x, direction])
+            agreement = ops.sum(agreement, axis=-1, keepdims=True)  # (B, h', w', 1)
+            logit = layers.Add(dtype=policy_dtype())([logit, agreement])
+        logits.append(logit)
+    return keras.Model([*maps, *labels], logits, name=name)

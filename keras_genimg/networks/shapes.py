@@ -3,7 +3,7 @@
 from keras_genimg.checks import check_image_shape
 from keras_genimg.errors import InputError
 
-__all__ = ["check_same_size", "halvings", "strides_between", "widths_of"]
+__all__ = ["check_same_size", "downsampled", "halvings", "strides_between", "widths_of"]
 
 
 def check_same_size(source_shape: tuple, image_shape: tuple) -> tuple:
@@ -47,6 +47,24 @@ def halvings(image_shape: tuple, smallest: int = 7, levels: int | None = None) -
     while max(sizes[-1]) > smallest:
         sizes.append(tuple(-(-side // 2) if side > smallest else side for side in sizes[-1]))
     return sizes
+
+
+def downsampled(image_shape: tuple, downsampling: int) -> list:
+    """The sizes from the image down to the grid of an autoencoder's vectors.
+
+    Args:
+        image_shape: (height, width, ...).
+        downsampling: 4, 8 or 16. Sides of the image relative to those of the grid.
+
+    Returns:
+        List of (height, width), see `halvings`: the image first.
+
+    Raises:
+        InputError: another downsampling.
+    """
+    if downsampling not in (4, 8, 16):
+        raise InputError(f"downsampling must be 4, 8 or 16. Received: {downsampling!r}.")
+    return halvings(image_shape, levels=int(downsampling).bit_length() - 1)
 
 
 def strides_between(large: tuple, small: tuple) -> tuple:

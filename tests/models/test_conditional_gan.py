@@ -10,8 +10,10 @@ from cases import SHAPE, smooth_pictures
 from plain import copy_of, descend, formulas, sgd
 
 from keras_genimg import ConditionalGAN, InputError, distribution
+from keras_genimg.layers import diff_augment
 
 LATENT_DIM, CLASSES, RATE = 6, 3, 0.05
+AUGMENT = "translation,color"
 KINDS = ("projection", "concatenation")
 LABELS = np.array([0, 1, 2, 2, 1, 0, 0, 2])
 GIVEN = tf.constant(LABELS)  # beside tensors, Keras takes tensors alone
@@ -29,16 +31,16 @@ def cross_entropy(class_logits):
 
 
 @pytest.mark.parametrize(
-    "conditioning, loss, weight",
+    "options, loss, weight",
     [
-        ("projection", "non_saturating", 0.0),
-        ("concatenation", "hinge", 0.0),
-        ("projection", "non_saturating", 0.7),
+        ({"networks": "dcgan"}, "non_saturating", 0.0),
+        ({"conditioning": "concatenation"}, "hinge", 0.0),
+        ({"augment": AUGMENT}, "non_saturating", 0.7),
     ],
 )
-def test_a_step_is_that_of_a_plain_tape(conditioning, loss, weight):
+def test_a_step_is_that_of_a_plain_tape(options, loss, weight):
     keras.utils.set_random_seed(0)
-    gan = small(conditioning=conditioning, loss=loss, classifier_weight=weight)
+    gan = small(loss=loss, classifier_weight=weight, **options)
     gan.compile(**sgd(RATE))
     g, d = copy_of(gan.generator), copy_of(gan.discriminator)
     start = [g.get_weights(), d.get_weights()]
@@ -48,12 +50,21 @@ def test_a_step_is_that_of_a_plain_tape(conditioning, loss, weight):
     generator_loss, discriminator_loss = formulas(loss)
     seeds = keras.random.SeedGenerator(3)
     batch = distribution.whole_batch(8)
-    noise = [distribution.random_normal(batch, (LATENT_DIM,), seeds.next()) for _ in range(2)]
+    noise = distribution.random_normal(batch, (LATENT_DIM,), seeds.next())
+    augmentation_seeds = keras.random.SeedGenerator(4)
+
+    def seen(images):
+        if "augment" not in options:
+            return images
+        return diff_augment(images, batch, augmentation_seeds.next(), AUGMENT)
+
+    reals = seen(tf.constant(images))
+    with tf.GradientTape() as tape_of_generator:
+        fakes = seen(g([noise, GIVEN], training=True))
     # 1. The discriminator, on real and generated images of the same classes, and its class
     #    logits of the real ones.
-    fakes = g([noise[0], GIVEN], training=True)
     with tf.GradientTape() as tape:
-        real_logits = d([tf.constant(images), GIVEN], training=True)
+        real_logits = d([reals, GIVEN], training=True)
         fake_logits = d([fakes, GIVEN], training=True)
         d_loss = 0.0
         if weight:
@@ -61,14 +72,14 @@ def test_a_step_is_that_of_a_plain_tape(conditioning, loss, weight):
             d_loss = weight * cross_entropy(classes)
         d_loss += discriminator_loss(real_logits, fake_logits)
     descend(d, d_loss, tape, RATE)
-    # 2. The generator, on the second noise and through the discriminator that has moved.
-    with tf.GradientTape() as tape:
-        logits, g_loss = d([g([noise[1], GIVEN], training=True), GIVEN], training=True), 0.0
+    # 2. The generator, on the same noise and through the discriminator that has moved.
+    with tape_of_generator:
+        logits, g_loss = d([fakes, GIVEN], training=True), 0.0
         if weight:
             logits, classes = logits
             g_loss = weight * cross_entropy(classes)
         g_loss += generator_loss(logits)
-    descend(g, g_loss, tape, RATE)
+    descend(g, g_loss, tape_of_generator, RATE)
 
     for network, copy, old in zip((gan.generator, gan.discriminator), (g, d), start):
         assert len(network.weights) == len(copy.weights) > 0

@@ -13,12 +13,15 @@ QUANTIZED = {"embedding_dim": 6, "filters": 8, "residual_filters": 4, "blocks": 
 
 # Name of the function, positional arguments, keyword arguments.
 NETWORKS = [
+    ("attention_decoder", (SHAPE, 6), {"filters": 4, "blocks": 1, "downsampling": 8}),
+    ("attention_encoder", (SHAPE, 6), {"filters": 4, "blocks": 1, "downsampling": 8}),
     ("conditional_dcgan_discriminator", (SHAPE, 3), WIDTHS | {"classifies": True}),
     ("conditional_dcgan_discriminator", (SHAPE, 3, "concatenation"), WIDTHS),
     ("conditional_dcgan_generator", (SHAPE, 5, 3), WIDTHS),
     ("conditional_dcgan_generator", (SHAPE, 5, 3, "concatenation"), WIDTHS),
     ("conditional_decoder", (networks.conv_decoder, SHAPE, 5, 3), WIDTHS),
     ("conditional_encoder", (networks.conv_encoder, SHAPE, 5, 3), WIDTHS),
+    ("conditional_fastgan_generator", (SHAPE, 5, 3), WIDTHS),
     ("conv_decoder", (SHAPE, 5), WIDTHS),
     ("conv_encoder", (SHAPE, 5), WIDTHS),
     ("dcgan5_discriminator", ((32, 32, 1),), {"filters": 4}),
@@ -35,6 +38,7 @@ NETWORKS = [
     ("patchgan_discriminator", (SHAPE, SHAPE), WIDTHS),
     ("patchgan_discriminator", (SHAPE,), WIDTHS | {"normalization": "instance"}),
     ("projected_discriminator", ([(8, 8, 3), (4, 4, 5)],), {"filters": 4}),
+    ("projected_discriminator", ([(8, 8, 3)],), {"filters": 4, "num_classes": 3}),
     ("residual_decoder", (SHAPE, 5), WIDTHS | {"units": 8}),
     ("residual_encoder", (SHAPE, 5), WIDTHS | {"units": 8}),
     ("residual_translator", (SHAPE, SHAPE), {"filters": 4, "blocks": 1}),
