@@ -66,7 +66,9 @@ def _fits(made, wanted):
     )
 
 
-def check_network_options(options, functions, default_networks: bool = True) -> dict:
+def check_network_options(
+    options, functions, default_networks: bool = True, arguments: tuple = ()
+) -> dict:
     """Checks `network_options`, keyword arguments of the functions that make default networks.
 
     Args:
@@ -74,6 +76,7 @@ def check_network_options(options, functions, default_networks: bool = True) -> 
         functions: functions that make the default networks. Their parameters without a
             default, and `name`, are not options.
         default_networks: bool. Whether the model has a default network.
+        arguments: strings. Parameters that are arguments of the model itself.
 
     Returns:
         dict, `{}` for None.
@@ -94,7 +97,7 @@ def check_network_options(options, functions, default_networks: bool = True) -> 
             "network_options are for the default networks, not for custom ones. "
             f"Received: network_options={options!r} with custom networks."
         )
-    names = sorted(set.intersection(*map(_with_default, functions)) - {"name"})
+    names = sorted(set.intersection(*map(_with_default, functions)) - {"name", *arguments})
     if not isinstance(options, dict) or set(options) - set(names):
         raise InputError(
             f"network_options must be a dict of some of {', '.join(names)}. "

@@ -51,7 +51,11 @@ class VQGAN(VQVAE, AdversarialModel):
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         num_embeddings, embedding_dim, commitment_cost, ema_decay, dead_code_threshold, gradient,
-            levels, networks, network_options, encoder, prior: see `VQVAE`.
+            levels, network_options, encoder, prior: see `VQVAE`.
+        downsampling: 4, 8 or 16. Sides of the image relative to those of the grid of codes, with
+            the default networks (f in the paper).
+        networks: the default networks, see `VQVAE`; `"attention"`, with 32 filters instead of 128
+            (`network_options={"filters": 128}`), are those of the paper.
         decoder: custom `keras.Model`, `(batch, h, w, D)` to images. The last of its
             trainable weights with two axes or more is the last layer of Eq. 7.
         discriminator: custom `keras.Model`, images to logits `(batch, h', w', 1)`, one per patch.
@@ -106,8 +110,8 @@ class VQGAN(VQVAE, AdversarialModel):
         self, image_shape=(32, 32, 3), num_embeddings: int = 512, embedding_dim: int = 64, *,
         commitment_cost: float = 0.25, ema_decay: float | None = 0.99,
         dead_code_threshold: float | None = 0.1, gradient: str = "straight_through", levels=None,
-        networks: str = "residual", network_options: dict | None = None, encoder=None,
-        decoder=None, prior=None, discriminator=None, adversarial_weight: float = 0.8,
+        downsampling: int = 4, networks: str = "residual", network_options: dict | None = None,
+        encoder=None, decoder=None, prior=None, discriminator=None, adversarial_weight: float = 0.8,
         adversarial_start_step: int = 2000, content_network=None, perceptual_weight: float = 1.0,
         loss="hinge", seed: int | None = None, **kwargs,
     ):
@@ -115,9 +119,9 @@ class VQGAN(VQVAE, AdversarialModel):
             super().__init__(
                 image_shape, num_embeddings, embedding_dim, commitment_cost=commitment_cost,
                 ema_decay=ema_decay, dead_code_threshold=dead_code_threshold, gradient=gradient,
-                levels=levels, networks=networks, network_options=network_options, encoder=encoder,
-                decoder=decoder, prior=prior, seed=seed,
-                data_variance=1.0, **kwargs,  # for squared errors only
+                levels=levels, downsampling=downsampling, networks=networks,
+                network_options=network_options, encoder=encoder, decoder=decoder, prior=prior,
+                seed=seed, data_variance=1.0, **kwargs,  # for squared errors only
             )
         if not self._decoder_kernels():
             raise InputError(

@@ -17,10 +17,16 @@ from keras_genimg.core import (
 )
 from keras_genimg.metrics import CodesUsed
 from keras_genimg.models.pixel_cnn import PixelCNN
-from keras_genimg.networks import vq_decoder, vq_encoder
+from keras_genimg.networks import attention_decoder, attention_encoder, vq_decoder, vq_encoder
 from keras_genimg.optimizers import Adam
 
 __all__ = ["VQVAE"]
+
+NETWORKS = {
+    "residual": (vq_encoder, vq_decoder),
+    "local": (functools.partial(vq_encoder, local=True), vq_decoder),
+    "attention": (attention_encoder, attention_decoder),
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -50,11 +56,14 @@ class VQVAE(CodeModel):
         data_variance: float, or None for 1 until `adapt` sets it. Variance of the images, by which
             the squared error is divided, so that the balance of the two terms does not depend on
             the data.
-        networks: the default networks: `"residual"`, those of the paper, or `"local"`, whose
-            encoder gives codes with a 7x7 receptive field. Such codes are cheaper to predict.
+        downsampling: 4, 8 or 16. Sides of the image relative to those of the grid of codes, with
+            the default networks.
+        networks: the default networks: `"residual"`, those of the paper; `"local"`, whose
+            encoder gives codes with a small receptive field, which are cheaper to predict; or
+            `"attention"`, those of `VQGAN`'s paper (Esser et al., 2021).
         network_options: dict, keyword arguments of the functions that make the default networks:
-            `filters`, `residual_filters` and `blocks` (with `"local"` the last two apply to the
-            decoder alone).
+            `filters` and `blocks`, and but for `"attention"` `residual_filters` (with `"local"` the
+            last two apply to the decoder alone).
         encoder: custom `keras.Model`, images to `(batch, h, w, D)`.
         decoder: custom `keras.Model`, `(batch, h, w, D)` to images.
         prior: `PixelCNN` or `CodeTransformer` over the codes, usually set by `fit_prior`.
@@ -84,7 +93,7 @@ class VQVAE(CodeModel):
         self, image_shape=(28, 28, 1), num_embeddings: int = 128, embedding_dim: int = 32, *,
         commitment_cost: float = 0.25, ema_decay: float | None = 0.99,
         dead_code_threshold: float | None = 0.1, gradient: str = "straight_through", levels=None,
-        data_variance: float | None = None, networks: str = "residual",
+        data_variance: float | None = None, downsampling: int = 4, networks: str = "residual",
         network_options: dict | None = None, encoder=None, decoder=None, prior=None,
         seed: int | None = None, **kwargs,
     ):
@@ -95,23 +104,23 @@ class VQVAE(CodeModel):
         )
         variance = 1.0 if data_variance is None else data_variance
         self.data_variance = check_number("data_variance", variance, low=1e-12)
-        check_choice("networks", networks, ("residual", "local"))
+        make_encoder, make_decoder = NETWORKS[check_choice("networks", networks, NETWORKS)]
         self.network_options = check_network_options(
-            network_options, (vq_encoder, vq_decoder), encoder is None or decoder is None
+            network_options, (make_encoder, make_decoder), encoder is None or decoder is None,
+            arguments=("downsampling",),
         )
         shape, dim = self.image_shape, self.quantizer.embedding_dim
-        make_encoder = functools.partial(
-            vq_encoder, normalized=levels is not None, local=networks == "local"
-        )
+        options = {"downsampling": downsampling, **self.network_options}
+        make_encoder = functools.partial(make_encoder, normalized=levels is not None)
         self.encoder = self.make_network(
             "encoder", encoder,
-            lambda: build_network(make_encoder, shape, dim, **self.network_options),
+            lambda: build_network(make_encoder, shape, dim, **options),
             takes=shape, makes=("height", "width", dim),
         )
         self.code_shape = self.encoder(keras.KerasTensor((None, *shape))).shape[1:3]
         self.decoder = self.make_network(
             "decoder", decoder,
-            lambda: build_network(vq_decoder, shape, dim, **self.network_options),
+            lambda: build_network(make_decoder, shape, dim, **options),
             takes=(*self.code_shape, dim), makes=shape,
         )
         self.codes_used = CodesUsed(self.quantizer.num_embeddings)

@@ -10,7 +10,7 @@ from keras_genimg import VQVAE
 from keras_genimg.errors import InputError
 from keras_genimg.layers import VectorQuantizerEMA
 from keras_genimg.metrics import codebook_perplexity
-from keras_genimg.networks import vq_decoder, vq_encoder
+from keras_genimg.networks import attention_encoder, vq_decoder, vq_encoder
 
 CODES, DIM = 8, 4
 RATE = 0.05
@@ -290,3 +290,40 @@ def test_k_means_starts_the_codebook_where_the_encoder_s_vectors_are():
     assert len(np.unique(model.encode(images))) == CODES
     with pytest.raises(InputError, match="has no codebook to initialise"):
         VQVAE(SHAPE, levels=(3, 3)).start_codebook(images)
+
+
+# ---------------------------------------------------------------- sizes of the grid
+
+
+@pytest.mark.parametrize("networks", ["residual", "local", "attention"])
+@pytest.mark.parametrize("downsampling, side", [(4, 7), (8, 4), (16, 2)])
+def test_downsampling(networks, downsampling, side):
+    """28 / 8 and 28 / 16 are rounded up; the decoder cuts what is too much."""
+    model = VQVAE(
+        (28, 28, 1), CODES, DIM, networks=networks, downsampling=downsampling,
+        network_options={"filters": 8, "blocks": 1},
+    )  # fmt: skip
+    assert model.code_shape == (side, side)
+    images = np.zeros((1, 28, 28, 1), "float32")
+    assert model.decoder(model.encoder(images)).shape == images.shape
+    assert VQVAE.from_config(model.get_config()).code_shape == (side, side)
+
+
+def test_other_downsamplings_are_refused():
+    for downsampling in (2, 5, 32, 4.5, "8", None):
+        with pytest.raises(InputError, match="downsampling must be 4, 8 or 16"):
+            VQVAE((28, 28, 1), CODES, DIM, downsampling=downsampling)
+    with pytest.raises(InputError, match="some of blocks, filters, residual_filters"):
+        VQVAE((28, 28, 1), CODES, DIM, network_options={"downsampling": 8})
+
+
+def test_the_networks_of_the_paper():
+    """Table 7 of Esser et al. (2021) at f = 16: widths, and attention at 16x16 alone."""
+    encoder = attention_encoder((256, 256, 3), 256, filters=128, downsampling=16)
+    attention = [x for x in encoder.layers if isinstance(x, keras.layers.MultiHeadAttention)]
+    assert [x.output.shape[1:] for x in attention] == 3 * [(256, 512)]
+    strided = [x for x in encoder.layers if getattr(x, "strides", None) == (2, 2)]
+    assert [x.output.shape[1:] for x in strided] == [
+        (128, 128, 128), (64, 64, 128), (32, 32, 256), (16, 16, 256),
+    ]  # fmt: skip
+    assert encoder.output_shape == (None, 16, 16, 256)
