@@ -7,9 +7,11 @@ The archives come from the npm packages emoji-datasource-google and emoji-dataso
     OUTPUT/test/CLASS/DRAWING-UNICODE.png     every tenth UNICODE by sorted name
 
 and is what `keras-genimg train MODEL --data OUTPUT` takes. With `--validation` these are left out,
-and test/ has another tenth, to choose settings on.
+and test/ has another tenth, to choose settings on. With `--emoji N` train/ has the images of N
+emoji only, spread over all names.
 
     python benchmarks/emoji.py noto.zip twemoji.zip --output emoji
+    python benchmarks/emoji.py noto.zip twemoji.zip --emoji 500 --output emoji_500
 """
 
 import argparse
@@ -27,24 +29,30 @@ def on_white(data):
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def lay_out(archives, output, test_rank, left_out=None):
+def lay_out(archives, output, test_rank, left_out=None, most=None):
     """Writes the folder; returns the number of images of each split.
 
     Args:
         archives: list of paths.
         output: path.
         test_rank, left_out: ints, ranks modulo ten: of the test split, and of what is in neither.
+        most: int, or None for all. Emoji of the training split.
     """
     counts = {"train": 0, "test": 0}
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(zipfile.ZipFile(archive)) for archive in archives]
         members = [(file, name) for file in files for name in file.namelist() if is_image(name)]
-        ranks = {code: i for i, code in enumerate(sorted({code_of(name) for _, name in members}))}
+        codes = sorted({code_of(name) for _, name in members})
+        splits = {code: "test" for rank, code in enumerate(codes) if rank % 10 == test_rank}
+        of_train = [
+            code for rank, code in enumerate(codes) if rank % 10 not in (test_rank, left_out)
+        ]
+        number = min(most or len(of_train), len(of_train))
+        splits |= {of_train[i * len(of_train) // number]: "train" for i in range(number)}
         for file, name in members:
-            rank = ranks[code_of(name)] % 10
-            if rank == left_out:
+            split = splits.get(code_of(name))
+            if split is None:
                 continue
-            split = "test" if rank == test_rank else "train"
             drawing, group, code = name.split("/")
             path = output / split / group / f"{drawing}-{code}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,9 +74,10 @@ def main():
     parser.add_argument("archives", nargs="+", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--emoji", type=int, help="emoji to train on, by default all")
     arguments = parser.parse_args()
-    ranks = (8, 9) if arguments.validation else (9,)
-    counts = lay_out(arguments.archives, arguments.output, *ranks)
+    ranks = (8, 9) if arguments.validation else (9, None)
+    counts = lay_out(arguments.archives, arguments.output, *ranks, most=arguments.emoji)
     print(f"{arguments.output}: {counts['train']} images to train on, {counts['test']} held out")
 
 

@@ -1,6 +1,7 @@
 """Do samples of a conditional model belong to their target class? An independent classifier says.
 
     TFDS_DATA_DIR=... python benchmarks/target_class.py runs/conditional_gan --data fashion_mnist
+    python benchmarks/target_class.py runs/emoji --data emoji --features emoji
 
 Prints, for each class, the share of samples (1,000 per class) and of the real test images that the
 package's classifier of that set assigns to their class.
@@ -27,12 +28,12 @@ def shares(features, images, labels):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="run folder of keras-genimg train")
-    choices = ["fashion_mnist", "mnist", "cifar10"]
-    parser.add_argument("--data", default="fashion_mnist", choices=choices)
+    parser.add_argument("--data", default="fashion_mnist", help="the data set, or a folder")
+    parser.add_argument("--features", help="the classifier, by default that of the set")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    model, features = load_run(options.run), get_features(options.data)
+    model, features = load_run(options.run), get_features(options.features or options.data)
     labels = np.arange(options.count) % model.num_classes
     made = model.generate(options.count, labels=labels, seed=options.seed, verbose=0)
     of_samples = shares(features, as_stored(made), labels)
