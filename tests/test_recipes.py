@@ -49,7 +49,8 @@ def test_a_recipe_says_what_it_reproduces_and_its_model_can_be_made(name, monkey
     steps = settings["epochs"] * (
         settings["steps_per_epoch"] or info.num_images // settings["batch_size"]
     )
-    assert getattr(model.optimizer._learning_rate, "decay_steps", steps) == steps
+    rate = getattr(model.optimizer, "_learning_rate", None)  # the optimizers of a GAN have one each
+    assert getattr(rate, "decay_steps", steps) == steps
 
 
 def test_the_variances_are_those_of_the_training_sets(real_data):
@@ -115,7 +116,7 @@ def test_list_names_the_recipes(capsys):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--recipe", "vae_mnits"], ["must be one of conv_iwae_mnist, ", "did you mean vae_mnist"]),
+        (["--recipe", "vae_mnits"], ["must be one of conditional_gan_cifar10, ", "did you mean vae_mnist"]),
         (["gan", "--recipe", "vae_mnist"], ["vae_mnist trains vae", "Received: gan."]),
         ([], ["train takes MODEL", "--recipe NAME"]),
         (["--recipe", "conv_iwae_mnist", "--start-from", "nowhere", "--data", "glyphs"],

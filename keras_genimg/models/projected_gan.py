@@ -176,7 +176,7 @@ class ProjectedGAN(LatentGAN):
             **mean_scores(joined(real_logits), joined(fake_logits)),
         )
 
-    def with_labels(self, inputs: list, labels):
+    def with_labels(self, inputs: list, labels) -> tf.Tensor | tuple | list:
         """The inputs of a network: with classes the labels follow.
 
         Args:
