@@ -103,9 +103,9 @@ MLP = VAE(SHAPE, 4, networks="mlp", network_options={"units": (3,)})
         (lambda: VAE(SHAPE, 4, encoder=MLP.encoder, decoder=MLP.decoder,
                      network_options={"filters": 9}), "not for custom ones"),
         (lambda: VQVAE(SHAPE, networks="narrow"),
-         "networks must be one of residual, local. Received: networks='narrow'."),
+         "networks must be one of residual, local, attention. Received: networks='narrow'."),
         (lambda: VQVAE(SHAPE, networks=["local"]),
-         "networks must be one of residual, local. Received: networks=['local']."),
+         "networks must be one of residual, local, attention. Received: networks=['local']."),
     ],
     ids=range(9),
 )  # fmt: skip
