@@ -192,7 +192,10 @@ def test_labels_of_another_length(compiled):
         (lambda: vae(kl_warmup_steps=-5), ["kl_warmup_steps must be", "kl_warmup_steps=-5"]),
         (lambda: gan(loss="hing"), ["loss must be one of", "hinge", "'hing'"]),
         (lambda: gan(noise="gaussian"), ["noise must be one of normal, uniform", "'gaussian'"]),
-        (lambda: gan(networks="cnn"), ["networks must be one of dcgan, fastgan, mlp, ", "'cnn'"]),
+        (
+            lambda: gan(networks="cnn"),
+            ["networks must be one of dcgan, fastgan, mlp, dense_conv", "'cnn'"],
+        ),
         (lambda: vae(networks="dcgan"), ["networks must be one of conv, mlp", "'dcgan'"]),
         (lambda: vae(likelihood="poisson"), ["likelihood must be one of bernoulli", "'poisson'"]),
         (lambda: vae(likelihood=["bernoulli"]), ["likelihood must be one of", "['bernoulli']"]),

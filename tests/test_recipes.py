@@ -116,7 +116,10 @@ def test_list_names_the_recipes(capsys):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--recipe", "vae_mnits"], ["must be one of conditional_gan_cifar10, ", "mean vae_mnist"]),
+        (
+            ["--recipe", "vae_mnits"],
+            ["must be one of conditional_gan_cifar10, conv_iwae_mnist, ", "did you mean vae_mnist"],
+        ),
         (["gan", "--recipe", "vae_mnist"], ["vae_mnist trains vae", "Received: gan."]),
         ([], ["train takes MODEL", "--recipe NAME"]),
         (["--recipe", "conv_iwae_mnist", "--start-from", "nowhere", "--data", "glyphs"],

@@ -90,7 +90,7 @@ class GAN(LatentGAN):
     images, `real_score` and `fake_score`.
 
     Differences: both updates of a step use the same G(z), in Goodfellow et al. each has its own;
-    without a second pass through G a step takes a fifth less time. `generate` uses an EMA
+    that saves a pass through G. `generate` uses an EMA
     generator, which they do not have, unless `ema_decay` is None. With "resnet" too, D is updated
     once per update of G; Miyato et al. (2018) update it five times (n_dis), on the hinge loss.
     docs/papers.md lists the differences of all adversarial models.

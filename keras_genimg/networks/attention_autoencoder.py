@@ -116,12 +116,15 @@ def _convolution(filters):
     return layers.Conv2D(filters, 3, padding="same")
 
 
-def _normalized(x):
-    """Group normalisation and swish."""
+def _group_normalization(x):
     groups = min(GROUPS, max(x.shape[-1] // CHANNELS_IN_GROUP, 1))
     # Moments of 16-bit activations need 32 bits.
-    x = layers.GroupNormalization(groups, epsilon=1e-6, dtype=policy_dtype())(x)
-    return layers.Activation("swish")(x)
+    return layers.GroupNormalization(groups, epsilon=1e-6, dtype=policy_dtype())(x)
+
+
+def _normalized(x):
+    """Group normalisation and swish."""
+    return layers.Activation("swish")(_group_normalization(x))
 
 
 def _residual(x, filters):
@@ -134,9 +137,6 @@ def _residual(x, filters):
 def _attention(x):
     """Every position looks at all others, by one head; plus the shortcut."""
     height, width, channels = x.shape[1:]
-    y = layers.GroupNormalization(
-        min(GROUPS, max(channels // CHANNELS_IN_GROUP, 1)), epsilon=1e-6, dtype=policy_dtype()
-    )(x)
-    y = layers.Reshape((height * width, channels))(y)
+    y = layers.Reshape((height * width, channels))(_group_normalization(x))
     y = layers.MultiHeadAttention(1, channels)(y, y)
     return layers.Add()([x, layers.Reshape((height, width, channels))(y)])

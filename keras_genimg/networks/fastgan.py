@@ -8,6 +8,7 @@ from keras import KerasTensor, layers, ops
 from keras_genimg.checks import check_choice, check_image_shape
 from keras_genimg.layers import BatchNormalization, ConditionalBatchNormalization
 from keras_genimg.networks.blocks import float_input, repeat_pixels
+from keras_genimg.networks.conditional_dcgan import CONDITIONINGS
 from keras_genimg.networks.initializers import normal
 from keras_genimg.networks.shapes import halvings, widths_of
 from keras_genimg.precision import policy_dtype
@@ -86,7 +87,7 @@ def conditional_fastgan_generator(
     Reference: Liu et al. (2021), section 3.1, https://arxiv.org/abs/2101.04775; Miyato and Koyama
         (2018), https://arxiv.org/abs/1802.05637 (conditional batch normalisation)
     """
-    check_choice("conditioning", conditioning, ("projection", "concatenation"))
+    check_choice("conditioning", conditioning, CONDITIONINGS)
     image_shape = check_image_shape(image_shape)
     latents = x = float_input((latent_dim,), name="latents")
     labels = keras.Input((), dtype="int32", name="labels")

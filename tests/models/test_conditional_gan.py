@@ -170,7 +170,7 @@ def test_a_classifier_is_saved_exported_and_independent_of_the_label(tmp_path):
 def test_generate_uses_the_ema_generator():
     for decay in (0.9, None):
         gan = small(ema_decay=decay)
-        gan.compile()
+        gan.compile(learning_rate=0.02)
         gan.fit(smooth_pictures(8), LABELS, batch_size=4, epochs=4, verbose=0)
         used = gan.ema_generator if decay else gan.generator
         labels = [2, 0, 0]
@@ -181,7 +181,7 @@ def test_generate_uses_the_ema_generator():
         # The seed fixes all but the class: another class gives another image of the same latents.
         other = gan.generate(3, [2, 0, 1], seed=4)
         np.testing.assert_allclose(other[:2], images[:2], atol=1e-5)
-        assert np.abs(other[2] - images[2]).max() > 1e-5
+        assert np.abs(other[2] - images[2]).max() > 1e-3
 
 
 @pytest.mark.parametrize(

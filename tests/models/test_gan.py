@@ -329,7 +329,10 @@ def test_custom_networks_need_no_default_size():
         ),
         ({"generator": "dcgan"}, "generator must be a keras.Model or layer. Received: 'dcgan'."),
         ({"discriminator": len}, "discriminator must be a keras.Model or layer."),
-        ({"networks": "unet"}, "networks must be one of dcgan, fastgan, mlp, dense_conv, dcgan5, "),
+        (
+            {"networks": "unet"},
+            "networks must be one of dcgan, fastgan, mlp, dense_conv, dcgan5, resnet.",
+        ),
         ({"noise": "pink"}, "noise must be one of normal, uniform, truncated_normal."),
     ],
     ids=range(7),

@@ -241,7 +241,10 @@ def test_r1_in_a_subclass_without_the_option():
          "fastgan, dense_conv, dcgan5, resnet. Received: spectral_normalization=True with "
          "networks='mlp'."),
         ({"networks": "mlp", "minibatch_standard_deviation": True}, "with networks='mlp'."),
-        ({"networks": "mlp", "normalization": False}, "of networks dcgan, fastgan, dense_conv, dc"),
+        (
+            {"networks": "mlp", "normalization": False},
+            "networks dcgan, fastgan, dense_conv, dcgan5.",
+        ),
         ({"networks": "resnet", "normalization": True}, "with networks='resnet'."),
         *(
             ({"networks": networks, "discriminator": 0, name: True},
