@@ -13,6 +13,7 @@ Settings are chosen with `--holdout 5000`: the last images are not trained on, b
 
 import argparse
 import hashlib
+import inspect
 import io
 import json
 import os
@@ -296,14 +297,37 @@ def write_small(network, path, bits):
     """Saves a network without an optimizer, its weights rounded and compressed."""
     network.set_weights([rounded(weight, bits) for weight in network.get_weights()])
     network.save(path)
-    if bits == 24:
-        return
     with zipfile.ZipFile(path) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
-    contents["model.weights.h5"] = compressed(contents["model.weights.h5"])
+    contents["config.json"] = json.dumps(portable(json.loads(contents["config.json"])))
+    if bits < 24:
+        contents["model.weights.h5"] = compressed(contents["model.weights.h5"])
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
             archive.writestr(name, content)
+
+
+def portable(config):
+    """The config of a network, without what earlier versions of Keras do not know.
+
+    Keras writes down the arguments of every layer, new ones too: here those with their defaults are
+    left out, and initializers, which a network with weights never uses, are `Zeros`.
+    """
+    if isinstance(config, list):
+        return [portable(each) for each in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: portable(each) for key, each in config.items()}
+    if config.get("module") == "keras.initializers":
+        return {**config, "class_name": "Zeros", "config": {}}
+    if config.get("module") == "keras.layers":
+        arguments = inspect.signature(getattr(layers, config["class_name"])).parameters
+        config["config"] = {
+            name: value
+            for name, value in config["config"].items()
+            if name not in arguments or value != arguments[name].default
+        }
+    return config
 
 
 def compressed(weights):
