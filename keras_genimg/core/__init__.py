@@ -7,7 +7,7 @@ from keras_genimg.core.adversarial import (
     mean_scores,
     update_ema,
 )
-from keras_genimg.core.arguments import argument_names, dtype_policy
+from keras_genimg.core.arguments import VERSION, argument_names, dtype_policy
 from keras_genimg.core.autoregressive import AutoregressiveModel
 from keras_genimg.core.codes import CodeModel
 from keras_genimg.core.custom_networks import (
@@ -25,7 +25,7 @@ from keras_genimg.core.priors import codes_and_labels, fit_frozen, history_of
 from keras_genimg.core.translation import TranslationModel
 
 __all__ = [
-    "AdversarialModel", "AutoregressiveModel", "Clips", "CodeModel", "Codes", "DataSpec",
+    "VERSION", "AdversarialModel", "AutoregressiveModel", "Clips", "CodeModel", "Codes", "DataSpec",
     "ImageModel", "Images", "Labels", "LatentGAN", "LatentVariableModel", "Pairs",
     "TranslationModel", "adam_pair", "argument_names", "build_network", "check_network_options",
     "check_no_batch_normalization", "codes_and_labels", "dtype_policy", "fit_frozen",

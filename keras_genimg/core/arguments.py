@@ -10,8 +10,11 @@ import numpy as np
 
 from keras_genimg.checks import is_number
 from keras_genimg.core.layer_states import check_layers, freeze_layers, frozen_layers
+from keras_genimg.version import __version__
 
-__all__ = ["RecordsArguments", "argument_names", "dtype_policy"]
+__all__ = ["VERSION", "RecordsArguments", "argument_names", "dtype_policy"]
+
+VERSION = "keras_genimg_version"  # in a configuration: of the package that wrote it
 
 
 @contextlib.contextmanager
@@ -108,6 +111,20 @@ class RecordsArguments:
         vars(model)["_custom_networks"] = set()  # see `ImageModel.make_network`
         return model
 
+    def record(self, name: str, value):
+        """Records what a default came to be, unless a subclass has fixed that argument.
+
+        Args:
+            name: str. An argument of the constructor.
+            value: what it is recorded as.
+
+        Returns:
+            value.
+        """
+        if name in argument_names(type(self)):
+            self.arguments[name] = value
+        return value
+
     def is_custom(self, *names: str) -> bool:
         """Whether any of these networks was given to the constructor.
 
@@ -125,7 +142,7 @@ class RecordsArguments:
         arguments = {name: self._current(name, value) for name, value in self.arguments.items()}
         frozen = frozen_layers(self)
         state = {"frozen_layers": frozen} if frozen else {}
-        return {**super().get_config(), **_serialized(arguments), **state}
+        return {**super().get_config(), **_serialized(arguments), **state, VERSION: __version__}
 
     def _current(self, name, value):
         """An argument's value now: a number may have been set anew, as in `vae.beta = 4.0`."""
@@ -137,7 +154,8 @@ class RecordsArguments:
         """Translates a configuration of an earlier version to the arguments of this one.
 
         Args:
-            config: dict, as `get_config` of that version returned it.
+            config: dict, as `get_config` of that version returned it; without `VERSION` if that
+                version did not write it yet.
 
         Returns:
             dict of constructor arguments, serialised.
@@ -150,7 +168,10 @@ class RecordsArguments:
         # Default networks take the policy that is current when they are created. It must be the
         # policy of the saved model, not that of the process that loads it.
         with dtype_policy(config.get("dtype")):
-            config = cls.upgraded(dict(config))
+            upgraded = cls.upgraded(dict(config))
+            known = argument_names(cls)  # a subclass may fix what its parent has as an argument
+            config = {key: each for key, each in upgraded.items() if key in config or key in known}
+            config.pop(VERSION, None)
             frozen, trainable = config.pop("frozen_layers", {}), config.get("trainable", True)
             if not trainable:  # set below, with the layers that the constructor makes
                 config["trainable"] = True

@@ -4,7 +4,15 @@ import keras
 import tensorflow as tf
 
 from keras_genimg.checks import check_choice, check_count, check_number
-from keras_genimg.core import Images, Labels, LatentGAN, adam_pair, mean_scores, update_ema
+from keras_genimg.core import (
+    VERSION,
+    Images,
+    Labels,
+    LatentGAN,
+    adam_pair,
+    mean_scores,
+    update_ema,
+)
 from keras_genimg.losses import get_adversarial_loss
 from keras_genimg.networks import (
     conditional_dcgan_discriminator,
@@ -122,7 +130,7 @@ class ConditionalGAN(LatentGAN):
 
     @classmethod
     def upgraded(cls, config: dict) -> dict:
-        return {"networks": "dcgan", **config}
+        return config if VERSION in config else {"networks": "dcgan", **config}
 
     def default_optimizers(self, learning_rate=None):
         # Radford et al. (2016), section 3: Adam, 2e-4, beta_1 of 0.5. The smaller default networks

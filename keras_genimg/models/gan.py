@@ -5,8 +5,9 @@ import functools
 import keras
 import tensorflow as tf
 
-from keras_genimg.checks import check_choice, check_number
+from keras_genimg.checks import check_choice, check_count, check_number
 from keras_genimg.core import (
+    VERSION,
     LatentGAN,
     adam_pair,
     check_no_batch_normalization,
@@ -70,7 +71,10 @@ class GAN(LatentGAN):
             `(generator_loss(fake_logits), discriminator_loss(real_logits, fake_logits))`.
         r1_weight: float. Weight of the gradient penalty `r1_penalty` on real images
             (gamma of Mescheder et al., 2018); 0 for none. The discriminator must then have
-            no batch normalisation.
+            no batch normalisation. By default 0.1 with the default discriminator of "fastgan",
+            and 0 with others.
+        r1_interval: int. The penalty is computed in every so many steps, and is as many times as
+            strong then (lazy regularisation: Karras et al., 2020); 1 for all steps.
         augment: policy of `layers.DiffAugment`, such as `"color,translation,cutout"`: real
             and generated images are augmented at random before the discriminator, which then
             overfits small training sets later. None for no augmentation.
@@ -107,7 +111,8 @@ class GAN(LatentGAN):
     Reference: https://arxiv.org/abs/1406.2661; networks "dcgan" and its optimizer:
         Radford et al. (2016), https://arxiv.org/abs/1511.06434; "fastgan": Liu et al. (2021),
         https://arxiv.org/abs/2101.04775; `r1_weight`: Mescheder et al.
-        (2018), https://arxiv.org/abs/1801.04406; "resnet": Miyato et al. (2018),
+        (2018), https://arxiv.org/abs/1801.04406; `r1_interval`: Karras et al. (2020),
+        https://arxiv.org/abs/1912.04958; "resnet": Miyato et al. (2018),
         https://arxiv.org/abs/1802.05957
     """
 
@@ -116,7 +121,8 @@ class GAN(LatentGAN):
 
     def __init__(
         self, image_shape=(28, 28, 1), latent_dim: int = 64, *, networks: str = "dcgan",
-        generator=None, discriminator=None, loss="non_saturating", r1_weight: float = 0.0,
+        generator=None, discriminator=None, loss="non_saturating",
+        r1_weight: float | None = None, r1_interval: int = 16,
         augment: str | None = None, normalization: bool | None = None,
         spectral_normalization: bool | None = None, minibatch_standard_deviation: bool = False,
         noise: str = "normal", ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
@@ -125,13 +131,17 @@ class GAN(LatentGAN):
         self.networks = check_choice("networks", networks, NETWORKS)
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss, relativistic=True)
         self.relativistic = isinstance(loss, str) and loss in RELATIVISTIC_LOSSES
+        if r1_weight is None:
+            plain = discriminator is None and not (normalization or spectral_normalization)
+            r1_weight = self.record("r1_weight", 0.1 * (networks == "fastgan" and plain))
         self.r1_weight = check_number("r1_weight", r1_weight)
+        self.r1_interval = check_count("r1_interval", r1_interval)
         self.augment = self.make_augmentation(augment, seed)
 
         make_generator, make_discriminator = NETWORKS[networks]
         if r1_weight and normalization is None and networks in NORMALIZED and discriminator is None:
             # Recorded, because `r1_weight` may be set anew.
-            normalization = self.arguments["normalization"] = False
+            normalization = self.record("normalization", False)
         options = given_options(
             "discriminator", discriminator, networks,
             {kind: make for kind, (_, make) in NETWORKS.items()}, normalization=normalization,
@@ -150,6 +160,10 @@ class GAN(LatentGAN):
             check_no_batch_normalization(self.discriminator, "a GAN with r1_weight")
         self.ema_generator = self.make_ema(self.generator)
         self.built = True
+
+    @classmethod
+    def upgraded(cls, config: dict) -> dict:
+        return config if VERSION in config else {"r1_interval": 1, **config}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -194,8 +208,7 @@ class GAN(LatentGAN):
             fake_logits = self.discriminator(fake_images, training=True)  # (B, 1)
             d_loss = self.discriminator_loss(real_logits, fake_logits)
             if self.r1_weight:
-                critic = functools.partial(self.discriminator, training=True)
-                d_loss += self.r1_weight * r1_penalty(critic, real_images)
+                d_loss += self.weighted_r1(real_images)
         weights = self.discriminator.trainable_variables
         gradients = tape.gradient(d_loss, weights, batch.share)  # adds up to the global mean
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
@@ -215,6 +228,23 @@ class GAN(LatentGAN):
         # 4. Logs.
         scores = mean_scores(real_logits, fake_logits)
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, **scores)
+
+    def weighted_r1(self, images: tf.Tensor) -> tf.Tensor:
+        """R1 in every `r1_interval`-th step, as many times as strong; 0 in the others.
+
+        Args:
+            images: float tensor `(n, *image_shape)`, what the discriminator sees of real images.
+
+        Returns:
+            float scalar, on average over the steps gamma E||grad D(x)||^2 / 2.
+        """
+
+        def penalty():  # changes no state of a layer, which replicas cannot do in a `tf.cond`
+            critic = functools.partial(self.discriminator, training=False)
+            return self.r1_interval * self.r1_weight * r1_penalty(critic, images)
+
+        due = self.discriminator_optimizer.iterations % self.r1_interval == 0
+        return tf.cond(due, penalty, lambda: tf.zeros((), images.dtype))
 
     def test_step(self, data):
         """The losses on held-out images, without an update; `d_loss` without R1."""

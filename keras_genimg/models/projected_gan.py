@@ -121,8 +121,7 @@ class ProjectedGAN(LatentGAN):
         if features is None:
             features = "cifar10_rotation" if self.image_shape[2] == 3 else "fashion_mnist"
         # Recorded as a network, so that a saved model depends on no other file.
-        self.arguments["features"] = network = feature_maps(features, self.image_shape)
-        return random_projector(network)
+        return random_projector(self.record("features", feature_maps(features, self.image_shape)))
 
     def default_optimizers(self, learning_rate=None):
         # Betas of the authors' code. The smaller default networks learn at 2.5 times its rate.

@@ -9,13 +9,17 @@ from matrix import default_or_slow
 from plain import assert_same_weights, copy_of, descend, sgd
 
 from keras_genimg import GAN, InputError, distribution
+from keras_genimg.core import VERSION
 from keras_genimg.layers import MinibatchStandardDeviation, SpectralNormalization, diff_augment
+from keras_genimg.losses import r1_penalty
 
 SHAPE = (16, 16, 1)
 RATE = 0.05
 OPTIONS = {
     "relativistic": {"loss": "relativistic_average"},
-    "r1": {"r1_weight": 2.0},
+    "r1": {"r1_weight": 2.0, "r1_interval": 1},
+    "lazy_r1": {"r1_weight": 2.0, "r1_interval": 3},
+    "lazy_r1_spectral": {"r1_weight": 2.0, "networks": "resnet"},
     "augmented": {"augment": "translation,color"},
     "spectral": {"spectral_normalization": True},
     "deviation": {"minibatch_standard_deviation": True},
@@ -169,6 +173,41 @@ def test_the_layers_of_each_option():
     assert layers_of(GAN((32, 32, 3), networks="resnet").discriminator, SpectralNormalization)
 
 
+# ------------------------------------------------------------------------ R1 in some steps only
+
+
+def test_r1_is_computed_in_every_third_step_three_times_as_strong():
+    keras.utils.set_random_seed(0)
+    gan = small(r1_weight=2.0, r1_interval=3)
+    gan.compile(**sgd(0.0))  # D stays as it is
+    images = smooth_pictures(8)
+    penalty = 2.0 * float(r1_penalty(gan.discriminator, tf.constant(images)))
+    found = []
+    for _ in range(4):
+        gan.fit(images, batch_size=8, verbose=0)
+        found.append(float(gan.weighted_r1(tf.constant(images))))  # of the next step
+    assert found == pytest.approx([0.0, 0.0, 3 * penalty, 0.0], rel=1e-4)
+
+
+def test_logged_is_the_loss_with_the_penalty_of_the_step():
+    logs = {}
+    for weight in (0.0, 2.0):
+        keras.utils.set_random_seed(0)
+        gan = small(r1_weight=weight, r1_interval=2, normalization=False)
+        gan.compile(**sgd(0.0))
+        images = smooth_pictures(8)
+        logs[weight] = gan.fit(images, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    penalty = 2.0 * float(r1_penalty(gan.discriminator, tf.constant(images)))
+    first, second = np.subtract(logs[2.0].history["d_loss"], logs[0.0].history["d_loss"])
+    assert first == pytest.approx(2 * penalty, rel=1e-3) and second == 0.0
+
+
+def test_a_configuration_of_an_earlier_version_has_it_in_every_step():
+    config = small(r1_weight=2.0).get_config()
+    assert config.pop("r1_interval") == 16 and config.pop(VERSION)
+    assert GAN.from_config(config).r1_interval == 1
+
+
 # ------------------------------------------------ R1 and batch normalisation do not go together
 
 
@@ -216,6 +255,17 @@ def test_a_weight_set_on_a_model_with_batch_normalisation_is_saved(tmp_path):
     gan.save(tmp_path / "gan.keras")
     again = keras.saving.load_model(tmp_path / "gan.keras")
     assert normalized(again) and again.r1_weight == 2.0
+
+
+class Bare(GAN):
+    """As users write them: without any option but those of Keras."""
+
+    def __init__(self, name=None, trainable=True, dtype=None):
+        super().__init__(SHAPE, 6, r1_weight=1.0, name=name, trainable=trainable, dtype=dtype)
+
+
+def test_a_subclass_without_options_is_read_again():
+    assert Bare.from_config(Bare().get_config()).r1_weight == 1.0
 
 
 class Flat(GAN):
@@ -306,6 +356,7 @@ def test_truncation_at_sampling():
     "arguments, words",
     [
         ({"r1_weight": -1}, "r1_weight must be a finite number"),
+        ({"r1_interval": 0}, "r1_interval must be a positive integer"),
         ({"augment": "flip"}, "policy must be"),
         ({"loss": "relativistic"}, "loss must be one of .*relativistic_average"),
     ],
