@@ -58,8 +58,9 @@ class GAN(LatentGAN):
         image_shape: tuple (height, width, channels); with the default networks
             height and width are multiples of 4 from 16 to 256.
         latent_dim: int. Length of the noise vector z.
-        networks: the default networks: `"dcgan"` (both convolutional), `"fastgan"` (a generator
-            of gated 3x3 convolutions, the discriminator of `"dcgan"`), `"mlp"` (both dense),
+        networks: the default networks: `"dcgan"` (both convolutional; by default for greyscale),
+            `"fastgan"` (a generator of gated 3x3 convolutions, the discriminator of `"dcgan"`; by
+            default for colour: see docs/colour.md), `"mlp"` (both dense),
             `"dense_conv"` (a dense generator of widths 128-128, a discriminator of 5x5 stride-2
             convolutions 64-128-256-512), `"dcgan5"` (five convolutions each, 512 to 64 filters,
             for 32x32 and 64x64), `"resnet"` (residual blocks, spectral normalisation in the
@@ -120,7 +121,7 @@ class GAN(LatentGAN):
     paper = "Goodfellow et al., 2014"
 
     def __init__(
-        self, image_shape=(28, 28, 1), latent_dim: int = 64, *, networks: str = "dcgan",
+        self, image_shape=(28, 28, 1), latent_dim: int = 64, *, networks: str | None = None,
         generator=None, discriminator=None, loss="non_saturating",
         r1_weight: float | None = None, r1_interval: int = 16,
         augment: str | None = None, normalization: bool | None = None,
@@ -128,6 +129,8 @@ class GAN(LatentGAN):
         noise: str = "normal", ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, latent_dim, noise, ema_decay, seed, **kwargs)
+        if networks is None:
+            networks = self.record("networks", "fastgan" if self.image_shape[2] == 3 else "dcgan")
         self.networks = check_choice("networks", networks, NETWORKS)
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss, relativistic=True)
         self.relativistic = isinstance(loss, str) and loss in RELATIVISTIC_LOSSES

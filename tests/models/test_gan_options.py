@@ -173,6 +173,34 @@ def test_the_layers_of_each_option():
     assert layers_of(GAN((32, 32, 3), networks="resnet").discriminator, SpectralNormalization)
 
 
+# --------------------------------------------------------- what the default networks depend on
+
+
+@pytest.mark.parametrize(
+    "given, networks, r1_weight",
+    [
+        ({"image_shape": SHAPE}, "dcgan", 0.0),
+        ({"image_shape": (16, 16, 3)}, "fastgan", 0.1),
+        ({"image_shape": (16, 16, 3), "normalization": True}, "fastgan", 0.0),
+        ({"image_shape": (16, 16, 3), "spectral_normalization": True}, "fastgan", 0.0),
+        ({"image_shape": (16, 16, 3), "r1_weight": 0.0}, "fastgan", 0.0),
+        ({"image_shape": (16, 16, 3), "networks": "dcgan"}, "dcgan", 0.0),
+        ({"image_shape": SHAPE, "networks": "fastgan"}, "fastgan", 0.1),
+    ],
+)
+def test_default_networks_and_penalty(given, networks, r1_weight):
+    gan = GAN(latent_dim=6, **given)
+    assert (gan.networks, gan.r1_weight) == (networks, r1_weight)
+    again = GAN.from_config(gan.get_config())
+    assert (again.networks, again.r1_weight) == (networks, r1_weight)
+    assert normalized(again) == normalized(gan)
+
+
+def test_a_custom_discriminator_has_no_penalty_by_default():
+    custom = GAN((16, 16, 3), 6, networks="dcgan").discriminator
+    assert GAN((16, 16, 3), 6, discriminator=custom).r1_weight == 0.0
+
+
 # ------------------------------------------------------------------------ R1 in some steps only
 
 
