@@ -10,10 +10,10 @@ SHAPE = (256, 256, 3)
 
 
 def efficientnet():
-    network = keras.applications.EfficientNetV2B0(
-        include_top=False, weights=None, input_shape=SHAPE, include_preprocessing=False
+    pixels = keras.layers.Rescaling(127.5, 127.5)(keras.Input(SHAPE))
+    return keras.applications.EfficientNetV2B0(
+        include_top=False, weights=None, input_tensor=pixels
     )
-    return keras.Model(network.input, network.output)
 
 
 @pytest.mark.full

@@ -40,7 +40,7 @@ def feature_maps(features, image_shape: tuple) -> keras.Model:
 
     Raises:
         InputError: an unknown name, a file that cannot be loaded, a network that does not take
-            such images or has no maps.
+            such images, has no maps, or has them within another network.
 
     Example:
     >>> [each.shape for each in feature_maps("cifar10", (32, 32, 3)).outputs]
@@ -86,6 +86,14 @@ def _opened(features):
 
 def _activations(network):
     """The maps after activations; all maps of a network without any."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            raise InputError(
+                "features must have all layers in one network, because maps within a network that "
+                "is itself a layer cannot be reached. Build it on what comes before, by "
+                f"`input_tensor` in keras.applications. Received: {network.name} with the network "
+                f"{layer.name} as a layer."
+            )
     computed = [each for each in network.layers if not isinstance(each, layers.InputLayer)]
     maps = [(each, each.output) for each in computed if len(_shape(each)) == 4]
     return [output for layer, output in maps if _activates(layer)] or [output for _, output in maps]
