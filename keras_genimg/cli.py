@@ -192,10 +192,10 @@ def _list(options):
     _print_columns(
         (name, model.__name__, f"{model.about} ({model.paper})") for name, model in models.items()
     )
-    print("\nPresets, trained already, for keras-genimg generate NAME:")
-    _print_columns((name, card["about"]) for name, card in presets().items())
     print("\nRecipes, for keras-genimg train --recipe NAME:")
     _print_columns((name, read_recipe(name)["about"]) for name in recipe_names())
+    print("\nPresets, trained already, for keras-genimg generate NAME:")
+    _print_columns((name, card["about"]) for name, card in presets().items())
 
 
 def _print_columns(rows):

@@ -189,7 +189,7 @@ def test_a_prior_is_for_runs(here, capfd):
 
 def test_list_shows_the_presets(capsys):
     assert main(["list"]) == 0
-    lines = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    lines = capsys.readouterr().out.split("\n\n")[2].splitlines()
     assert [line.split()[0] for line in lines[1:]] == NAMES
 
 

@@ -39,9 +39,10 @@ class Exports:
             if filepath.count("/") != 3:
                 raise InputError(f"The hub has models hf://USER/NAME. Received: {filepath}.")
             try:
-                return super().save(filepath, **kwargs)
+                super().save(filepath, **kwargs)
             except ImportError as error:  # huggingface_hub, which Keras does not install
                 raise InputError(f"{error} Received: {filepath}.") from error
+            return
         if not filepath.endswith(".keras"):
             raise InputError(
                 "A model is saved to a path ending in .keras, or to hf://USER/NAME. "
