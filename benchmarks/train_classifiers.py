@@ -13,22 +13,19 @@ Settings are chosen with `--holdout 5000`: the last images are not trained on, b
 
 import argparse
 import hashlib
-import inspect
-import io
 import json
 import os
 import pathlib
 import platform
 import time
-import zipfile
 from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
+from small_files import write_small
 
 from keras_genimg.callbacks import Resume
 from keras_genimg.data import data_info, load
@@ -282,73 +279,6 @@ def judge(network, recipe, source, split):
         features.append(found)
     right, spread = np.concatenate(right), np.std(np.concatenate(features), axis=0)
     return float(right.mean()), len(right), int(np.sum(spread < 1e-6))
-
-
-def rounded(values, bits):
-    """float32 values with so many significant bits, the others 0: they compress."""
-    drop = 24 - bits
-    words = np.ascontiguousarray(values, "float32").view("uint32").astype("uint64")
-    if drop:
-        words = (words + (1 << (drop - 1))) >> drop << drop
-    return words.astype("uint32").view("float32")
-
-
-def write_small(network, path, bits):
-    """Saves a network without an optimizer, its weights rounded and compressed."""
-    network.set_weights([rounded(weight, bits) for weight in network.get_weights()])
-    network.save(path)
-    with zipfile.ZipFile(path) as archive:
-        contents = {name: archive.read(name) for name in archive.namelist()}
-    contents["config.json"] = json.dumps(portable(json.loads(contents["config.json"])))
-    if bits < 24:
-        contents["model.weights.h5"] = compressed(contents["model.weights.h5"])
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in contents.items():
-            archive.writestr(name, content)
-
-
-def portable(config):
-    """The config of a network, without what earlier versions of Keras do not know.
-
-    Keras writes down the arguments of every layer, new ones too: here those with their defaults are
-    left out, and initializers, which a network with weights never uses, are `Zeros`.
-    """
-    if isinstance(config, list):
-        return [portable(each) for each in config]
-    if not isinstance(config, dict):
-        return config
-    config = {key: portable(each) for key, each in config.items()}
-    if config.get("module") == "keras.initializers":
-        return {**config, "class_name": "Zeros", "config": {}}
-    if config.get("module") == "keras.layers":
-        arguments = inspect.signature(getattr(layers, config["class_name"])).parameters
-        config["config"] = {
-            name: value
-            for name, value in config["config"].items()
-            if name not in arguments or value != arguments[name].default
-        }
-    return config
-
-
-def compressed(weights):
-    """A file of weights in HDF5, its bytes grouped by their place in a number, and deflated."""
-    found = io.BytesIO()
-    with h5py.File(io.BytesIO(weights)) as source, h5py.File(found, "w") as target:
-
-        def copy(name, item):
-            if isinstance(item, h5py.Group):
-                target.require_group(name)
-            elif item.size > 1000:
-                target.create_dataset(
-                    name, data=item, shuffle=True, compression="gzip", compression_opts=9
-                )
-            else:
-                target.create_dataset(name, data=item)
-            target[name].attrs.update(item.attrs)
-
-        target.attrs.update(source.attrs)
-        source.visititems(copy)
-    return found.getvalue()
 
 
 def write(network, name, recipe, arguments, seconds):

@@ -15,7 +15,10 @@ _MODELS = (
     "VQGAN", "VQVAE", "VQVAE2", "WGAN", "WGANGP",
 )
 # Name -> the module that defines it.
-_EXPORTS = {**dict.fromkeys(_MODELS, "keras_genimg.models"), "load": "keras_genimg.data"}
+_EXPORTS = {
+    **dict.fromkeys(_MODELS, "keras_genimg.models"), "load": "keras_genimg.data",
+    **dict.fromkeys(("load_preset", "presets"), "keras_genimg.shipped"),
+}
 _SUBPACKAGES = (
     "callbacks", "data", "distribution", "export", "latents", "layers", "losses", "metrics",
     "models", "networks", "optimizers", "placement", "plotting", "testing",

@@ -186,12 +186,16 @@ def _labels(text):
 
 
 def _list(options):
+    models = _import_runs().trainable_models()
+    from keras_genimg.shipped import presets
+
     _print_columns(
-        (name, model.__name__, f"{model.about} ({model.paper})")
-        for name, model in _import_runs().trainable_models().items()
+        (name, model.__name__, f"{model.about} ({model.paper})") for name, model in models.items()
     )
     print("\nRecipes, for keras-genimg train --recipe NAME:")
     _print_columns((name, read_recipe(name)["about"]) for name in recipe_names())
+    print("\nPresets, trained already, for keras-genimg generate NAME:")
+    _print_columns((name, card["about"]) for name, card in presets().items())
 
 
 def _print_columns(rows):

@@ -19,6 +19,7 @@ RANGES = {
     "num_samples": (1, 10_000_000), "seed": (0, 2**32 - 1), "steps": (2, 10_000),
     "steps_per_epoch": (1, 1_000_000_000),
 }  # fmt: skip
+RUN = "a run folder, or a preset from keras-genimg list"
 CHOICES = {"channels": (1, 3), "policy": ("float32", "mixed_bfloat16")}
 
 
@@ -68,10 +69,11 @@ def parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=summary)
         if name != "train":
-            command.add_argument("folder", metavar="RUN")
+            help = "a run folder" if name == "prior" else RUN
+            command.add_argument("folder", metavar="RUN", help=help)
         add_options(command)
         command.set_defaults(command=name)
-    listing = commands.add_parser("list", help="list the models and recipes")
+    listing = commands.add_parser("list", help="list the models, presets and recipes")
     listing.set_defaults(command="list")
     return parser
 
@@ -82,8 +84,8 @@ def _add_train(train):
         "with --recipe")
     add("--recipe", metavar="NAME", help="settings that reproduce a published number, from "
         "keras-genimg list; other options take precedence")
-    add("--start-from", metavar="RUN", help="start from the weights of another run of the same "
-        "model and networks")
+    add("--start-from", metavar="RUN", help="start from the weights of another run, or of a "
+        "preset, of the same model and networks")
     add("--data", metavar="NAME", help="glyphs (built in, the default; moving_glyphs for "
         "sequence_gan), a tensorflow-datasets set (mnist, fashion_mnist, cifar10), or a folder of "
         "images")
@@ -140,7 +142,7 @@ def _add_generate(generate):
     add("--seed", type=int, metavar="N")
     add("--labels", metavar="0,1,...", help="classes to generate, in turn, by number or by name")
     add("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, FILE.gif, or a folder "
-        "for one PNG per image (RUN/generated)")
+        "for one PNG per image (RUN/generated, or presets/NAME/generated)")
     add("--format", choices=("png", "npz", "gif"))
     add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip")
     add("--overwrite", action="store_true", help="replace earlier images at the same place")

@@ -14,7 +14,7 @@ LEVELS = [
     {"checks", "precision", "quiet"},
     {"backend", "cluster", "files", "recipes", "signals", "streams"},
     {"options", "workers"},
-    {"plotting", "distribution", "export", "placement", "optimizers"},
+    {"plotting", "distribution", "export", "placement", "optimizers", "shipped"},
     {"losses", "layers", "data", "metrics"},
     {"networks"},
     {"core"},

@@ -127,6 +127,7 @@ def test_the_wheel_holds_the_package_and_no_more(released):
     package = ROOT / "keras_genimg"
     files = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert sorted(names) == sorted(str(path.relative_to(ROOT)) for path in files)
+    assert wheel.stat().st_size <= 18_000_000
 
 
 @pytest.mark.slow

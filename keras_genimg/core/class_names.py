@@ -61,6 +61,9 @@ class NamesClasses:
         names = self.class_names or ()
         if name in names:
             return names.index(name)  # also "2", where folders are named by numbers
+        alike = [each for each in names if each.casefold() == name.casefold()]
+        if len(alike) == 1:  # "sneaker" for "Sneaker"
+            return names.index(alike[0])
         if name.isdecimal():
             return int(name)
         known = ", ".join(names) or "class_names is not set"

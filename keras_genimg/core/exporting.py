@@ -10,6 +10,7 @@ from keras_genimg import export
 from keras_genimg.checks import check_path
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
+from keras_genimg.shipped import load_preset
 
 __all__ = ["Exports"]
 
@@ -24,20 +25,58 @@ class Exports:
         a full disk or a killed process leaves an earlier file unchanged.
 
         Args:
-            filepath: path ending in `.keras`.
+            filepath: path ending in `.keras`; or `"hf://USER/NAME"`, to which Keras uploads the
+                model with the package huggingface_hub.
             overwrite: bool. Whether an earlier file is replaced.
             **kwargs: see `keras.Model.save`.
 
         Raises:
-            InputError: another extension, a file that exists, a full disk.
+            InputError: another extension, a file that exists, a full disk; a name on the hub that
+                is none, or no huggingface_hub.
         """
         filepath = check_path("filepath", filepath)
+        if filepath.startswith("hf://"):
+            if filepath.count("/") != 3:
+                raise InputError(f"The hub has models hf://USER/NAME. Received: {filepath}.")
+            try:
+                super().save(filepath, **kwargs)
+            except ImportError as error:  # huggingface_hub, which Keras does not install
+                raise InputError(f"{error} Received: {filepath}.") from error
+            return
         if not filepath.endswith(".keras"):
-            raise InputError(f"A model is saved to a path ending in .keras. Received: {filepath}.")
+            raise InputError(
+                "A model is saved to a path ending in .keras, or to hf://USER/NAME. "
+                f"Received: {filepath}."
+            )
         if os.path.exists(filepath) and not overwrite:
             raise InputError(f"{filepath} exists; save(..., overwrite=True) replaces it.")
         with replace_when_complete(filepath) as temporary:
             super().save(temporary, **kwargs)
+
+    @classmethod
+    def from_preset(cls, preset: str) -> keras.Model:
+        """A small trained model of this class that comes with the package.
+
+        Args:
+            preset: string, one of `keras_genimg.presets()`.
+
+        Returns:
+            model of this class, not compiled, see `keras_genimg.load_preset`.
+
+        Raises:
+            InputError: an unknown name, a preset of another class, a corrupt file of the package.
+
+        Example:
+        >>> ConditionalGAN.from_preset("conditional_gan_glyphs").generate(4, labels="7").shape
+        (4, 28, 28, 1)
+        """
+        model = load_preset(preset)
+        if not isinstance(model, cls):
+            raise InputError(
+                f"{cls.__name__}.from_preset takes a preset of its class; load_preset takes any. "
+                f"Received: {preset!r}, a {type(model).__name__}."
+            )
+        return model
 
     def save_own_variables(self, store):
         """Saves the model's own variables, and the states of all its seed generators."""

@@ -1,7 +1,5 @@
 """Features of images: from a classifier of the package, from Inception, or from any function."""
 
-import hashlib
-import json
 import pathlib
 from collections.abc import Callable
 
@@ -12,6 +10,7 @@ import tensorflow as tf
 from keras_genimg.checks import check_count, check_image_shape
 from keras_genimg.errors import InputError
 from keras_genimg.metrics.checks import to_float_array
+from keras_genimg.shipped import open_shipped, read_cards
 
 __all__ = ["FeatureExtractor", "features_for", "get_features", "open_classifier"]
 
@@ -242,7 +241,7 @@ def features_for(data: str, image_shape: tuple) -> str:
         InputError: other greyscale images, for which there is no default.
     """
     image_shape = check_image_shape(image_shape, default_networks=False)
-    cards = _read_cards()
+    cards = read_cards(CLASSIFIERS)
     if data in cards and list(image_shape) == cards[data]["input_shape"]:
         return data
     if image_shape[2] == 3:
@@ -252,10 +251,6 @@ def features_for(data: str, image_shape: tuple) -> str:
         f"There are no default features for this data; name one of {names} or inception_v3. "
         f"Received: none for {data!r} with images {tuple(image_shape)}."
     )
-
-
-def _read_cards():
-    return json.loads((CLASSIFIERS / "cards.json").read_text(encoding="utf-8"))
 
 
 def open_classifier(name: str) -> keras.Model:
@@ -270,24 +265,17 @@ def open_classifier(name: str) -> keras.Model:
     Raises:
         InputError: an unknown name, or a corrupt file of the package.
     """
-    cards = _read_cards()
+    cards = read_cards(CLASSIFIERS)
     if not isinstance(name, str) or name not in cards:
         names = ", ".join(f'"{each}"' for each in [*cards, "inception_v3"])
         raise InputError(
             f"features must be {names}, or a function of images. Received: features={name!r}."
         )
-    path, card = CLASSIFIERS / f"{name}.keras", cards[name]
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
-    if found != card["sha256"]:
-        raise InputError(
-            f"The classifier {path} must be the file shipped with the package; reinstalling the "
-            f"package restores it. Received: {found} instead of sha256 {card['sha256']}."
-        )
-    return keras.models.load_model(path, compile=False)
+    return open_shipped(CLASSIFIERS, name, cards[name])
 
 
 def _of_classifier(name):
-    model, card = open_classifier(name), _read_cards()[name]
+    model, card = open_classifier(name), read_cards(CLASSIFIERS)[name]
     run = _compiled(model, card["layer"])
     # The outputs of a network that was trained without labels are not classes.
     of_classes = card.get("predicts", "class") == "class"

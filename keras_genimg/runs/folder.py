@@ -17,17 +17,18 @@ from keras_genimg.callbacks.resume import latest_position
 from keras_genimg.checks import check_choice, check_count, check_number, first_reason, is_integer
 from keras_genimg.core import ImageModel
 from keras_genimg.data import check_binarize, check_corruption
-from keras_genimg.errors import InputError
+from keras_genimg.errors import InputError, tell
 from keras_genimg.export import is_saved_model
 from keras_genimg.files import check_writable, replace_when_complete
 from keras_genimg.options import RANGES, check_option
 from keras_genimg.runs.records import is_run, write_json
+from keras_genimg.shipped import load_preset, presets
 from keras_genimg.version import __version__
 from keras_genimg.workers import STRATEGIES
 
 __all__ = [
-    "check_entries", "check_run", "cut_logs", "describe_run", "load_run", "read_logs",
-    "read_record", "resume_point", "start_from", "write_json",
+    "check_entries", "check_run", "cut_logs", "describe_run", "find_run", "is_preset", "load_run",
+    "read_logs", "read_record", "resume_point", "start_from", "write_json",
 ]
 
 FILES = ("run.json", "model.keras", "best.keras", "logs.csv", "losses.png", "samples.png")
@@ -65,13 +66,42 @@ def _check_epochs(name, value):
     check_count(name, value, minimum=0, maximum=RANGES["epochs"][1])
 
 
+def find_run(name) -> str:
+    """Finds what RUN stands for, and says which of the two where there may be doubt.
+
+    Args:
+        name: path of a run folder, or the name of a preset. A folder takes precedence.
+
+    Returns:
+        The folder into which commands write by default: the run's, or that of the preset's name in
+        `presets`, since the package's own files stay as they are.
+
+    Raises:
+        InputError: neither.
+    """
+    check_run(name)
+    if is_preset(name):
+        tell(f"{name} is the preset that comes with the package.")
+        return os.path.join("presets", name)
+    if name in presets():
+        tell(f"{name} is the run folder here, not the preset of that name.")
+    return name
+
+
+def is_preset(name) -> bool:
+    """Whether RUN stands for a preset of the package: a folder of that name takes precedence."""
+    return name in presets() and not os.path.lexists(name)
+
+
 def load_run(folder) -> ImageModel:
-    """The trained model of a run folder: its `model.keras`, or its last checkpoint.
+    """The trained model of a run folder, its `model.keras` or its last checkpoint; or a preset.
 
     Raises:
         InputError: not a run, one without a model, or a model that cannot be read.
     """
     check_run(folder)
+    if is_preset(folder):
+        return load_preset(folder)
     path = os.path.join(folder, "model.keras")
     if not os.path.lexists(path):
         path = _last_checkpoint(folder)
@@ -141,23 +171,24 @@ def resume_point(folder, record: dict, wanted: int) -> tuple:
 
 
 def start_from(model, folder) -> None:
-    """Copies the weights of a run's model, which may have been trained differently.
+    """Copies the weights of a trained model, which may have been trained differently.
 
     Args:
         model: model, newly created.
-        folder: path of a run folder with the same networks. One class is the other or its
-            subclass, such as VAE and IWAE.
+        folder: path of a run folder, or the name of a preset, with the same networks. One class is
+            the other or its subclass, such as VAE and IWAE.
 
     Raises:
         InputError: not a run, or a run of another class or with other shapes.
     """
+    find_run(folder)
     other = load_run(folder)
     mine, given = ([tuple(w.shape) for w in each.weights] for each in (model, other))
     related = isinstance(other, type(model)) or isinstance(model, type(other))
     if not related or mine != given:
         numbers = [sum(math.prod(shape) for shape in shapes) for shapes in (mine, given)]
         raise InputError(
-            "--start-from takes a run of the same model with the same networks: "
+            "--start-from takes a run or a preset of the same model with the same networks: "
             f"{type(model).__name__} with {numbers[0]:,} weights. "
             f"Received: {folder}, {type(other).__name__} with {numbers[1]:,}."
         )
@@ -165,15 +196,19 @@ def start_from(model, folder) -> None:
 
 
 def check_run(folder) -> None:
-    if is_run(folder):
+    if is_run(folder) or is_preset(folder):
         return
-    wanted = "RUN must be a folder that keras-genimg train created, with a run.json."
+    wanted = (
+        "RUN must be a folder that keras-genimg train created, with a run.json, or a preset "
+        f"({', '.join(presets())})."
+    )
     if os.path.isfile(os.path.join(folder, "saved_model.pb")):
         raise InputError(f"{wanted} Received: {folder}, which is a SavedModel; its parent "
                          "folder is the run folder.")
     if not os.path.exists(folder):
         raise InputError(f"{wanted} Received: {folder}, which does not exist.")
-    raise InputError(f"{wanted} Received: {folder}, which has none.")
+    hint = " and hides the preset of that name" if folder in presets() else ""
+    raise InputError(f"{wanted} Received: {folder}, which has none{hint}.")
 
 
 def describe_run(name, model, settings, info, strategy) -> dict:
@@ -194,11 +229,13 @@ def describe_run(name, model, settings, info, strategy) -> dict:
 
 
 def read_record(folder) -> dict:
-    """The content of a run's `run.json`, with the names of this version.
+    """The content of a run's `run.json`, with the names of this version; the card of a preset.
 
     Raises:
         InputError: it cannot be read, or is not what `train` wrote.
     """
+    if is_preset(folder):
+        return presets()[folder]
     path = os.path.join(folder, "run.json")
     try:
         with open(path) as file:

@@ -11,7 +11,7 @@ from keras_genimg.data import load
 from keras_genimg.data.decoding import decode_alone
 from keras_genimg.errors import InputError
 from keras_genimg.latents.checks import latent_dim_of
-from keras_genimg.runs.folder import check_run, load_run
+from keras_genimg.runs.folder import find_run, load_run
 from keras_genimg.runs.outputs import Output, check_memory
 from keras_genimg.runs.splits import held_out_split
 from keras_genimg.version import __version__
@@ -40,7 +40,7 @@ def interpolate(
     """Interpolates between pairs of latents of a run's model and writes the images, one row each.
 
     Args:
-        folder: path of the run folder.
+        folder: path of the run folder, or the name of a preset.
         count: int. Interpolations.
         steps: int. Images per interpolation, both ends included.
         method: `"linear"` or `"spherical"`.
@@ -51,8 +51,8 @@ def interpolate(
             of latents and images; by default `interpolation.png` in the run folder.
         overwrite: bool. Whether an earlier file is replaced.
     """
-    check_run(folder)
-    output = output or os.path.join(folder, "interpolation.png")
+    place = find_run(folder)
+    output = output or os.path.join(place, "interpolation.png")
     target = Output(output, (".png", ".gif", ".npz"), overwrite=overwrite)
     seed = check_seed(seed)
     check_count("count", count)
@@ -81,7 +81,7 @@ def invert(
     image and the original.
 
     Args:
-        folder: path of the run folder.
+        folder: path of the run folder, or the name of a preset.
         images: path of an image or of a folder of images; or
         data: string, the name of a data set.
         data_dir, split: see `evaluate`.
@@ -94,8 +94,8 @@ def invert(
             the run folder.
         overwrite: bool. Whether an earlier file is replaced.
     """
-    check_run(folder)
-    output = output or os.path.join(folder, "inversion.png")
+    place = find_run(folder)
+    output = output or os.path.join(place, "inversion.png")
     target = Output(output, (".png", ".npz"), overwrite=overwrite)
     seed = check_seed(seed)
     check_count("count", count)

@@ -12,7 +12,14 @@ from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.models import CodeTransformer, PixelCNN
 from keras_genimg.runs.binarization import binarized_as_trained
-from keras_genimg.runs.folder import check_entries, check_run, load_run, read_record, write_json
+from keras_genimg.runs.folder import (
+    check_entries,
+    check_run,
+    is_preset,
+    load_run,
+    read_record,
+    write_json,
+)
 from keras_genimg.runs.likelihood import in_memory
 from keras_genimg.runs.lock import Lock
 from keras_genimg.runs.outputs import Output
@@ -52,6 +59,11 @@ def prior(
         InputError: a run of another model, invalid settings, images without labels.
     """
     check_choice("kind", kind, CLASSES)
+    if is_preset(folder):
+        raise InputError(
+            "prior writes into a run, which train --start-from NAME makes of a preset. "
+            f"Received: {folder}, a preset."
+        )
     check_run(folder)
     check_entries(folder)
     path = os.path.join(folder, SAMPLES)

@@ -1,4 +1,4 @@
-"""Commands on a finished run: generate, evaluate, export."""
+"""Commands on a finished run or a preset: generate, evaluate, export."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from keras_genimg.export import is_saved_model
 from keras_genimg.metrics import features_for
 from keras_genimg.metrics.named_metrics import needs_features
 from keras_genimg.runs.binarization import binarized_as_trained
-from keras_genimg.runs.folder import check_run, load_run, read_record, write_json
+from keras_genimg.runs.folder import find_run, load_run, read_record, write_json
 from keras_genimg.runs.likelihood import measure_likelihood
 from keras_genimg.runs.outputs import Output, check_memory
 from keras_genimg.runs.pairs import evaluation_pairs
@@ -35,19 +35,19 @@ def generate(
     """Generates images with a run's model and writes them.
 
     Args:
-        folder: path of the run folder.
+        folder: path of the run folder, or the name of a preset.
         count: int. Number of images or clips.
         seed: int, optional.
         labels: list of numbers and names of classes, repeated in turn up to `count`, for
             conditional models; by default all their classes in turn.
-        output: path, or None for `generated` in the run folder.
+        output: path, or None for `generated` in the folder that `find_run` gives.
         format: `"png"`, `"npz"` or `"gif"`; by default from the extension of `output`. Clips
             are strips in a PNG, and play together in a GIF.
         num_frames: int, optional. Frames per clip, by default as many as the model is trained on.
         overwrite: bool. Whether earlier images at the same place are replaced.
     """
-    check_run(folder)
-    format, target = _generated(folder, output, format, overwrite)
+    place = find_run(folder)
+    format, target = _generated(place, output, format, overwrite)
     seed = check_seed(seed)
     check_count("num_images", count)
     model = load_run(folder)
@@ -139,7 +139,7 @@ def evaluate(
     Images are binarised like the training images of the run, by one fixed draw.
 
     Args:
-        folder: path of the run folder.
+        folder: path of the run folder, or the name of a preset.
         data: string, optional. Name of a data set or folder; by default the one of the run.
         data_dir: path, optional. Where prepared data sets are.
         split: string, optional. By default what the run has held out, or else the test split;
@@ -156,8 +156,7 @@ def evaluate(
     Raises:
         InputError: metrics that the model does not have, or no finished epoch.
     """
-    check_run(folder)
-    path = os.path.join(folder, "metrics.json")
+    path = os.path.join(find_run(folder), "metrics.json")
     Output(path, overwrite=True, own=(path,))
     if features is not None and not set(metrics or ()) - {"log_likelihood"}:
         raise InputError(
@@ -245,19 +244,19 @@ def export(
     folder: str, format: str = "saved_model", output: str | None = None,
     precision: str | None = None, overwrite: bool = False,
 ) -> None:
-    """Writes a run's model as a SavedModel, LiteRT or ONNX file and prints the path."""
-    check_run(folder)
+    """Writes a trained model as a SavedModel, LiteRT or ONNX file and prints the path."""
+    place = find_run(folder)
     if precision is not None and format != "litert":
         raise InputError(
             f"--precision is for --format litert. Received: --precision {precision} for {format}."
         )
-    output = output or os.path.join(folder, EXPORTED[format])
+    output = output or os.path.join(place, EXPORTED[format])
     ending = os.path.splitext(EXPORTED[format])[1]
     if not ending:
         _check_no_file(output)
     target = Output(
         output, (ending,) if ending else (), made=None if ending else is_saved_model,
-        overwrite=overwrite, own=() if ending else (os.path.join(folder, "saved_model"),),
+        overwrite=overwrite, own=() if ending else (os.path.join(place, "saved_model"),),
     )  # fmt: skip
     model = load_run(folder)
     with target.written() as partial:
