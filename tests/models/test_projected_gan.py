@@ -216,7 +216,7 @@ def test_networks_that_cannot_be_projected_on(tmp_path):
         (str(tmp_path / "none.keras"), "features must be a file that exists"),
         (str(tmp_path / "bad.keras"), "features must be a file of a keras.Model"),
         (flat, "features must have maps"),
-        (keras.Sequential([keras.Input(SHAPE), keras.layers.Rescaling(2.0), convolution()]),
+        (keras.Sequential([keras.Input(SHAPE), small_features()]),
          "features must have all layers in one network"),
         (keras.layers.Dense(3), "features must be a functional or sequential keras.Model"),
         (3, "features must be"),
