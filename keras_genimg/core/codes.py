@@ -285,8 +285,8 @@ class CodeModel(HoldsPriors):
 
         # With a prior or without, the default is the same: clients of the model stay served when
         # it gets one.
-        inherited, names = super().signatures(), ("generate", "serving_png")
-        generating = {name: inherited[name] for name in names} if self.held_priors() else {}
+        inherited = super().signatures() if self.held_priors() else {}
+        generating = {key: inherited[key] for key in ("generate", "serving_png") if inherited}
         return {
             "serving_default": (reconstruct, images),
             "encode": (encode, images),
