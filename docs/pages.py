@@ -1,6 +1,6 @@
 """Pages of the site that are not in this folder: the README, the changelog, the tutorials, the API.
 
-`mkdocs build` calls `on_files` and `on_page_markdown`, see mkdocs.yml.
+`mkdocs build` calls the functions `on_...`, see mkdocs.yml.
 """
 
 import pathlib
@@ -60,3 +60,18 @@ def on_page_markdown(markdown, page, config, files):
         return before + posixpath.relpath(target, posixpath.dirname(uri) or ".") + after
 
     return LINK.sub(moved, markdown)
+
+
+def on_page_content(html, page, config, files):
+    """The same for notebooks, which are HTML by the time that MkDocs reads them."""
+    source = page.file.src_uri
+    if source not in NOTEBOOKS:
+        return html
+
+    def moved(match):
+        path = posixpath.normpath(posixpath.join("tutorials", match[1]))
+        target = files.get_file_from_path(PAGES.get(path, path.removeprefix("docs/")))
+        link = target.url_relative_to(page.file) if target else GITHUB + path
+        return f'href="{link}{match[2] or ""}"'
+
+    return re.sub(r'href="([^":#]+)(#[^"]*)?"', moved, html)

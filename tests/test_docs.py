@@ -2,8 +2,10 @@
 
 import pathlib
 import re
+import shlex
 
 import keras_genimg
+from keras_genimg.options import parser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAV = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
@@ -27,3 +29,14 @@ def test_every_public_module_has_a_page():
 def test_the_gate_builds_the_site():
     assert "mkdocs build" in (ROOT / ".ci" / "run").read_text()
     assert re.search(r"^strict: true$", (ROOT / "mkdocs.yml").read_text(), flags=re.M)
+
+
+def test_every_command_of_the_pages_is_one():
+    found = 0
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), flags=re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("keras-genimg "):
+                    parser().parse_args(shlex.split(line)[1:])  # exits at what it does not know
+                    found += 1
+    assert found >= 8

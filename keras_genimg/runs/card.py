@@ -156,7 +156,8 @@ def _data(settings):
 def _results(metrics):
     if not metrics.get("metrics"):
         return
-    count = f", {metrics['count']:,} samples" if metrics.get("count") else ""
+    what = "samples" if "real_count" in metrics else "images"  # of a loss or a likelihood
+    count = f", {metrics['count']:,} {what}" if metrics.get("count") else ""
     yield "## Results"
     yield ""
     yield f"On {_plain(_set_of(metrics['data']))}, {_plain(metrics['split'])}{count}:"

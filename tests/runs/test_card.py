@@ -56,7 +56,8 @@ def test_it_says_what_the_run_is(folder):
 
 def test_results_are_those_of_the_last_evaluation(folder):
     values = {"frechet_distance[mnist]": 12.34567, "coverage[mnist]": 0.5}
-    metrics = {"data": "mnist", "split": "test", "count": 1000, "metrics": values}
+    metrics = {"data": "mnist", "split": "test", "count": 1000, "real_count": 9,
+               "metrics": values}  # fmt: skip
     matter, text = card_of(folder, record(), metrics=metrics)
     (index,) = matter["model-index"]
     (result,) = index["results"]
@@ -64,6 +65,8 @@ def test_results_are_those_of_the_last_evaluation(folder):
     assert result["task"]["type"] == matter["pipeline_tag"]
     assert {each["type"]: each["value"] for each in result["metrics"]} == values
     assert r"| frechet\_distance\[mnist\] | 12.3457 |" in text and "1,000 samples" in text
+    del metrics["real_count"]
+    assert "1,000 images" in card_of(folder, record(), metrics=metrics)[1]
 
 
 def test_it_tells_nobody_where_the_data_lie(folder):
