@@ -23,6 +23,7 @@ from keras_genimg.streams import standard_streams, told_warnings
 
 __all__ = ["main", "model_names"]
 
+OF_TRAIN = ("resume", "overwrite", "connect_timeout", "tensorboard")  # no settings of a run
 # Names of options that differ from those of arguments.
 NAMES = {"num_samples": "importance_samples", "num_frames": "frames", "settings": "set"}
 
@@ -118,7 +119,7 @@ def _train(options):
     recipe = None if options["recipe"] is None else read_recipe(options["recipe"])
     model = _model(model, options["recipe"], recipe)
     folder = options.pop("output") or os.path.join("runs", options["recipe"] or model)
-    own = {key: options.pop(key) for key in ("resume", "overwrite", "connect_timeout")}
+    own = {key: options.pop(key) for key in OF_TRAIN}
     options["set"] = _settings(options["set"]) or None
     _import_runs().train(model, options, folder, recipe=recipe and recipe["settings"], **own)
 

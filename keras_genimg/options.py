@@ -112,6 +112,8 @@ def _add_train(train):
     add("--features", metavar="NAME", help="the features that --evaluate-every uses: "
         "fashion_mnist, mnist, glyphs, cifar10, cifar10_small, cifar10_rotation, emoji, "
         "inception_v3 (default: those of the data set)")
+    add("--tensorboard", action="store_true", help="write logs and grids for TensorBoard into "
+        "RUN/tensorboard")
     again = train.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="resume a run")
     again.add_argument("--overwrite", action="store_true", help="replace a run")
@@ -141,9 +143,10 @@ def _add_generate(generate):
     add("--count", type=int, default=64, metavar="N")
     add("--seed", type=int, metavar="N")
     add("--labels", metavar="0,1,...", help="classes to generate, in turn, by number or by name")
-    add("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, FILE.gif, or a folder "
-        "for one PNG per image (RUN/generated, or presets/NAME/generated)")
-    add("--format", choices=("png", "npz", "gif"))
+    add("--output", metavar="PATH", help="FILE.png for one grid, FILE.npz, FILE.gif, FILE.webp, "
+        "FILE.mp4, or a folder for one PNG per image (RUN/generated, or presets/NAME/generated)")
+    add("--format", choices=("png", "npz", "gif", "mp4", "webp"), help="mp4 needs pip install "
+        "'keras-genimg[video]'")
     add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip")
     add("--overwrite", action="store_true", help="replace earlier images at the same place")
 

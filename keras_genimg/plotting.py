@@ -1,4 +1,4 @@
-"""Image grids, PNGs, GIFs and loss curves.
+"""Image grids, PNGs, animations and loss curves.
 
 NumPy, Pillow and Matplotlib only. Matplotlib is imported where it is used. Files are drawn on a
 separate canvas, so the caller's figures, backend and settings stay as they are. Only
@@ -16,8 +16,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from keras_genimg.checks import check_count, check_number
 from keras_genimg.errors import InputError
+from keras_genimg.video import check_animation, write_mp4
 
-__all__ = ["image_grid", "plot_losses", "save_gif", "save_png", "show_images", "to_uint8"]
+__all__ = ["image_grid", "plot_losses", "save_animation", "save_png", "show_images", "to_uint8"]
 
 BACKGROUND = 255
 COLORS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#db2777", "#4b5563")
@@ -198,27 +199,28 @@ def save_png(
     return path
 
 
-def save_gif(
+def save_animation(
     path: str | os.PathLike, frames, duration_ms: float = 100, scale: int = 1
 ) -> str | os.PathLike:
-    """Writes an animation that repeats forever.
+    """Writes an animation: a GIF or a lossless WebP that repeats forever, or an MP4 (H.264).
 
     Args:
-        path: path ending in `.gif`.
+        path: path ending in `.gif`, `.webp` or `.mp4`.
         frames: array `(frames, height, width, channels)`, a list of images or
             grids of one size, or a batch of sequences `(batch, frames, height,
             width, channels)`, which play side by side.
-        duration_ms: int. Milliseconds per frame (the format rounds to tens).
+        duration_ms: int. Milliseconds per frame (a GIF rounds to tens).
         scale: int. Width of a pixel.
 
     Returns:
         The path.
 
     Raises:
-        InputError: no frames, frames of different sizes, or a duration below 10.
+        InputError: no frames, frames of different sizes, a duration below 10, another ending,
+            or an `.mp4` without imageio-ffmpeg.
 
     Example:
-        >>> save_gif("moving.gif", sequences, duration_ms=80)    # (16, 20, 32, 32, 1)
+        >>> save_animation("moving.gif", sequences, duration_ms=80)    # (16, 20, 32, 32, 1)
         'moving.gif'
     """
     if len(frames) == 0 or len({np.shape(frame) for frame in frames}) != 1:
@@ -227,16 +229,24 @@ def save_gif(
             f"Received: shapes {sorted({np.shape(frame) for frame in frames})}."
         )
     check_number("duration_ms", duration_ms, 10)
+    ending = check_animation(path)
     if np.ndim(frames) == 5:
         steps = np.moveaxis(np.asarray(frames), 1, 0)  # (B, T, h, w, c) -> (T, B, h, w, c)
         frames = [image_grid(step) for step in steps]
     images = [_to_pillow(frame, scale) for frame in frames]
     _make_parent(path)
+    if ending == ".mp4":
+        write_mp4(path, images, duration_ms)
+        return path
+    options = {"lossless": True} if ending == ".webp" else {}
     images[0].save(
-        path, format="GIF", save_all=True, append_images=images[1:], duration=int(duration_ms),
-        loop=0,
-    )
+        path, format=ending[1:].upper(), save_all=True, append_images=images[1:],
+        duration=int(duration_ms), loop=0, **options,
+    )  # fmt: skip
     return path
+
+
+save_gif = save_animation  # the name of version 0.1
 
 
 def _make_parent(path):

@@ -102,7 +102,8 @@ def test_train_fills_the_run_folder(model, tmp_path, capsys):
     assert main(["train", model, *SMALL, "--epochs", "2", "--output", str(folder)]) == 0
 
     printed = capsys.readouterr().out
-    wanted = {"samples.png", "losses.png", "logs.csv", "model.keras", "saved_model", "run.json"}
+    wanted = {"samples.png", "losses.png", "logs.csv", "model.keras", "saved_model", "run.json",
+              "README.md"} | ({"progress.gif"} if model != "cnn_classifier" else set())  # fmt: skip
     assert wanted <= {path.name for path in folder.iterdir()}
     for name in wanted:
         assert str(folder / name) in printed
@@ -120,6 +121,28 @@ def test_train_fills_the_run_folder(model, tmp_path, capsys):
     if model != "cnn_classifier":
         assert len(list((folder / "samples").glob("*.png"))) == 2
     assert "serving_default" in tf.saved_model.load(str(folder / "saved_model")).signatures
+
+
+def test_tensorboard_shows_logs_and_grids(tmp_path, capfd, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = tmp_path / "gan"
+    command = ["train", "gan", *SMALL, "--epochs", "2", "--output", str(folder), "--tensorboard"]
+    assert main(command) == 0
+    logs = {}
+    for name in ("train", "samples"):
+        logs[name] = EventAccumulator(str(folder / "tensorboard" / name), {"tensors": 0}).Reload()
+    losses = [tf.make_ndarray(e.tensor_proto) for e in logs["train"].Tensors("epoch_g_loss")]
+    with open(folder / "logs.csv") as file:
+        rows = [float(row["g_loss"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(losses, rows, rtol=1e-5)
+    assert [event.step for event in logs["samples"].Tensors("samples")] == [1, 2]
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    command = [*command[:-2], str(tmp_path / "other"), "--tensorboard"]
+    assert "pip install tensorboard" in refused(capfd, *command)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow
@@ -366,9 +389,11 @@ def test_generate_in_each_format(run, tmp_path, capsys):
 
     assert main(["generate", str(run), "--count", "5", "--output", str(tmp_path / "grid.png")]) == 0
     Image.open(tmp_path / "grid.png").verify()
-    assert main(["generate", str(run), "--count", "5", "--output", str(tmp_path / "a.gif")]) == 0
-    with Image.open(tmp_path / "a.gif") as gif:
-        assert gif.n_frames == 5
+    for ending in ("webp", "gif"):
+        path = tmp_path / f"a.{ending}"
+        assert main(["generate", str(run), "--count", "5", "--output", str(path)]) == 0
+        with Image.open(path) as animation:
+            assert animation.n_frames == 5 and animation.format == ending.upper()
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "a.gif")
 
 

@@ -16,6 +16,7 @@ from keras_genimg.files import replace_when_complete
 from keras_genimg.runs.outputs import Output
 
 FILES = ("model.keras", "run.json", "best.keras", "logs.csv", "losses.png", "samples.png",
+         "README.md", "progress.gif", "tensorboard/events",
          "checkpoints/epoch-0001.keras", "samples/epoch-0001.png", "notes.txt")  # fmt: skip
 COMMANDS = {
     "generate": ["--count", 1], "interpolate": ["--count", 1, "--steps", 2],
@@ -88,6 +89,14 @@ def test_the_files_of_a_run_are_named(run, tmp_path, capfd):
         Output(run / "checkpoints" / "x.npz", (".npz",), overwrite=True)
 
 
+def test_an_mp4_without_its_extra_is_refused(run, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for given in (["--output", tmp_path / "a.mp4"], ["--format", "mp4"]):
+        words = refused(capfd, "generate", run, "--count", 1, *given)
+        assert "pip install 'keras-genimg[video]'" in words
+    assert not os.listdir(tmp_path) and not (run / "generated.mp4").exists()
+
+
 @pytest.mark.parametrize(
     "command, ending", [("generate", ".npz"), ("interpolate", ".gif"), ("export", ".tflite")]
 )
@@ -139,7 +148,7 @@ def test_writing_through_a_link_keeps_the_suffix(tmp_path):
     [
         (["generate", "--format", "npz", "--output", "q.png"], "ending .npz"),
         (["generate", "--format", "npz", "--output", "q"], "ending .npz"),
-        (["generate", "--output", "q.txt"], "ends in .png, .npz or .gif, or a folder"),
+        (["generate", "--output", "q.txt"], "ends in .png, .npz, .gif, .webp or .mp4, or a folder"),
         (["generate", "--format", "png", "--output", "q.npz"], "ends in .png (--format png), or a"),
         (["interpolate", "--output", "q.txt"], ".png or .gif or .npz"),
         (["export", "--output", "q.onnx"], "--format onnx writes .onnx files"),

@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each level may import the ones above it in this list.
 LEVELS = [
     {"errors", "version"},
-    {"checks", "precision", "quiet"},
+    {"checks", "precision", "quiet", "video"},
     {"backend", "cluster", "files", "recipes", "signals", "streams"},
     {"options", "workers"},
     {"plotting", "distribution", "export", "placement", "optimizers", "shipped"},

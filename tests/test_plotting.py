@@ -13,7 +13,7 @@ from keras_genimg.errors import InputError
 from keras_genimg.plotting import (
     image_grid,
     plot_losses,
-    save_gif,
+    save_animation,
     save_png,
     show_images,
     to_uint8,
@@ -116,22 +116,53 @@ def test_png_refuses(tmp_path, shape, scale):
     assert not list(tmp_path.iterdir())
 
 
-def test_gif_stores_its_frames(tmp_path):
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_an_animation_stores_its_frames(ending, tmp_path):
     frames = np.array([0, 85, 255], "uint8")[:, None, None, None] * np.ones((3, 4, 6, 1), "uint8")
-    save_gif(tmp_path / "a.gif", frames, duration_ms=80)
-    with Image.open(tmp_path / "a.gif") as image:
+    path = save_animation(tmp_path / f"a{ending}", frames, duration_ms=80)
+    with Image.open(path) as image:
         assert (image.n_frames, image.size, image.info["loop"]) == (3, (6, 4), 0)
+        assert image.format == ending[1:].upper()
         for i, value in enumerate((0, 85, 255)):
             image.seek(i)
+            image.load()
             assert image.info["duration"] == 80
             assert (np.asarray(image.convert("L")) == value).all()
+
+
+def test_an_mp4_stores_its_frames(tmp_path):
+    """Sides of odd length get a white row and column; colours survive up to the codec."""
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    frames = np.zeros((5, 31, 47, 3), "uint8")
+    frames[..., 0], frames[3:, ..., 2] = 200, 100
+    path = save_animation(tmp_path / "a.mp4", frames, duration_ms=40)
+    found = ffmpeg.read_frames(str(path))
+    facts = next(found)
+    assert facts["size"] == (48, 32) and facts["fps"] == 25 and facts["codec"] == "h264"
+    found = [np.frombuffer(frame, "uint8").reshape(32, 48, 3) for frame in found]
+    assert len(found) == 5
+    for mine, theirs in zip(frames, found):
+        assert np.abs(mine[2:-2, 2:-2].astype(int) - theirs[2:-3, 2:-3]).max() < 12
+
+
+def test_an_mp4_without_its_extra_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'keras-genimg\[video\]'. Received: .*a.mp4"):
+        save_animation(tmp_path / "a.mp4", np.zeros((2, 4, 4, 1), "uint8"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_animation_of_another_ending_is_refused(tmp_path):
+    with pytest.raises(InputError, match="ends in .gif, .webp, .mp4. Received: .*a.avi"):
+        save_animation(tmp_path / "a.avi", np.zeros((2, 4, 4, 1), "uint8"))
 
 
 def test_gif_plays_sequences_side_by_side(tmp_path):
     sequences = np.zeros((4, 3, 8, 8, 1), "float32")
     sequences[:, 1] = -1.0
     sequences[:, 2] = 0.9
-    save_gif(tmp_path / "a.gif", sequences, scale=2)
+    save_animation(tmp_path / "a.gif", sequences, scale=2)
     with Image.open(tmp_path / "a.gif") as image:
         assert image.n_frames == 3
         assert image.size == (2 * 22, 2 * 22)  # 2 x 2 images of 8 pixels with 3 gaps of 2
@@ -143,7 +174,7 @@ def test_gif_plays_sequences_side_by_side(tmp_path):
 )
 def test_gif_refuses(tmp_path, frames, duration_ms):
     with pytest.raises(InputError, match="Received"):
-        save_gif(tmp_path / "a.gif", frames, duration_ms=duration_ms)
+        save_animation(tmp_path / "a.gif", frames, duration_ms=duration_ms)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from keras_genimg.checks import check_code_shape, check_condition, check_count, 
 from keras_genimg.core.data_specs import Codes, Images, Labels
 from keras_genimg.core.generating import joined
 from keras_genimg.core.image_model import ImageModel
+from keras_genimg.core.serving import as_rows, count_spec, draw_per_label, draw_rows, seed_spec
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
 
@@ -331,21 +332,22 @@ class AutoregressiveModel(ImageModel):
         likelihood = {"log_likelihood": (log_likelihood, self._specs())}
         if not self.code_shape:
             return {**super().signatures(), **likelihood}
-        count = tf.TensorSpec((), tf.int32, name="num_images")
-        seed = tf.TensorSpec((), tf.int64, name="seed")
 
         def generate_given(*given):
             *given, seed = given
-            latents = self.draw_latents(tf.shape(given[0])[0], seed)
+            latents = draw_per_label(self.draw_latents, given[0], seed)
             return {"codes": self.codes_from_latents(latents, **self._by_name(given))}
 
         def generate(num_images, seed):
-            if self.generates_by_label:  # the classes in turn: 0, 1, ...
-                return generate_given(tf.range(num_images) % self.num_classes, seed)
-            return {"codes": self.codes_from_latents(self.draw_latents(num_images, seed))}
+            counts, seeds = as_rows(num_images, seed)
+            labels = None
+            if self.generates_by_label:  # the classes in turn: 0, 1, ..., anew in each row
+                labels = tf.ragged.range(counts).flat_values % self.num_classes
+            latents = draw_rows(self.draw_latents, counts, seeds)
+            return {"codes": self.codes_from_latents(latents, labels)}
 
-        by_number = (generate, [count, seed])
-        by_given = (generate_given, [*self._specs()[1:], seed])
+        by_number = (generate, [count_spec(), seed_spec()])
+        by_given = (generate_given, [*self._specs()[1:], seed_spec()])
         return {
             # There is no default condition: every grid needs one.
             "serving_default": by_given if self.condition_shape else by_number,

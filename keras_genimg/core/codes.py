@@ -285,13 +285,14 @@ class CodeModel(HoldsPriors):
 
         # With a prior or without, the default is the same: clients of the model stay served when
         # it gets one.
-        generate = {"generate": super().signatures()["generate"]} if self.held_priors() else {}
+        inherited = super().signatures() if self.held_priors() else {}
+        generating = {key: inherited[key] for key in ("generate", "serving_png") if inherited}
         return {
             "serving_default": (reconstruct, images),
             "encode": (encode, images),
             "decode": (decode, codes),
             "reconstruct": (reconstruct, images),
-            **generate,
+            **generating,
         }
 
     def deterministic_signature(self) -> tuple:

@@ -8,6 +8,15 @@ import tensorflow as tf
 
 from keras_genimg import export
 from keras_genimg.checks import check_path
+from keras_genimg.core.serving import (
+    as_rows,
+    count_spec,
+    draw_per_label,
+    draw_rows,
+    png_signature,
+    seed_spec,
+    to_bytes,
+)
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.shipped import load_preset
@@ -184,31 +193,42 @@ class Exports:
             dict from a name to (function of tensors, list of `tf.TensorSpec`); functions return
             dicts of tensors. `serving_default` maps `num_images` (int32) and `seed` (int64) to
             uint8 images `(num_images, height, width, channels)`, and `generate` to float32 images
-            in [-1, 1]. The `serving_default` of an autoencoder of codes is `reconstruct`, before
-            and after it has a prior; other models that do not generate have their own.
+            in [-1, 1]. Both inputs may also be vectors, one number per row of a request, whose
+            images follow each other. `serving_png` maps `seed` `(n,)`, and labels, to `n` PNGs.
+            The `serving_default` of an autoencoder of codes is `reconstruct`, before and after it
+            has a prior; other models that do not generate have their own.
         """
-        count = tf.TensorSpec((), tf.int32, name="num_images")
-        seed = tf.TensorSpec((), tf.int64, name="seed")
 
         def generate(num_images, seed):
-            return {"images": self.images_from_latents(self.draw_latents(num_images, seed))}
+            latents = draw_rows(self.draw_latents, num_images, seed)
+            return {"images": self.images_from_latents(latents)}
 
         def generate_by_label(labels, seed):
-            latents = self.draw_latents(tf.shape(labels)[0], seed)
+            latents = draw_per_label(self.draw_latents, labels, seed)
             return {"images": self.images_from_latents(latents, labels)}
 
         def serving_default(num_images, seed):
-            if self.generates_by_label:  # the classes in turn: 0, 1, ...
-                made = generate_by_label(tf.range(num_images) % self.num_classes, seed)
-            else:
-                made = generate(num_images, seed)
-            levels = tf.clip_by_value(tf.round((made["images"] + 1.0) * 127.5), 0.0, 255.0)
-            return {"images": tf.cast(levels, tf.uint8)}
+            counts, seeds = as_rows(num_images, seed)
+            labels = []
+            if self.generates_by_label:  # the classes in turn: 0, 1, ..., anew in each row
+                labels = [tf.ragged.range(counts).flat_values % self.num_classes]
+            latents = draw_rows(self.draw_latents, counts, seeds)
+            return {"images": to_bytes(self.images_from_latents(latents, *labels))}
 
-        by_label = (generate_by_label, [self.labels_spec(), seed])
+        def one_per_seed(*given):
+            *labels, seeds = given
+            latents = draw_rows(self.draw_latents, tf.ones_like(seeds, tf.int32), seeds)
+            return self.images_from_latents(latents, *labels)
+
+        counted, labels = [count_spec(), seed_spec()], [self.labels_spec()]
+        given = labels if self.generates_by_label else []
+        by_label = generate_by_label, [*labels, seed_spec()]
         return {
-            "serving_default": (serving_default, [count, seed]),
-            "generate": by_label if self.generates_by_label else (generate, [count, seed]),
+            "serving_default": (serving_default, counted),
+            "serving_png": png_signature(
+                one_per_seed, [*given, tf.TensorSpec((None,), tf.int64, name="seed")]
+            ),
+            "generate": by_label if self.generates_by_label else (generate, counted),
         }
 
     def images_spec(self) -> tf.TensorSpec:

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from keras_genimg.checks import check_image_shape
 from keras_genimg.core.adversarial import AdversarialModel
+from keras_genimg.core.serving import decode_bytes, png_signature
 from keras_genimg.errors import InputError
 
 __all__ = ["TranslationModel"]
@@ -98,7 +99,13 @@ class TranslationModel(AdversarialModel):
 
     def signatures(self) -> dict:
         translate = (lambda images: {"images": self.call(images)}), [self.source_spec()]
-        return {"serving_default": translate, "translate": translate}
+
+        def translate_bytes(image_bytes):
+            return self.call(decode_bytes(image_bytes, self.source_shape))
+
+        image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
+        png = png_signature(translate_bytes, [image_bytes])
+        return {"serving_default": translate, "serving_png": png, "translate": translate}
 
     def deterministic_signature(self) -> tuple:
         # ONNX does not allow an output with the name of an input.

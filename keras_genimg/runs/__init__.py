@@ -1,7 +1,8 @@
 """Run folders: what the command line trains into, resumes and reads from.
 
-A run folder holds `run.json`, `logs.csv`, `samples.png`, `losses.png`,
-`model.keras`, `saved_model/`, `checkpoints/` and `samples/` (one grid per epoch).
+A run folder holds `README.md` (the model card), `run.json`, `logs.csv`, `samples.png`,
+`progress.gif`, `losses.png`, `model.keras`, `saved_model/`, `checkpoints/` and `samples/` (one
+grid per epoch).
 """
 
 from keras_genimg.runs.folder import load_run

@@ -31,8 +31,11 @@ __all__ = [
     "read_logs", "read_record", "resume_point", "start_from", "write_json",
 ]
 
-FILES = ("run.json", "model.keras", "best.keras", "logs.csv", "losses.png", "samples.png")
-FOLDERS = ("checkpoints", "samples")
+FILES = (
+    "run.json", "model.keras", "best.keras", "logs.csv", "losses.png", "samples.png",
+    "progress.gif", "README.md",
+)  # fmt: skip
+FOLDERS = ("checkpoints", "samples", "tensorboard")
 OVERWRITE = "train --overwrite trains the run again."
 NULL = type(None)
 # What is read of run.json: name -> types and the object that holds it. All but the model, the

@@ -154,7 +154,7 @@ def _write(output, images, notes, arrays):
         if ending == ".npz":
             np.savez_compressed(partial, **arrays)
         elif ending == ".gif":
-            plotting.save_gif(partial, images, scale=4)
+            plotting.save_animation(partial, images, scale=4)
         else:
             grid = plotting.image_grid(images)
             notes = {**notes, "Software": f"keras_genimg {__version__}"}

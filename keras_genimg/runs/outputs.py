@@ -14,9 +14,9 @@ from keras_genimg.runs.records import ASIDE, is_run
 __all__ = ["Output", "check_memory", "check_not_of_a_run"]
 
 # What train, prior and evaluate write into a run folder, whether or not it is there.
-OF_A_RUN = {
+OF_A_RUN = {name.casefold() for name in (
     *FILES, *FOLDERS, "saved_model", "prior.json", "prior_samples.png", "metrics.json", LOCK, ASIDE,
-}  # fmt: skip
+)}  # fmt: skip
 
 
 class Output:

@@ -12,6 +12,7 @@ from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.models import CodeTransformer, PixelCNN
 from keras_genimg.runs.binarization import binarized_as_trained
+from keras_genimg.runs.card import write_card
 from keras_genimg.runs.folder import (
     check_entries,
     check_run,
@@ -130,6 +131,7 @@ def _prior(folder, kind, epochs, batch_size, by_class, settings, policy, seed, s
     with samples.written() as partial:
         plotting.save_png(partial, plotting.image_grid(images), notes, scale=2)
     write_json(os.path.join(folder, "prior.json"), result)
+    write_card(folder)
     for level, nats in result["test"].items():
         print(f"{level:<24}{nats:.4f}")
 

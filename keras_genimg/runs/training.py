@@ -1,16 +1,15 @@
 """The command that trains: from settings to a run folder."""
 
 import contextlib
-import glob
+import importlib.util
 import os
-import shutil
 import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_genimg import plotting, signals
+from keras_genimg import signals
 from keras_genimg.callbacks import EvaluateSamples, ImageGrid
 from keras_genimg.callbacks.checkpoint_files import read_note, restore_checkpoint
 from keras_genimg.cluster import CONNECT_TIMEOUT, leads
@@ -25,7 +24,6 @@ from keras_genimg.core import (
 from keras_genimg.core.optimizers import EXECUTION
 from keras_genimg.data import binarized, data_info, load
 from keras_genimg.errors import InputError, tell
-from keras_genimg.files import replace_when_complete
 from keras_genimg.metrics import features_for
 from keras_genimg.runs.binarization import binarized_as_trained, check_binarization
 from keras_genimg.runs.folder import (
@@ -49,6 +47,7 @@ from keras_genimg.runs.pairs import (
 )
 from keras_genimg.runs.progress import LogRows, RunProgress
 from keras_genimg.runs.registry import model_class, name_classes, parameters_of
+from keras_genimg.runs.results import write_results
 from keras_genimg.runs.settings import check_used, complete_settings
 from keras_genimg.runs.splits import held_out_split, readable_images, training_split
 from keras_genimg.runs.steps import Checkpoints, check_position
@@ -70,7 +69,7 @@ SAMPLES = 10_000  # per evaluation, the size of the test splits of the small set
 
 def train(
     name: str, given: dict, folder: str, resume: bool = False, overwrite: bool = False,
-    recipe: dict | None = None, connect_timeout: float | None = None,
+    recipe: dict | None = None, connect_timeout: float | None = None, tensorboard: bool = False,
 ) -> None:
     """Trains a model into a run folder and prints the paths of its files.
 
@@ -82,12 +81,15 @@ def train(
         overwrite: bool. Whether to replace the run in `folder`.
         recipe: dict, optional. Settings of a recipe; given settings take precedence.
         connect_timeout: float, optional. Seconds to wait for other workers.
+        tensorboard: bool. Whether to write logs and grids for TensorBoard into the folder.
 
     Raises:
         InputError: a folder that exists and neither `resume` nor `overwrite`;
-            settings that differ from those of the run to resume; settings that
-            are invalid for the data or the model; a worker that is lost.
+            `tensorboard` where it is not installed; settings that differ from those of the run
+            to resume; settings that are invalid for the data or the model; a worker that is lost.
     """
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs TensorBoard: pip install tensorboard.")
     of_model = model_class(name)
     run = RunFolder(folder)
     if not resume:
@@ -108,7 +110,7 @@ def train(
                 return
         strategy = get_strategy(settings["strategy"], connect_timeout or CONNECT_TIMEOUT)
         with signals.watched() if _has_workers(strategy) else contextlib.nullcontext():
-            _train(name, of_model, settings, run, strategy, resume, earlier, *position)
+            _train(name, of_model, settings, run, strategy, tensorboard, resume, earlier, *position)
 
 
 def _has_nothing_to_do(run, epochs, start, done):
@@ -126,7 +128,8 @@ def _has_nothing_to_do(run, epochs, start, done):
 
 
 def _train(
-    name, of_model, settings, run, strategy, resume, earlier, start, first_epoch, first_step
+    name, of_model, settings, run, strategy, tensorboard, resume, earlier, start, first_epoch,
+    first_step,
 ):  # fmt: skip
     folder, chief = run.name, is_chief(strategy)
 
@@ -173,7 +176,8 @@ def _train(
         check_agreement(strategy, **_compared(record, info, num_images, position, model))
     if chief:
         print(opening(folder, model, settings, split, info, skipped, batch_size, steps), flush=True)
-    callbacks = _grids(model, folder, settings)
+    board = os.path.join(folder, "tensorboard") if tensorboard else None
+    callbacks = _grids(model, folder, settings, board)
     evaluations = [_evaluation(folder, settings, info)] if settings["evaluate_every"] else []
     with run.training(record, resume) if chief else contextlib.nullcontext():
         if chief:
@@ -182,6 +186,8 @@ def _train(
             # The log row comes before the checkpoint: a row without a checkpoint is removed when
             # the run is resumed, but a checkpoint without a row would leave a gap.
             callbacks = [RunProgress(run), LogRows(logs), *callbacks]
+            if board:
+                callbacks.append(keras.callbacks.TensorBoard(board, write_graph=False))
         try:
             with signals.unheld() if _has_workers(strategy) else signals.held() as held:
                 checkpoints = os.path.join(folder, "checkpoints")
@@ -200,7 +206,7 @@ def _train(
             raise gone from error
         if chief:
             with signals.handled():  # within the run, which says where it was stopped
-                _write_results(model, run, settings)
+                write_results(model, run, settings, lambda count: _held_out(settings, count))
 
 
 def _compared(record, info, num_images, position, model):
@@ -264,16 +270,17 @@ def _held_out(settings, count):
     return _some_images(settings, held_out_split, count)
 
 
-def _grids(model, folder, settings):
+def _grids(model, folder, settings, board):
     callbacks = []
-    samples = os.path.join(folder, "samples")
+    given = {"folder": os.path.join(folder, "samples")}
+    given["log_dir"] = board and os.path.join(board, "samples")
     if model.makes == "images":
         labels = _grid_labels(model.num_classes) if model.data.part(Labels) else None
         number = 64 if labels is None else len(labels)
         if model.data.part(Clips):
             number = 10  # clips, one per row
         callbacks.append(
-            ImageGrid(samples, num_images=number, seed=settings["seed"], labels=labels)
+            ImageGrid(**given, num_images=number, seed=settings["seed"], labels=labels)
         )
     elif isinstance(model, TranslationModel):
         targets = _held_out(settings, 32 if settings["data_b"] else 18)
@@ -281,9 +288,9 @@ def _grids(model, folder, settings):
         if sources is None:
             sources = corrupted(targets, settings)
         targets = None if sources is targets else targets
-        callbacks.append(ImageGrid(samples, images=sources, targets=targets))
+        callbacks.append(ImageGrid(**given, images=sources, targets=targets))
     elif model.makes == "reconstructions":
-        callbacks.append(ImageGrid(samples, images=_held_out(settings, 32)))
+        callbacks.append(ImageGrid(**given, images=_held_out(settings, 32)))
     return callbacks
 
 
@@ -304,46 +311,3 @@ def _evaluation(folder, settings, info):
         keep_best=os.path.join(folder, "best.keras"),
         seed=settings["seed"],
     )
-
-
-def _write_results(model, run, settings):
-    """Writes the files of a finished run, and prints their paths."""
-    folder = run.name
-    names = {"samples": "samples.png", "losses": "losses.png", "logs": "logs.csv",
-             "model": "model.keras", "SavedModel": "saved_model", "record": "run.json"}
-    paths = {what: os.path.join(folder, name) for what, name in names.items()}
-    model.save(paths["model"])
-    done = run.record.get("epochs_done", settings["epochs"])
-    run.update(model_epochs=done)  # a later training leaves the file behind
-    model.export(paths["SavedModel"])
-    if model.makes == "labels":
-        grid = _class_grid(model, _held_out(settings, 2000))
-        content = "real images, one row per predicted class"
-        notes = {"model": type(model).__name__, "content": content}
-        with replace_when_complete(paths["samples"]) as partial:
-            plotting.save_png(partial, grid, notes, scale=2)
-    else:
-        # The grid of the last epoch, not a better one picked by eye.
-        grids = glob.glob(os.path.join(glob.escape(folder), "samples", "epoch-*.png"))
-        for last in sorted(grids)[-1:]:  # none if somebody has moved them away
-            with replace_when_complete(paths["samples"]) as partial:
-                shutil.copyfile(last, partial)
-    if os.path.exists(paths["logs"]):
-        plotting.plot_losses(paths["logs"], paths["losses"])
-    print()
-    if settings["evaluate_every"]:
-        print(f"{'best':<12}{os.path.join(folder, 'best.keras')}")
-    for what, path in paths.items():
-        if os.path.exists(path):
-            print(f"{what:<12}{path}")
-
-
-def _class_grid(model, images, columns=10):
-    """One row per class, of images that the classifier assigns to it."""
-    guesses = model.classify(images)
-    rows = []
-    for label in range(model.num_classes):
-        row = images[guesses == label][:columns]
-        rows.append(np.pad(row, ((0, columns - len(row)), (0, 0), (0, 0), (0, 0)),
-                           constant_values=-1.0))
-    return plotting.image_grid(np.concatenate(rows), columns=columns)

@@ -17,12 +17,14 @@ from keras_genimg.export import is_saved_model
 from keras_genimg.metrics import features_for
 from keras_genimg.metrics.named_metrics import needs_features
 from keras_genimg.runs.binarization import binarized_as_trained
-from keras_genimg.runs.folder import find_run, load_run, read_record, write_json
+from keras_genimg.runs.card import write_card
+from keras_genimg.runs.folder import find_run, is_preset, load_run, read_record, write_json
 from keras_genimg.runs.likelihood import measure_likelihood
 from keras_genimg.runs.outputs import Output, check_memory
 from keras_genimg.runs.pairs import evaluation_pairs
 from keras_genimg.runs.splits import held_out_split, same_set
 from keras_genimg.version import __version__
+from keras_genimg.video import ANIMATIONS, check_animation
 
 __all__ = ["evaluate", "export", "generate"]
 
@@ -41,8 +43,8 @@ def generate(
         labels: list of numbers and names of classes, repeated in turn up to `count`, for
             conditional models; by default all their classes in turn.
         output: path, or None for `generated` in the folder that `find_run` gives.
-        format: `"png"`, `"npz"` or `"gif"`; by default from the extension of `output`. Clips
-            are strips in a PNG, and play together in a GIF.
+        format: `"png"`, `"npz"`, `"gif"`, `"webp"` or `"mp4"`; by default from the extension of
+            `output`. Clips are strips in a PNG, and play together in an animation.
         num_frames: int, optional. Frames per clip, by default as many as the model is trained on.
         overwrite: bool. Whether earlier images at the same place are replaced.
     """
@@ -74,8 +76,8 @@ def generate(
                 names = {} if model.class_names is None else {"class_names": model.class_names}
                 pixels = plotting.to_uint8(images)
                 np.savez_compressed(partial, images=pixels, seed=seed, **given, **names)
-            elif format == "gif":
-                plotting.save_gif(partial, images, scale=4 if images.ndim == 4 else 2)
+            elif f".{format}" in ANIMATIONS:
+                plotting.save_animation(partial, images, scale=4 if images.ndim == 4 else 2)
             else:
                 plotting.save_png(partial, plotting.image_grid(images), notes, scale=2)
     print(target.path)
@@ -87,12 +89,12 @@ def _generated(folder, output, format, overwrite):
         name = "generated" if format in (None, "png") else f"generated.{format}"
         output = os.path.join(folder, name)
     ending = os.path.splitext(os.path.basename(output))[1].lower()
-    if format is None and ending in (".npz", ".gif"):
+    if format is None and ending in (".npz", *ANIMATIONS):
         format = ending[1:]
     if format in (None, "png") and ending != ".png":
         # A folder, which may be called v1.2, but hardly notes.txt.
         if ending[1:2].isalpha() and not os.path.isdir(output):
-            files = ".png, .npz or .gif" if format is None else ".png (--format png)"
+            files = ".png, .npz, .gif, .webp or .mp4" if format is None else ".png (--format png)"
             raise InputError(
                 f"--output must be a file that ends in {files}, or a folder, whose name has no "
                 f"ending. Received: --output {output}."
@@ -104,6 +106,8 @@ def _generated(folder, output, format, overwrite):
             f"--format {format} writes a file with the ending .{format}. "
             f"Received: --output {output}."
         )
+    if ending in ANIMATIONS:
+        check_animation(output)
     return format, Output(output, (ending,), overwrite=overwrite)
 
 
@@ -216,6 +220,8 @@ def evaluate(
         results["count"] = count or data_info(data, split, **settings).num_images
     results["metrics"] = {name: float(value) for name, value in values.items()}
     write_json(path, results)
+    if not is_preset(folder):
+        write_card(folder)
     width = max(24, *(len(name) + 2 for name in values))
     for name, value in results["metrics"].items():
         print(f"{name:<{width}}{value:.4f}")

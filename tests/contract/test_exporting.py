@@ -1,6 +1,7 @@
 """What every model exports: signatures and files that compute what the Python methods do."""
 
 import inspect
+import io
 import os
 
 import keras
@@ -9,8 +10,10 @@ import pytest
 import tensorflow as tf
 from cases import MODELS, clips_of, fitting, labels_in_turn, smooth_pictures
 from matrix import Lazy, default_or_slow, grids_of, group_of, python
+from PIL import Image
 
 from keras_genimg import InputError
+from keras_genimg.plotting import to_uint8
 
 READER = """
 import json, sys
@@ -30,7 +33,8 @@ for case in sys.argv[1:]:
         given = {key: tf.constant(data[name + "/" + key])
                  for key in run.structured_input_signature[1]}
         for key, value in run(**given).items():
-            results[name + "/" + key] = value.numpy()
+            value = value.numpy()
+            results[name + "/" + key] = value.astype("S") if value.dtype == object else value
     np.savez(case + "/results.npz", **results)
 print("null")
 """
@@ -50,6 +54,11 @@ def input_of(spec, model, seed):
     fixed = {
         "num_images": np.int32(5), "seed": np.int64(7), "labels": np.array([3, 0, 0, 2, 1], "int32")
     }
+    if spec.name == "seed" and spec.shape.rank == 1:
+        return np.array([7, 8, -9, 7, 2**40])
+    if spec.name == "image_bytes":
+        pictures = fitting(smooth_pictures(5, seed=4), model.source_shape)
+        return np.array([png_of(picture) for picture in pictures])
     if spec.name in fixed:
         return fixed[spec.name]
     shape = tuple(size or 3 for size in spec.shape[1:])  # paths of three frames
@@ -62,8 +71,36 @@ def input_of(spec, model, seed):
     return clips_of(pictures, shape[0]) if len(shape) == 4 else pictures
 
 
+def png_of(picture):
+    file = io.BytesIO()
+    Image.fromarray(to_uint8(picture).squeeze()).save(file, "PNG")
+    return file.getvalue()
+
+
+def pixels_of(pngs):
+    """PNGs -> uint8 `(n, height, width, channels)`."""
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in pngs])
+    return pixels if pixels.ndim == 4 else pixels[..., None]
+
+
+def outputs_as_png(model, given):
+    """One image per row of a request, from a seed, or a file, of its own."""
+    if "image_bytes" in given:
+        made = model.translate(pixels_of(given["image_bytes"]) / np.float32(127.5) - 1.0)
+        return {"png_bytes": to_uint8(made)}
+    rows = [(int(seed), {}) for seed in given["seed"]]
+    if "labels" in given:
+        rows = [(seed, {"labels": [label]}) for (seed, _), label in zip(rows, given["labels"])]
+    made = np.concatenate([model.generate(1, seed=seed, **labels) for seed, labels in rows])
+    if made.ndim == 5:  # frames beside each other
+        made = np.concatenate(list(np.moveaxis(made, 1, 0)), axis=2)
+    return {"png_bytes": to_uint8(made)}
+
+
 def outputs_of(name, model, given):
     """What Python's methods give for the inputs of a signature: output name -> array."""
+    if name == "serving_png":
+        return outputs_as_png(model, given)
     labels = {"labels": given["labels"]} if "labels" in given else {}
     first, *others = [value for key, value in given.items() if key != "labels"]
     if name == "serving_default":
@@ -144,6 +181,8 @@ def test_saved_model_where_only_tensorflow_is(name, trained, served):
         expected |= {f"{signature}/{key}": np.asarray(value) for key, value in outputs.items()}
     assert set(expected) == set(found)  # every output of every signature
     for key, value in expected.items():
+        if key.endswith("_bytes"):
+            found[key] = pixels_of(found[key])
         assert found[key].dtype == value.dtype and np.std(value) > 0, key
         # A number between two levels of grey may be rounded to either.
         atol = 1 if value.dtype == np.uint8 else 1e-4
@@ -159,6 +198,7 @@ def test_every_model_has_the_signatures_of_its_methods():
         methods += ["encode", "reconstruct"] if case.has("encode") else []
         wanted = {method for method in methods if case.has(method)} | {"serving_default"}
         wanted |= {"generate"} if case.makes == "images" else set()
+        wanted |= {"serving_png"} if case.makes in ("images", "translations") else set()
         wanted |= {"generate_codes"} if case.makes == "codes" else set()
         wanted |= {"log_likelihood"} if case.has("generate_codes") else set()
         model = case()
@@ -232,7 +272,7 @@ def test_export_is_called_as_that_of_keras(tmp_path, capsys):
     assert [*inspect.signature(MODELS["gan"]().export).parameters][: len(names)] == names
     model = MODELS["conditional_gan"]()
     path = model.export(filepath=tmp_path / "saved", format="tf_saved_model", verbose=True)
-    names = "serving_default, generate, decode, discriminate"
+    names = "serving_default, serving_png, generate, decode, discriminate"
     assert capsys.readouterr().out == f"{path}: {names}\n" and path == str(tmp_path / "saved")
     assert set(tf.saved_model.load(path).signatures) == {*names.split(", ")}
 

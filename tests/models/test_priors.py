@@ -113,7 +113,8 @@ def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
 
     model.export(tmp_path / "served")
     signatures = tf.saved_model.load(tmp_path / "served").signatures
-    assert set(signatures) == {"serving_default", "generate", "encode", "decode", "reconstruct"}
+    names = {"serving_default", "serving_png", "generate", "encode", "decode", "reconstruct"}
+    assert set(signatures) == names
     served = signatures["generate"](num_images=tf.constant(5), seed=tf.constant(1, tf.int64))
     np.testing.assert_allclose(served["images"], made, atol=1e-4)
     # What clients were served by before there was a prior.
@@ -121,12 +122,13 @@ def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
     np.testing.assert_allclose(served, model.reconstruct(images), atol=1e-4)
 
 
-def test_a_prior_adds_a_signature_and_changes_none():
+def test_a_prior_adds_signatures_and_changes_none():
     model = vq_vae()
     before = {name: specs for name, (_, specs) in model.signatures().items()}
     model.hold_priors(prior=PRIORS["pixel_cnn"](num_classes=3))
     after = {name: specs for name, (_, specs) in model.signatures().items()}
-    assert [spec.name for spec in after.pop("generate")] == ["labels", "seed"]
+    for name in ("generate", "serving_png"):
+        assert [spec.name for spec in after.pop(name)] == ["labels", "seed"]
     assert after == before and [spec.name for spec in after["serving_default"]] == ["images"]
 
 

@@ -41,7 +41,7 @@ def trained(monkeypatch):
     """What trainings begin with: their settings, the file that they go on from, epochs, steps."""
     found = []
 
-    def note(name, of_model, settings, run, strategy, resume, earlier, start, epoch, step):
+    def note(name, of_model, settings, run, strategy, board, resume, earlier, start, epoch, step):
         with pytest.raises(InputError, match="one writer"):
             Lock(run.path)
         found.append((settings, start and str(start), epoch, step))

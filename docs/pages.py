@@ -1,0 +1,77 @@
+"""Pages of the site that are not in this folder: the README, the changelog, the tutorials, the API.
+
+`mkdocs build` calls the functions `on_...`, see mkdocs.yml.
+"""
+
+import pathlib
+import posixpath
+import re
+
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GITHUB = "https://github.com/keras-genimg/keras-genimg/blob/main/"
+RAW = "https://raw.githubusercontent.com/keras-genimg/keras-genimg/main/"
+# Page -> file of the repository.
+SOURCES = {
+    "index.md": "README.md",
+    "changelog.md": "CHANGELOG.md",
+    "extending.md": "CONTRIBUTING.md",
+    "tutorials/index.md": "tutorials/README.md",
+}
+NOTEBOOKS = sorted(f"tutorials/{path.name}" for path in (ROOT / "tutorials").glob("*.ipynb"))
+PAGES = {**{source: page for page, source in SOURCES.items()}, **dict(zip(NOTEBOOKS, NOTEBOOKS))}
+LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+
+
+@event_priority(100)  # before the plugin that turns notebooks into pages
+def on_files(files, config):
+    for page, source in SOURCES.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    for path in NOTEBOOKS:
+        files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
+    names = re.findall(r"api/(\w+)\.md", (ROOT / "mkdocs.yml").read_text())
+    for name in names:
+        text = f"# keras_genimg.{name}\n\n::: keras_genimg.{name}\n    options:\n"
+        if name == "core":  # what all models have, from wherever in the package
+            text += "      members: [ImageModel]\n      inherited_members: true\n"
+        text += "      show_root_heading: false\n      show_root_toc_entry: false\n"
+        files.append(File.generated(config, f"api/{name}.md", content=text))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Links between files of the repository become links between pages, or to the repository."""
+    uri = page.file.src_uri
+    source = SOURCES.get(uri, f"docs/{uri}")
+
+    def moved(match):
+        before, link, after = match.groups()
+        if link.startswith((GITHUB, RAW)):
+            path = link.removeprefix(GITHUB).removeprefix(RAW)
+        elif re.match(r"[a-z]+:", link):
+            return match[0]
+        else:
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
+        target = PAGES.get(path, path.removeprefix("docs/"))
+        if path not in PAGES and not path.startswith("docs/"):
+            return before + GITHUB + path + after
+        return before + posixpath.relpath(target, posixpath.dirname(uri) or ".") + after
+
+    return LINK.sub(moved, markdown)
+
+
+def on_page_content(html, page, config, files):
+    """The same for notebooks, which are HTML by the time that MkDocs reads them."""
+    source = page.file.src_uri
+    if source not in NOTEBOOKS:
+        return html
+
+    def moved(match):
+        path = posixpath.normpath(posixpath.join("tutorials", match[1]))
+        target = files.get_file_from_path(PAGES.get(path, path.removeprefix("docs/")))
+        link = target.url_relative_to(page.file) if target else GITHUB + path
+        return f'href="{link}{match[2] or ""}"'
+
+    return re.sub(r'href="([^":#]+)(#[^"]*)?"', moved, html)
