@@ -14,12 +14,14 @@ from cases import MODELS, Case, smooth_pictures
 from PIL import Image
 from test_web import lively
 
+from keras_genimg.core.page import directions_of_most_change
 from keras_genimg.latents import interpolate
 from keras_genimg.layers import GaussianMixture
 from keras_genimg.web import RUNTIME_FILES, RUNTIME_URL, RUNTIME_VERSION
 
 pytestmark = pytest.mark.browser
 
+PATIENCE = 120_000  # milliseconds that a page may take: on a busy machine it is slow, not wrong
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLOUR = (16, 16, 3)
 
@@ -118,6 +120,7 @@ def visit(browser, server):
 
     def visit(name, **options):
         page = browser.new_page(**options)
+        page.set_default_timeout(PATIENCE)
         pages.append(page)
         page.on("pageerror", lambda error: problems.append(error))
         page.on("console", lambda message: message.type == "error" and problems.append(message))
@@ -266,8 +269,6 @@ def test_classes_by_name(visit):
 
 
 def test_a_sample_moves_along_the_directions(visit):
-    from keras_genimg.core.page import directions_of_most_change
-
     page, model = visit("conditional_gan"), model_of("conditional_gan")
     directions = directions_of_most_change(model)
     page.get_by_role("button", name="3 Hündin").click()
@@ -472,6 +473,7 @@ def test_the_runtime_comes_from_its_network_by_default(browser, server, runtime)
     with browser.new_context() as context:
         context.route(f"{RUNTIME_URL}/**", answer)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE)
         page.goto(server("gan", None, "gan_default"))
         page.get_by_text("Ready.").wait_for()
         settled(page)
@@ -484,6 +486,7 @@ def test_what_cannot_be_loaded_is_told(browser, server):
     with browser.new_context() as context:
         context.route("**/decode.onnx", lambda route: route.fulfill(status=404))
         page = context.new_page()
+        page.set_default_timeout(PATIENCE)
         page.goto(server("gan"))
         page.get_by_text("The model could not be loaded").wait_for()
         settled(page)

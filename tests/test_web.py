@@ -16,6 +16,7 @@ from keras_genimg.core.page import colours_of, directions_of_most_change, page_o
 from keras_genimg.layers import FiniteScalarQuantizer, GaussianMixture
 from keras_genimg.web import PAGE, RUNTIME_FILES, RUNTIME_VERSION, is_page
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = {"networks": "mlp", "network_options": {"units": (8,)}}
 # What each model's page computes; other models have none.
 PAGES = {
@@ -195,3 +196,8 @@ def test_codes_with_similar_vectors_have_similar_colours(quantizer):
     first = first @ np.linalg.svd(first)[2][0]  # the first component grows with the red, or falls
     red = colours[:, 0]
     assert abs(np.corrcoef(first, red)[0, 1]) > 0.999
+
+
+def test_pages_are_tested_with_the_runtime_that_they_load():
+    for name in (".ci/run", "CONTRIBUTING.md"):
+        assert f"onnxruntime-web@{RUNTIME_VERSION}" in (ROOT / name).read_text(), name

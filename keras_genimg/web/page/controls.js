@@ -13,16 +13,16 @@ export function element(tag, properties = {}, ...children) {
 export function slider(name, { min, max, step, value }, moved) {
   const shown = element("span", { className: "value", ariaHidden: "true" }); // the slider says it
   const input = element("input", { type: "range", min, max, step, ariaLabel: name });
-  const show = () => { shown.textContent = input.valueAsNumber.toFixed(2); };
+  const show = (number) => { shown.textContent = number.toFixed(2); };
   const set = (number) => {
     input.min = Math.min(min, Math.floor(number));
     input.max = Math.max(max, Math.ceil(number));
-    input.value = number;
-    show();
+    input.value = number; // to the nearest step
+    show(number);
   };
   set(value);
   input.addEventListener("input", () => {
-    show();
+    show(input.valueAsNumber);
     moved(input.valueAsNumber);
   });
   const label = element("label", { className: "slider" }, element("span", {}, name), shown, input);

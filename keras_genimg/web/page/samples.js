@@ -56,7 +56,7 @@ export function showSamples({ shape, classes, latents }) {
       (sum, direction, k) => sum + offsets[k] * direction[i], value));
     const [image] = await decode([moved], [label]);
     draw($("one-image"), image, shape);
-    $("one-title").textContent = `Sample ${$("grid").children[chosen].textContent}`;
+    $("one-title").textContent = `Sample ${chosen + 1}${classes ? `, ${classes[label]}` : ""}`;
   });
 
   const sliders = latents.directions.map((_, k) =>
