@@ -134,8 +134,9 @@ class Exports:
             options = {} if precision is None else {"precision": precision}
             path, content = writers[format](filepath, fn, specs, **options), [s.name for s in specs]
         elif input_signature is not None:
+            kind = "page" if format == "web" else "SavedModel"
             raise InputError(
-                "input_signature is for litert and onnx; the signatures of a SavedModel are fixed. "
+                f"input_signature is for litert and onnx; the signatures of a {kind} are fixed. "
                 f"Received: input_signature={input_signature!r}."
             )
         elif format == "web":

@@ -81,8 +81,8 @@ def directions_of_most_change(model, count: int = NUM_DIRECTIONS) -> np.ndarray:
         NumPy float64 array `(min(count, latent_dim), latent_dim)` of rows of length 1, the
         strongest first; no rows if no dense layer takes z.
 
-    Reference: Shen and Zhou (2021), https://arxiv.org/abs/2007.06600, Eq. 4; Härkönen et al.
-        (2020), https://arxiv.org/abs/2004.02546
+    Reference: Shen and Zhou (2021), https://arxiv.org/abs/2007.06600; Härkönen et al. (2020),
+        https://arxiv.org/abs/2004.02546
     """
     dim = model.latent_dim
     networks = (getattr(model, name, None) for name in ("ema_generator", "generator", "decoder"))
