@@ -15,6 +15,7 @@ from PIL import Image
 from test_web import lively
 
 from keras_genimg.core.page import directions_of_most_change
+from keras_genimg.data.images import fit_image
 from keras_genimg.latents import interpolate
 from keras_genimg.layers import GaussianMixture
 from keras_genimg.web import RUNTIME_FILES, RUNTIME_URL, RUNTIME_VERSION
@@ -389,6 +390,23 @@ def test_an_image_is_cropped_and_resized(visit):
     # Inside of each square of one colour, away from its edges.
     inside = found.reshape(4, 4, 4, 4, 3)[:, 1:3, :, 1:3].mean(axis=(1, 3))
     np.testing.assert_allclose(inside, small, atol=0.03)
+
+
+def test_colours_become_grey_and_transparency_white(visit):
+    page = visit("vae")
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (16, 16, 4), "uint8")
+    pixels[..., 3] = 255 * rng.integers(0, 2, (16, 16))
+    image, file = Image.fromarray(pixels, "RGBA"), io.BytesIO()
+    image.save(file, "PNG")
+    page.get_by_label("Drop an image here").set_input_files(
+        {"name": "image.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    )
+    page.get_by_text("Reconstruction of image.png").wait_for()
+    settled(page)
+    levels = fit_image(image, None, 1).astype("float32")
+    found = (values(page, "#image-input")[0] + 1) * 127.5
+    np.testing.assert_allclose(found, levels, atol=1 + 1e-3)
 
 
 def test_an_image_is_dropped(visit):
