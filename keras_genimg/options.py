@@ -203,8 +203,11 @@ def _add_evaluate(evaluate):
 
 def _add_export(export):
     add = export.add_argument
-    add("--format", default="saved_model", choices=("saved_model", "litert", "onnx"))
+    add("--format", default="saved_model", choices=("saved_model", "litert", "onnx", "web"),
+        help="web is a page that runs the model in a browser")
     add("--precision", choices=("float32", "float16", "int8"), help="precision of the weights "
         "in a LiteRT file (float32)")
+    add("--runtime", metavar="DIR", help="the folder dist of the npm package onnxruntime-web, to "
+        "copy into the page (default: the page loads it from a public network)")
     add("--output", metavar="PATH")
     add("--overwrite", action="store_true", help="replace an earlier export at the same place")

@@ -15,7 +15,7 @@ LEVELS = [
     {"backend", "cluster", "files", "recipes", "signals", "streams"},
     {"options", "workers"},
     {"plotting", "distribution", "export", "placement", "optimizers", "shipped"},
-    {"losses", "layers", "data", "metrics"},
+    {"losses", "layers", "data", "metrics", "web"},
     {"networks"},
     {"core"},
     {"models"},

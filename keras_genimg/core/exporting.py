@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_genimg import export
 from keras_genimg.checks import check_path
+from keras_genimg.core.page import page_of
 from keras_genimg.core.serving import (
     as_rows,
     count_spec,
@@ -20,12 +21,13 @@ from keras_genimg.core.serving import (
 from keras_genimg.errors import InputError
 from keras_genimg.files import replace_when_complete
 from keras_genimg.shipped import load_preset
+from keras_genimg.web import write_page
 
 __all__ = ["Exports"]
 
 
 class Exports:
-    """Mixin of a `keras.Model`: saving all state, and export to SavedModel, LiteRT and ONNX."""
+    """Mixin of a `keras.Model`: saving all state, and export to other formats."""
 
     def save(self, filepath, overwrite: bool = True, **kwargs) -> None:
         """Saves the whole training state as one `.keras` file, or nothing.
@@ -125,43 +127,53 @@ class Exports:
 
     def export(
         self, filepath, format="saved_model", verbose=None, input_signature=None, *,
-        precision=None, **kwargs,
+        precision=None, runtime=None, **kwargs,
     ) -> str:
         """Writes the trained model for use without this package; called as Keras's `export` is.
 
         Args:
-            filepath: path. A folder for `"saved_model"`, a file for the others.
+            filepath: path. A folder for `"saved_model"` and `"web"`, a file for the others.
             format: `"saved_model"` or `"tf_saved_model"` (all of `signatures`, and `class_names` of
                 a model that has them), `"litert"` or `"onnx"` (the deterministic part: latents to
-                images, or images to images).
+                images, or images to images), or `"web"` (a page that runs the model in a browser,
+                by the signatures `encode`, `decode` and `translate`).
             verbose: bool. Whether to print the path and what it holds.
             input_signature: for LiteRT and ONNX: a `tf.TensorSpec`, `keras.InputSpec` or tensor
                 for each input of the deterministic part, to fix sizes that are free, such as the
                 batch's.
             precision: of the weights in a LiteRT file: `"float32"` (the default),
                 `"float16"` (half the file size) or `"int8"` (a quarter).
+            runtime: path, optional. For `"web"`: the folder `dist` of the npm package
+                onnxruntime-web, which is copied into the page. By default the page loads it from a
+                public content delivery network.
 
         Returns:
             The path.
 
         Raises:
             InputError: an unknown format or precision, an `input_signature` that does not fit, a
-                path that holds something else, a full disk, an extra that is not installed.
+                path that holds something else, a full disk, an extra that is not installed, a model
+                that the format cannot hold, another `runtime`.
         """
         writers = {"litert": export.write_litert, "onnx": export.write_onnx}
         if kwargs:  # what Keras's own export takes besides
             raise InputError(
-                "export takes filepath, format, verbose, input_signature and precision. "
+                "export takes filepath, format, verbose, input_signature, precision and runtime. "
                 f"Received: {', '.join(kwargs)}."
             )
-        if format not in ("saved_model", "tf_saved_model", *writers):
+        if format not in ("saved_model", "tf_saved_model", *writers, "web"):
             raise InputError(
-                f"format must be one of saved_model, {', '.join(writers)}. Received: {format!r}."
+                f"format must be one of saved_model, {', '.join(writers)}, web. "
+                f"Received: {format!r}."
             )
         if precision is not None and format != "litert":
             raise InputError(
                 f"precision needs format='litert'. Received: precision={precision!r} with "
                 f"format={format!r}."
+            )
+        if runtime is not None and format != "web":
+            raise InputError(
+                f"runtime needs format='web'. Received: runtime={runtime!r} with format={format!r}."
             )
         filepath = check_path("filepath", filepath)
         if format in writers:
@@ -170,10 +182,14 @@ class Exports:
             options = {} if precision is None else {"precision": precision}
             path, content = writers[format](filepath, fn, specs, **options), [s.name for s in specs]
         elif input_signature is not None:
+            kind = "page" if format == "web" else "SavedModel"
             raise InputError(
-                "input_signature is for litert and onnx; the signatures of a SavedModel are fixed. "
+                f"input_signature is for litert and onnx; the signatures of a {kind} are fixed. "
                 f"Received: input_signature={input_signature!r}."
             )
+        elif format == "web":
+            content, description = page_of(self)
+            path = write_page(filepath, content, description, runtime=runtime)
         else:
             signatures = {**self.signatures(), **self._class_names_signature()}
             path = export.write_saved_model(filepath, signatures, networks=[self])

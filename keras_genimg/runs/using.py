@@ -25,6 +25,7 @@ from keras_genimg.runs.pairs import evaluation_pairs
 from keras_genimg.runs.splits import held_out_split, same_set
 from keras_genimg.version import __version__
 from keras_genimg.video import ANIMATIONS, check_animation
+from keras_genimg.web import is_page
 
 __all__ = ["evaluate", "export", "generate"]
 
@@ -243,39 +244,43 @@ def _default_split(name, trained, settings):
 
 
 # Format -> name in the run folder.
-EXPORTED = {"saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx"}
+EXPORTED = {
+    "saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx", "web": "page",
+}  # fmt: skip
+IS_EXPORT = {"saved_model": is_saved_model, "web": is_page}  # of a folder
 
 
 def export(
     folder: str, format: str = "saved_model", output: str | None = None,
-    precision: str | None = None, overwrite: bool = False,
+    precision: str | None = None, runtime: str | None = None, overwrite: bool = False,
 ) -> None:
-    """Writes a trained model as a SavedModel, LiteRT or ONNX file and prints the path."""
+    """Writes a trained model as a SavedModel, a LiteRT or ONNX file or a page; prints the path."""
     place = find_run(folder)
-    if precision is not None and format != "litert":
-        raise InputError(
-            f"--precision is for --format litert. Received: --precision {precision} for {format}."
-        )
+    for name, value, of in (("precision", precision, "litert"), ("runtime", runtime, "web")):
+        if value is not None and format != of:
+            raise InputError(
+                f"--{name} is for --format {of}. Received: --{name} {value} for {format}."
+            )
     output = output or os.path.join(place, EXPORTED[format])
     ending = os.path.splitext(EXPORTED[format])[1]
     if not ending:
         _check_no_file(output)
     target = Output(
-        output, (ending,) if ending else (), made=None if ending else is_saved_model,
-        overwrite=overwrite, own=() if ending else (os.path.join(place, "saved_model"),),
-    )  # fmt: skip
+        output, (ending,) if ending else (), made=IS_EXPORT.get(format), overwrite=overwrite,
+        own=() if ending else (os.path.join(place, "saved_model"),),
+    )
     model = load_run(folder)
     with target.written() as partial:
-        model.export(partial, format=format, precision=precision)
+        model.export(partial, format=format, precision=precision, runtime=runtime)
     print(target.path)
 
 
 def _check_no_file(output):
-    """Refuses a folder for a SavedModel whose name is that of a file of another format."""
+    """Refuses a folder whose name is that of a file of another format."""
     for format, name in EXPORTED.items():
         ending = os.path.splitext(name)[1]
         if ending and output.lower().endswith(ending):
             raise InputError(
-                f"A SavedModel is a folder; --format {format} writes {ending} files. "
+                f"A SavedModel and a page are folders; --format {format} writes {ending} files. "
                 f"Received: --output {output}."
             )

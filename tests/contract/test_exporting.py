@@ -249,13 +249,15 @@ def test_onnx(name, trained, tmp_path):
 
 def test_export_refuses(tmp_path):
     gan = MODELS["gan"]()
-    with pytest.raises(InputError, match="one of saved_model, litert, onnx. Received: 'pb'"):
+    with pytest.raises(InputError, match="one of saved_model, litert, onnx, web. Received: 'pb'"):
         gan.export(tmp_path / "x", format="pb")
-    words = "takes filepath, format, verbose, input_signature and precision. Received: opset"
+    words = "verbose, input_signature, precision and runtime. Received: opset"
     with pytest.raises(InputError, match=words):
         gan.export(tmp_path / "x", opset_version=18)
-    with pytest.raises(InputError, match="signatures of a SavedModel are fixed. Received: input_s"):
-        gan.export(tmp_path / "x", input_signature=[tf.TensorSpec((1, 8))])
+    for format, kind in (("saved_model", "SavedModel"), ("web", "page")):
+        words = f"signatures of a {kind} are fixed. Received: input_s"
+        with pytest.raises(InputError, match=words):
+            gan.export(tmp_path / "x", format, input_signature=[tf.TensorSpec((1, 8))])
     for given in ([tf.TensorSpec((1, 9))], [tf.TensorSpec((1, 8), tf.int32)], []):
         with pytest.raises(InputError, match=r"must fit the inputs .* latents float32 \(None, 8\)"):
             gan.export(tmp_path / "x", "litert", input_signature=given)
