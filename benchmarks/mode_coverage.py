@@ -103,7 +103,7 @@ OBJECTIVES = {
     "least_squares": gan(loss="least_squares"),
     "hinge": gan(loss="hinge"),
     "relativistic": gan(loss="relativistic_average"),
-    "r1": gan(r1_weight=1.0),
+    "r1": gan(r1_weight=1.0, r1_interval=1),
     "wgan": kg.WGAN,
     "wgan_gp": kg.WGANGP,
     # For images only: options that use the batch, or the kernels.

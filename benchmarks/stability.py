@@ -30,7 +30,7 @@ OBJECTIVES = {
     "least_squares": lambda seed: kg.GAN(loss="least_squares", seed=seed),
     "hinge": lambda seed: kg.GAN(loss="hinge", seed=seed),
     "relativistic": lambda seed: kg.GAN(loss="relativistic_average", seed=seed),
-    "r1": lambda seed: kg.GAN(loss="non_saturating", r1_weight=1.0, seed=seed),
+    "r1": lambda seed: kg.GAN(loss="non_saturating", r1_weight=1.0, r1_interval=1, seed=seed),
     "wgan": lambda seed: kg.WGAN(seed=seed),
     "wgan_gp": lambda seed: kg.WGANGP(seed=seed),
 }

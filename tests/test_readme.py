@@ -26,9 +26,13 @@ def test_it_has_the_two_commands():
     assert lines[1] == "python -m pip install '.[test]' && python -m pytest"
 
 
+def test_it_is_short():
+    assert len(README.splitlines()) <= 220
+
+
 def test_every_image_exists_and_is_small():
     images = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
-    assert len(images) >= 4
+    assert len(images) >= 2
     for image in images:
         path = ROOT / image.removeprefix(IMAGES)
         assert path.stat().st_size < 300_000
@@ -44,7 +48,7 @@ def test_its_links_work_where_its_files_are_not():
     assert not relative, f"write {FILES}... for files, {IMAGES}... for images"
     assert not re.search(r"<(a|img)\b", README)
     ours = [link for link in links if link.startswith((FILES, IMAGES))]
-    assert len(ours) > 40
+    assert len(ours) > 20
     for link in ours:
         assert link.startswith(IMAGES) == link.endswith(".png"), link
         path = link.removeprefix(FILES).removeprefix(IMAGES).split("#")[0]
@@ -61,7 +65,8 @@ def test_its_table_has_every_model():
 def test_the_options_it_names_exist(capsys):
     from keras_genimg.options import parser
 
-    text = "\n".join(blocks("text") + blocks("bash"))
+    synopsis = (ROOT / "docs" / "cli.md").read_text()
+    text = synopsis + "\n".join(blocks("bash"))
     helps = []
     for command in ("train", "prior", "generate", "interpolate", "invert", "evaluate", "export"):
         try:
@@ -108,8 +113,6 @@ def test_its_python_runs(tmp_path, real_data):
         "epochs=15": "epochs=1",
         '"test", batch_size=500': '"test", batch_size=100, num_images=200',
         "every=5,": "every=5, num_images=50,",
-        'generator="GPU:0", discriminator="GPU:1"': 'generator="CPU:0", discriminator="CPU:0"',
-        "(256, 256, 3)": "(16, 16, 3)",
     }
     for long, short in reductions.items():
         assert long in code
