@@ -316,7 +316,8 @@ def _check_exported(model, folder):
 
 def _example(spec):
     """An input of a signature: four images in [-1, 1], codes or labels 0, a number 4."""
-    shape = [size or 4 for size in spec.shape]
+    known = spec.shape.rank is not None  # `num_images` and `seed` may be scalars or vectors
+    shape = [size or 4 for size in spec.shape] if known else []
     if spec.dtype.is_floating:
         return tf.random.stateless_uniform(shape, (0, 0), -1.0, 1.0, spec.dtype)
     return tf.zeros(shape, spec.dtype) if shape else tf.constant(4, spec.dtype)
