@@ -17,7 +17,7 @@ RANGES = {
     "batch_size": (1, 1_000_000), "count": (1, 10_000_000), "epochs": (1, 1_000_000),
     "evaluate_every": (1, 1_000_000), "image_size": (1, 4096), "num_frames": (1, 10_000),
     "num_samples": (1, 10_000_000), "seed": (0, 2**32 - 1), "steps": (2, 10_000),
-    "steps_per_epoch": (1, 1_000_000_000),
+    "steps_per_epoch": (1, 1_000_000_000), "top_k": (1, 1_000_000),
 }  # fmt: skip
 CHOICES = {"channels": (1, 3), "policy": ("float32", "mixed_bfloat16")}
 
@@ -143,6 +143,11 @@ def _add_generate(generate):
         "for one PNG per image (RUN/generated)")
     add("--format", choices=("png", "npz", "gif"))
     add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip")
+    add("--temperature", type=float, metavar="X", help="for models that draw codes or pixels one "
+        "by one: divides their logits; below 1 for likelier images (1)")
+    add("--top-k", type=int, metavar="N", help="for the same: draw from the N likeliest values")
+    add("--top-p", type=float, metavar="P", help="for the same: draw from the likeliest values "
+        "whose probabilities add up to P")
     add("--overwrite", action="store_true", help="replace earlier images at the same place")
 
 

@@ -73,6 +73,21 @@ def test_a_run_generates_after_it(tmp_path, photos, capsys):
     assert fitted.class_names == ("a", "b")  # of the folder
     assert (run / "saved_model" / "saved_model.pb").exists()
 
+    path = tmp_path / "some.npz"
+    options = ["--temperature", "0.9", "--top-k", "3", "--top-p", "0.8"]
+    command = ["generate", str(run), "--count", "4", "--seed", "1", "--output", str(path)]
+    assert main([*command, *options]) == 0
+    made = fitted.generate(4, seed=1, temperature=0.9, top_k=3, top_p=0.8)
+    difference = np.load(path)["images"].astype(int) - plotting.to_uint8(made)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("option", ["temperature", "top-k", "top-p"])
+def test_models_that_do_not_draw_codes_have_no_such_options(option, tmp_path, photos, capfd):
+    run = make_run(tmp_path / "run", GAN(SHAPE, 4, networks="mlp"), photos)
+    words = refused(capfd, "generate", run, f"--{option}", "1")
+    assert f"--{option} is for models of codes with a prior" in words
+
 
 @pytest.mark.parametrize(
     "options, words",
