@@ -124,11 +124,13 @@ def _add_train(train):
 
 def _add_prior(prior):
     add = prior.add_argument
-    add("--kind", default="pixel_cnn", choices=("pixel_cnn", "code_transformer"))
-    add("--epochs", type=int, default=15, metavar="N", help="number of epochs (15)")
-    add("--batch-size", type=int, default=64, metavar="N", help="grids of codes per step (64)")
-    add("--by-class", action="store_true", help="condition the prior on the class")
-    add("--seed", type=int, default=0, metavar="N")
+    add("--recipe", metavar="NAME", help="settings from keras-genimg list; other options take "
+        "precedence")
+    add("--kind", choices=("pixel_cnn", "code_transformer"), help="the prior (pixel_cnn)")
+    add("--epochs", type=int, metavar="N", help="number of epochs (15)")
+    add("--batch-size", type=int, metavar="N", help="grids of codes per step (64)")
+    add("--by-class", action="store_true", default=None, help="condition the prior on the class")
+    add("--seed", type=int, metavar="N", help="seed of weights, order and samples (0)")
     add("--policy", choices=CHOICES["policy"], help="see train")
     add("--set", action="append", default=[], metavar="ARGUMENT=VALUE", dest="settings",
         help="any argument of the prior, or its learning_rate")

@@ -11,6 +11,7 @@ from test_cli import refused
 
 from keras_genimg import GAN, VQVAE, plotting
 from keras_genimg.cli import main
+from keras_genimg.recipes import read_recipe
 
 SETTINGS = {"data_dir": None, "image_size": 16, "channels": 1, "binarize": None}
 
@@ -82,6 +83,20 @@ def test_a_run_generates_after_it(tmp_path, photos, capsys):
     assert np.abs(difference).max() <= 1
 
 
+@pytest.mark.slow
+def test_a_recipe_gives_the_settings_that_are_not_given(tmp_path, photos):
+    run = make_run(tmp_path / "run", VQVAE(SHAPE, 8, 4, seed=0), photos)
+    command = ["prior", str(run), "--recipe", "code_transformer_emoji", "--epochs", "1"]
+    assert main([*command, "--set", "features=8", "--set", "layers=1"]) == 0
+    record = json.loads((run / "prior.json").read_text())
+    recipe = read_recipe("code_transformer_emoji")["settings"]
+    assert record["settings"] == {**recipe["set"], "features": 8, "layers": 1}
+    assert (record["epochs"], record["kind"]) == (1, "code_transformer")
+    for name in ("batch_size", "by_class", "policy"):
+        assert record[name] == recipe[name]
+    assert keras.saving.load_model(run / "model.keras").prior.num_classes == 2
+
+
 @pytest.mark.parametrize("option", ["temperature", "top-k", "top-p"])
 def test_models_that_do_not_draw_codes_have_no_such_options(option, tmp_path, photos, capfd):
     run = make_run(tmp_path / "run", GAN(SHAPE, 4, networks="mlp"), photos)
@@ -97,6 +112,11 @@ def test_models_that_do_not_draw_codes_have_no_such_options(option, tmp_path, ph
         (
             ["--kind", "code_transformer", "--set", "heads=3"],
             "--set takes arguments of CodeTransformer",
+        ),
+        (["--recipe", "vae_mnist"], "the recipe vae_mnist is for keras-genimg train"),
+        (
+            ["--recipe", "code_transformer_emoji", "--kind", "pixel_cnn"],
+            "The recipe code_transformer_emoji is of code_transformer; --kind can be left out",
         ),
     ],
 )
