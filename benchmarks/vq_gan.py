@@ -109,9 +109,12 @@ def main():
     data = tf.data.Dataset.from_tensor_slices(images).repeat().batch(arguments.batch_size)
     batches = iter(data)
     train(model, batches, 1)  # traces
+    before = time.process_time()
     seconds = [train(model, batches, 1) for _ in range(arguments.steps)]
-    print(f"{'training step':28}{np.median(seconds):8.2f} s, of batches of {arguments.batch_size}, "
+    of_processors = (time.process_time() - before) / arguments.steps
+    print(f"{'training step':28}{np.median(seconds):8.2f} s, of {arguments.batch_size} images, "
           f"{arguments.policy}")  # fmt: skip
+    print(f"{'':28}{of_processors:8.2f} processor seconds")
     print(f"{'peak memory':28}{peak_memory():8.2f} GB")
 
     codes = model.encode(images[:1])

@@ -66,14 +66,15 @@ def test_the_prior_of_emoji_is_over_the_codes_of_the_models_of_emoji():
     assert PRIORS == ["code_transformer_emoji"]
     gan, vae = (read_recipe(f"vq_{name}_emoji")["settings"] for name in ("gan", "vae"))
     more = {"content_network", "perceptual_weight", "adversarial_start_step"}
-    assert {k: v for k, v in gan["set"].items() if k not in more} == vae["set"]
+    shared = {k: v for k, v in gan["set"].items() if k not in more}
+    assert {**shared, "data_variance": vae["set"]["data_variance"]} == vae["set"]
     settings = read_recipe("code_transformer_emoji")["settings"]
     given = dict(settings["set"])
     rate = given.pop("learning_rate")
     side = 64 // vae["set"]["downsampling"]
     prior = keras_genimg.CodeTransformer((side, side), num_classes=9, **given)
     prior.compile(learning_rate=rate)
-    steps = settings["epochs"] * (SETS["emoji"].num_images // settings["batch_size"])
+    steps = settings["epochs"] * -(-SETS["emoji"].num_images // settings["batch_size"])
     assert prior.optimizer._learning_rate.decay_steps == steps
 
 
@@ -142,7 +143,7 @@ def test_list_names_the_recipes(capsys):
     [
         (
             ["--recipe", "vae_mnits"],
-            ["must be one of conditional_gan_cifar10, conv_iwae_mnist, ", "did you mean vae_mnist"],
+            ["must be one of code_transformer_emoji, conditional_gan_cifar10, ", "did you mean vae_mnist"],
         ),
         (["gan", "--recipe", "vae_mnist"], ["vae_mnist trains vae", "Received: gan."]),
         ([], ["train takes MODEL", "--recipe NAME"]),

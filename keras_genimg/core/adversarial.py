@@ -68,9 +68,9 @@ class AdversarialModel(OptimizerPair, ImageModel):
 
         Args:
             role: string. Its name in messages, and the argument that it is recorded under.
-            network: `keras.Model` or layer of images in [-1, 1] to a map or several, used as it is;
-                or what `networks.feature_maps` takes: a name, a path or a classifier, of which the
-                maps are copied, that of the image's size among them. Or None.
+            network: name or path, of whose network the maps are taken, that of the image's size
+                among them, see `networks.feature_maps`; `keras.Model` or layer of images in
+                [-1, 1], whose outputs are the features; or None.
             takes: tuple. The shape of the images.
 
         Returns:
@@ -81,7 +81,7 @@ class AdversarialModel(OptimizerPair, ImageModel):
         """
         if network is None:
             return None
-        if isinstance(network, str) or _classifies(network):
+        if isinstance(network, str):
             network = self.make_network(
                 role, None, lambda: feature_maps(network, takes, full_size=True, name=role), takes
             )
@@ -93,12 +93,6 @@ class AdversarialModel(OptimizerPair, ImageModel):
 
     def optimizer_devices(self) -> dict:
         return {f"{side}_optimizer": device for side, device in self.devices.items()}
-
-
-def _classifies(network):
-    """Whether a network maps images to one vector, such as logits, instead of maps."""
-    inputs, outputs = (getattr(network, name, None) or [] for name in ("inputs", "outputs"))
-    return [len(each.shape) for each in (*inputs, *outputs)] == [4, 2]
 
 
 class LatentGAN(DecodesLatents, AdversarialModel):

@@ -64,10 +64,10 @@ class VQGAN(VQVAE, AdversarialModel):
         adversarial_start_step: int. Steps before the adversarial loss starts; until then
             lambda is 0 and D is not updated.
         content_network: the network in whose features content is compared (LPIPS's VGG in the
-            paper): a name, such as "vgg16", or another of `networks.feature_maps`; the path of a
-            `.keras` file; or a `keras.Model` of images in [-1, 1]. Its maps are its last
-            activations at each size, or its outputs if it gives maps itself. It is frozen, and
-            saved with the model. None compares pixels alone.
+            paper): a name, such as "vgg16", or the path of a `.keras` file, whose last activations
+            at each size are taken (`networks.feature_maps`); or a `keras.Model` of images in
+            [-1, 1] to a feature map or a list of them. It is frozen, and saved with the model. None
+            compares pixels alone.
         perceptual_weight: float. Weight of the distance in those features relative to the
             pixel error.
         loss: `"hinge"`, `"non_saturating"`, `"minimax"`, `"least_squares"`,
