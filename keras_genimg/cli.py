@@ -109,8 +109,6 @@ def _use(command, options):
     """Passes the options to the function of `keras_genimg.runs` that is called like the command."""
     if "labels" in options:
         options["labels"] = _labels(options["labels"])
-    if "settings" in options:
-        options["settings"] = _settings(options["settings"])
     getattr(_import_runs(), command)(**options)
 
 
@@ -122,6 +120,30 @@ def _train(options):
     own = {key: options.pop(key) for key in OF_TRAIN}
     options["set"] = _settings(options["set"]) or None
     _import_runs().train(model, options, folder, recipe=recipe and recipe["settings"], **own)
+
+
+def _prior(options):
+    name = options.pop("recipe")
+    options = {key: value for key, value in options.items() if value is not None}
+    recipe = {} if name is None else _recipe_of_prior(name, options)
+    settings = {**recipe.pop("set", {}), **_settings(options["settings"])}
+    _import_runs().prior(**{**recipe, **options, "settings": settings})
+
+
+def _recipe_of_prior(name, options):
+    """The settings of a recipe of a prior, which names no data, with its kind."""
+    recipe = read_recipe(name)
+    if "data" in recipe["settings"]:
+        raise InputError(
+            f"prior takes a recipe of a prior; the recipe {name} is for keras-genimg train. "
+            f"Received: --recipe {name}."
+        )
+    kind = options.get("kind", recipe["model"])
+    if kind != recipe["model"]:
+        raise InputError(
+            f"The recipe {name} is of {recipe['model']}; --kind can be left out. Received: {kind}."
+        )
+    return {**recipe["settings"], "kind": kind}
 
 
 def _model(name, recipe_name, recipe):
@@ -193,7 +215,7 @@ def _list(options):
     _print_columns(
         (name, model.__name__, f"{model.about} ({model.paper})") for name, model in models.items()
     )
-    print("\nRecipes, for keras-genimg train --recipe NAME:")
+    print("\nRecipes, for keras-genimg train --recipe NAME, and of priors for prior RUN:")
     _print_columns((name, read_recipe(name)["about"]) for name in recipe_names())
     print("\nPresets, trained already, for keras-genimg generate NAME:")
     _print_columns((name, card["about"]) for name, card in presets().items())
@@ -206,4 +228,4 @@ def _print_columns(rows):
         print("".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip())
 
 
-OTHERS = {"train": _train, "list": _list}  # those with options of their own kind
+OTHERS = {"train": _train, "prior": _prior, "list": _list}  # those with options of their own kind

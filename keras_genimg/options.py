@@ -17,7 +17,7 @@ RANGES = {
     "batch_size": (1, 1_000_000), "count": (1, 10_000_000), "epochs": (1, 1_000_000),
     "evaluate_every": (1, 1_000_000), "image_size": (1, 4096), "num_frames": (1, 10_000),
     "num_samples": (1, 10_000_000), "seed": (0, 2**32 - 1), "steps": (2, 10_000),
-    "steps_per_epoch": (1, 1_000_000_000),
+    "steps_per_epoch": (1, 1_000_000_000), "top_k": (1, 1_000_000),
 }  # fmt: skip
 RUN = "a run folder, or a preset from keras-genimg list"
 CHOICES = {"channels": (1, 3), "policy": ("float32", "mixed_bfloat16")}
@@ -128,11 +128,13 @@ def _add_train(train):
 
 def _add_prior(prior):
     add = prior.add_argument
-    add("--kind", default="pixel_cnn", choices=("pixel_cnn", "code_transformer"))
-    add("--epochs", type=int, default=15, metavar="N", help="number of epochs (15)")
-    add("--batch-size", type=int, default=64, metavar="N", help="grids of codes per step (64)")
-    add("--by-class", action="store_true", help="condition the prior on the class")
-    add("--seed", type=int, default=0, metavar="N")
+    add("--recipe", metavar="NAME", help="settings from keras-genimg list; other options take "
+        "precedence")
+    add("--kind", choices=("pixel_cnn", "code_transformer"), help="the prior (pixel_cnn)")
+    add("--epochs", type=int, metavar="N", help="number of epochs (15)")
+    add("--batch-size", type=int, metavar="N", help="grids of codes per step (64)")
+    add("--by-class", action="store_true", default=None, help="condition the prior on the class")
+    add("--seed", type=int, metavar="N", help="seed of weights, order and samples (0)")
     add("--policy", choices=CHOICES["policy"], help="see train")
     add("--set", action="append", default=[], metavar="ARGUMENT=VALUE", dest="settings",
         help="any argument of the prior, or its learning_rate")
@@ -148,6 +150,11 @@ def _add_generate(generate):
     add("--format", choices=("png", "npz", "gif", "mp4", "webp"), help="mp4 needs pip install "
         "'keras-genimg[video]'")
     add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip")
+    add("--temperature", type=float, metavar="X", help="for models that draw codes or pixels one "
+        "by one: divides their logits; below 1 for likelier images (1)")
+    add("--top-k", type=int, metavar="N", help="for the same: draw from the N likeliest values")
+    add("--top-p", type=float, metavar="P", help="for the same: draw from the likeliest values "
+        "whose probabilities add up to P")
     add("--overwrite", action="store_true", help="replace earlier images at the same place")
 
 

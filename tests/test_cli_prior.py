@@ -11,6 +11,7 @@ from test_cli import refused
 
 from keras_genimg import GAN, VQVAE, plotting
 from keras_genimg.cli import main
+from keras_genimg.recipes import read_recipe
 
 SETTINGS = {"data_dir": None, "image_size": 16, "channels": 1, "binarize": None}
 
@@ -73,6 +74,35 @@ def test_a_run_generates_after_it(tmp_path, photos, capsys):
     assert fitted.class_names == ("a", "b")  # of the folder
     assert (run / "saved_model" / "saved_model.pb").exists()
 
+    path = tmp_path / "some.npz"
+    options = ["--temperature", "0.9", "--top-k", "3", "--top-p", "0.8"]
+    command = ["generate", str(run), "--count", "4", "--seed", "1", "--output", str(path)]
+    assert main([*command, *options]) == 0
+    made = fitted.generate(4, seed=1, temperature=0.9, top_k=3, top_p=0.8)
+    difference = np.load(path)["images"].astype(int) - plotting.to_uint8(made)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.slow
+def test_a_recipe_gives_the_settings_that_are_not_given(tmp_path, photos):
+    run = make_run(tmp_path / "run", VQVAE(SHAPE, 8, 4, seed=0), photos)
+    command = ["prior", str(run), "--recipe", "code_transformer_emoji", "--epochs", "1"]
+    assert main([*command, "--set", "features=8", "--set", "layers=1"]) == 0
+    record = json.loads((run / "prior.json").read_text())
+    recipe = read_recipe("code_transformer_emoji")["settings"]
+    assert record["settings"] == {**recipe["set"], "features": 8, "layers": 1}
+    assert (record["epochs"], record["kind"]) == (1, "code_transformer")
+    for name in ("batch_size", "by_class", "policy"):
+        assert record[name] == recipe[name]
+    assert keras.saving.load_model(run / "model.keras").prior.num_classes == 2
+
+
+@pytest.mark.parametrize("option", ["temperature", "top-k", "top-p"])
+def test_models_that_do_not_draw_codes_have_no_such_options(option, tmp_path, photos, capfd):
+    run = make_run(tmp_path / "run", GAN(SHAPE, 4, networks="mlp"), photos)
+    words = refused(capfd, "generate", run, f"--{option}", "1")
+    assert f"--{option} is for models of codes with a prior" in words
+
 
 @pytest.mark.parametrize(
     "options, words",
@@ -82,6 +112,11 @@ def test_a_run_generates_after_it(tmp_path, photos, capsys):
         (
             ["--kind", "code_transformer", "--set", "heads=3"],
             "--set takes arguments of CodeTransformer",
+        ),
+        (["--recipe", "vae_mnist"], "the recipe vae_mnist is for keras-genimg train"),
+        (
+            ["--recipe", "code_transformer_emoji", "--kind", "pixel_cnn"],
+            "The recipe code_transformer_emoji is of code_transformer; --kind can be left out",
         ),
     ],
 )

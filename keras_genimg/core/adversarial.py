@@ -14,6 +14,7 @@ from keras_genimg.core.image_model import ImageModel
 from keras_genimg.core.optimizer_pair import OptimizerPair
 from keras_genimg.errors import InputError
 from keras_genimg.layers import DiffAugment
+from keras_genimg.networks import feature_maps
 from keras_genimg.placement import device_of, run_on, scope
 from keras_genimg.precision import at_least_float32
 
@@ -63,18 +64,31 @@ class AdversarialModel(OptimizerPair, ImageModel):
         return network
 
     def make_frozen(self, role: str, network, takes) -> keras.Layer | None:
-        """A custom network that no optimizer updates, with its shapes checked.
+        """A network in whose features images are compared; no optimizer updates it.
 
         Args:
-            role, takes: see `ImageModel.make_network`.
-            network: `keras.Model` or layer, or None.
+            role: string. Its name in messages, and the argument that it is recorded under.
+            network: name or path, of whose network the maps are taken, that of the image's size
+                among them, see `networks.feature_maps`; `keras.Model` or layer of images in
+                [-1, 1], whose outputs are the features; or None.
+            takes: tuple. The shape of the images.
 
         Returns:
-            `network`, built, or None.
+            `keras.Model` or layer, built and frozen, or None.
+
+        Raises:
+            InputError: a network that does not take such images, an unknown name.
         """
-        if network is not None:
-            network = super().make_network(role, network, None, takes)  # the user's, as it is
-            network.trainable = False
+        if network is None:
+            return None
+        if isinstance(network, str):
+            network = self.make_network(
+                role, None, lambda: feature_maps(network, takes, full_size=True, name=role), takes
+            )
+            self.arguments[role] = network  # a saved model depends on no other file
+        else:
+            network = super().make_network(role, network, None, takes)
+        network.trainable = False
         return network
 
     def optimizer_devices(self) -> dict:

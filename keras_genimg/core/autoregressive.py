@@ -1,5 +1,6 @@
 """Autoregressive models of images or of grids of codes."""
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -7,10 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.checks import check_code_shape, check_condition, check_count, check_number
+from keras_genimg.checks import check_code_shape, check_condition, check_count
 from keras_genimg.core.data_specs import Codes, Images, Labels
 from keras_genimg.core.generating import joined
-from keras_genimg.core.image_model import ImageModel
+from keras_genimg.core.sampling import (
+    SAMPLING_SPECS,
+    SamplesLogits,
+    check_sampling,
+    filter_logits,
+)
 from keras_genimg.core.serving import as_rows, count_spec, draw_per_label, draw_rows, seed_spec
 from keras_genimg.errors import InputError
 from keras_genimg.precision import at_least_float32
@@ -20,7 +26,7 @@ __all__ = ["AutoregressiveModel"]
 CONDITION = Codes("condition", "condition_shape", "condition_embeddings")
 
 
-class AutoregressiveModel(ImageModel):
+class AutoregressiveModel(SamplesLogits):
     """log p(x) = sum_i log p(x_i | x_<i) over the values of a grid, in raster order.
 
     Subclasses set `network` and `self.built = True`, and write `train_step`. The network has a
@@ -200,37 +206,32 @@ class AutoregressiveModel(ImageModel):
         values = self.values_of(data)
         return -self.nats(values, self.network(values, **self._given(labels, condition)))
 
-    def generate_batches(
-        self, num_images: int | None = None, labels=None, seed=None, *, batch_size: int = 256,
-        temperature: float = 1.0,
-    ) -> Iterator[np.ndarray]:
-        """Yields the images of `generate` in batches, for more images than fit in memory.
+    def generate_batches(self, *arguments, **options) -> Iterator[np.ndarray]:
+        """See `SamplesLogits.generate_batches`; refused by a model of codes.
 
         Args:
-            num_images, labels, seed, batch_size: see `generate`.
-            temperature: float. Divides the logits: below 1 for likelier images, 0 for the
-                likeliest value at each position.
+            *arguments, **options: see `SamplesLogits.generate_batches`.
 
         Returns:
             iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1].
 
         Raises:
-            InputError: see `generate`, raised before the first batch; a model of codes.
+            InputError: see there; a model of codes.
         """
         self._refuse_codes()
-        first = (tf.constant(check_number("temperature", temperature), tf.float32),)
-        return self._in_batches("_images_at", first, num_images, labels, seed, batch_size)
+        return super().generate_batches(*arguments, **options)
 
     def generate_codes(
         self, num_images: int | None = None, labels=None, seed=None, *, condition=None,
-        temperature: float = 1.0, batch_size: int = 256, verbose="auto",
+        temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
+        batch_size: int = 256, verbose="auto",
     ) -> np.ndarray:
         """Generates grids of codes, position by position.
 
         Args:
             num_images, labels, seed, batch_size, verbose: see `generate`.
             condition: integers `(num_images, *condition_shape)`, for models that have one.
-            temperature: float, see `generate_batches`.
+            temperature, top_k, top_p: see `SamplesLogits.generate_batches`.
 
         Returns:
             NumPy int32 array `(num_images, h, w)`.
@@ -243,10 +244,12 @@ class AutoregressiveModel(ImageModel):
                 "generate_codes needs a model of codes; a model of images has generate(...). "
                 f"Received: image_shape={self.image_shape}."
             )
-        first = (tf.constant(check_number("temperature", temperature), tf.float32),)
+        sampling = check_sampling(temperature, top_k, top_p)
         num_images, labels = self._numbered(num_images, labels)
         condition = self._checked_condition(condition, num_images)
-        grids = self._in_batches("_sample", first, num_images, labels, seed, batch_size, condition)
+        grids = self._in_batches(
+            "_sample", (sampling,), num_images, labels, seed, batch_size, condition
+        )
         return joined((grid[..., 0] for grid in grids), num_images, batch_size, verbose, "int32")
 
     def draw_latents(self, num_images, seed) -> tf.Tensor:
@@ -264,32 +267,32 @@ class AutoregressiveModel(ImageModel):
 
     def images_from_latents(self, latents, labels=None) -> tf.Tensor:
         self._refuse_codes()
-        return self._images_at(1.0, latents, labels)
+        return super().images_from_latents(latents, labels)
 
-    def codes_from_latents(
-        self, latents, labels=None, condition=None, temperature=1.0
-    ) -> tf.Tensor:
+    def codes_from_latents(self, latents, labels=None, condition=None, **sampling) -> tf.Tensor:
         """Grids of codes, drawn position by position.
 
         Args:
             latents: int64 tensor `(n, 2)`, from `draw_latents`.
             labels, condition: see `call`.
-            temperature: float or float32 scalar, by which logits are divided.
+            **sampling: scalars, see `SamplesLogits.generate_batches`.
 
         Returns:
             int32 tensor `(n, h, w)`, the same for the same latents.
         """
-        return self._sample(temperature, latents, labels, condition)[..., 0]
+        return self._sample(sampling, latents, labels, condition)[..., 0]
 
-    def _sample(self, temperature, latents, labels=None, condition=None):
+    def _sample(self, sampling, latents, labels=None, condition=None):
         """Draws by the Gumbel-max trick: int32 `(n, h, w, c)`."""
         dtype = at_least_float32(self.dtype_policy)
 
         def noise_of_row(row):
-            return tf.cast(temperature * self.gumbel_noise(latents, row), dtype)
+            noise = sampling.get("temperature", 1.0) * self.gumbel_noise(latents, row)
+            return tf.cast(noise, dtype)
 
+        allowed = functools.partial(filter_logits, **sampling)
         given = self._given(labels, condition)
-        return self.network.sample(noise_of_row, tf.shape(latents)[0], **given)
+        return self.network.sample(noise_of_row, tf.shape(latents)[0], allowed, **given)
 
     def gumbel_noise(self, latents, row) -> tf.Tensor:
         """The noise of one row of each image, independent of the rest of the batch.
@@ -313,8 +316,8 @@ class AutoregressiveModel(ImageModel):
         # Draws have 24 bits. Zero becomes half the smallest draw, to keep the noise finite.
         return -tf.math.log(-tf.math.log(tf.maximum(uniform, 2.0**-25)))
 
-    def _images_at(self, temperature, latents, labels=None):
-        values = self._sample(temperature, latents, labels)
+    def _images_at(self, sampling, latents, labels=None):
+        values = self._sample(sampling, latents, labels)
         return tf.cast(values, tf.float32) * (2.0 / (self.levels - 1)) - 1.0
 
     def _refuse_codes(self):
@@ -331,27 +334,34 @@ class AutoregressiveModel(ImageModel):
 
         likelihood = {"log_likelihood": (log_likelihood, self._specs())}
         if not self.code_shape:
-            return {**super().signatures(), **likelihood}
+            found = super().signatures()
+            return {**found, "sample": self.sample_signature(found["generate"][1]), **likelihood}
 
-        def generate_given(*given):
+        def generate_given(*given, **sampling):
             *given, seed = given
             latents = draw_per_label(self.draw_latents, given[0], seed)
-            return {"codes": self.codes_from_latents(latents, **self._by_name(given))}
+            return {"codes": self.codes_from_latents(latents, **self._by_name(given), **sampling)}
 
-        def generate(num_images, seed):
+        def generate(num_images, seed, **sampling):
             counts, seeds = as_rows(num_images, seed)
             labels = None
             if self.generates_by_label:  # the classes in turn: 0, 1, ..., anew in each row
                 labels = tf.ragged.range(counts).flat_values % self.num_classes
             latents = draw_rows(self.draw_latents, counts, seeds)
-            return {"codes": self.codes_from_latents(latents, labels)}
+            return {"codes": self.codes_from_latents(latents, labels, **sampling)}
+
+        def sample_codes(*given):
+            given, sampling = given[: -len(SAMPLING_SPECS)], given[-len(SAMPLING_SPECS) :]
+            return by_given_or_number[0](*given, **dict(zip(SAMPLING_SPECS, sampling)))
 
         by_number = (generate, [count_spec(), seed_spec()])
         by_given = (generate_given, [*self._specs()[1:], seed_spec()])
+        by_given_or_number = by_given if len(by_given[1]) > 1 else by_number
         return {
             # There is no default condition: every grid needs one.
             "serving_default": by_given if self.condition_shape else by_number,
-            "generate_codes": by_given if len(by_given[1]) > 1 else by_number,
+            "generate_codes": by_given_or_number,
+            "sample_codes": (sample_codes, [*by_given_or_number[1], *SAMPLING_SPECS.values()]),
             **likelihood,
         }
 

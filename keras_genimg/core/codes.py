@@ -1,7 +1,5 @@
 """What models of codes share: quantizers, reconstructions, and generation with a prior."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,6 +9,7 @@ from keras_genimg import distribution
 from keras_genimg.checks import check_number, is_number
 from keras_genimg.core.arguments import argument_names
 from keras_genimg.core.priors import HoldsPriors
+from keras_genimg.core.sampling import SamplesLogits
 from keras_genimg.errors import InputError
 from keras_genimg.layers import FiniteScalarQuantizer, VectorQuantizer, VectorQuantizerEMA
 from keras_genimg.precision import at_least_float32
@@ -18,7 +17,7 @@ from keras_genimg.precision import at_least_float32
 __all__ = ["CodeModel"]
 
 
-class CodeModel(HoldsPriors):
+class CodeModel(HoldsPriors, SamplesLogits):
     """A model of images as one or more grids of codes, with priors over the codes.
 
     Subclasses set `encoder`, `decoder`, their quantizers, an attribute for each prior and
@@ -85,13 +84,13 @@ class CodeModel(HoldsPriors):
         """
         raise NotImplementedError
 
-    def draw_codes(self, latents, labels, temperature) -> tuple:
+    def draw_codes(self, latents, labels, **sampling) -> tuple:
         """Draws codes from the priors.
 
         Args:
             latents: int64 tensor `(n, 2)`, see `draw_latents`.
             labels: int32 tensor `(n,)`, or None.
-            temperature: float or scalar by which logits are divided.
+            **sampling: scalars, see `SamplesLogits.generate_batches`.
 
         Returns:
             tuple of int32 tensors, one per grid.
@@ -239,31 +238,8 @@ class CodeModel(HoldsPriors):
 
     # ------------------------------------------------------------- generating, exporting
 
-    def generate_batches(
-        self, num_images: int | None = None, labels=None, seed=None, *, batch_size: int = 256,
-        temperature: float = 1.0,
-    ) -> Iterator[np.ndarray]:
-        """Yields the images of `generate` in batches, for more images than fit in memory.
-
-        Args:
-            num_images, labels, seed, batch_size: see `generate`.
-            temperature: float. Divides the prior's logits: below 1 for likelier codes, 0 for the
-                likeliest code at each position.
-
-        Returns:
-            iterator over NumPy float32 arrays `(n, height, width, channels)` in [-1, 1].
-
-        Raises:
-            InputError: see `generate`, raised before the first batch; a model without a prior.
-        """
-        first = (tf.constant(check_number("temperature", temperature), tf.float32),)
-        return self._in_batches("_images_at", first, num_images, labels, seed, batch_size)
-
-    def _images_at(self, temperature, latents, labels=None):
-        return self._decode(*self.draw_codes(latents, labels, temperature))
-
-    def images_from_latents(self, latents, labels=None) -> tf.Tensor:
-        return self._images_at(1.0, latents, labels)
+    def _images_at(self, sampling, latents, labels=None):
+        return self._decode(*self.draw_codes(latents, labels, **sampling))
 
     def signatures(self) -> dict:
         images, grids = [self.images_spec()], self.prior_grids()
@@ -285,8 +261,11 @@ class CodeModel(HoldsPriors):
 
         # With a prior or without, the default is the same: clients of the model stay served when
         # it gets one.
-        inherited = super().signatures() if self.held_priors() else {}
-        generating = {key: inherited[key] for key in ("generate", "serving_png") if inherited}
+        generating = {}
+        if self.held_priors():
+            inherited = super().signatures()
+            generating = {key: inherited[key] for key in ("generate", "serving_png")}
+            generating["sample"] = self.sample_signature(generating["generate"][1])
         return {
             "serving_default": (reconstruct, images),
             "encode": (encode, images),

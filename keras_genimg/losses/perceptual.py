@@ -50,7 +50,8 @@ def perceptual_loss(real_images: tf.Tensor, fake_images: tf.Tensor, network: Cal
     At each position of a map the features are divided by their length, and the squares of
     their differences are summed: from 0 for parallel features to 4 for opposite ones, at any
     scale of the features. This is LPIPS with all channel weights 1 (in Eq. 1, w_l = 1), which
-    is twice the cosine distance.
+    is twice the cosine distance. The weights that LPIPS learned from human judgements are not
+    part of this package.
 
     Args:
         real_images: float tensor `(batch, height, width, channels)`.

@@ -7,12 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_genimg.checks import check_count, check_image_shape
+from keras_genimg.checks import check_count, check_image_shape, first_reason
 from keras_genimg.errors import InputError
 from keras_genimg.metrics.checks import to_float_array
 from keras_genimg.shipped import open_shipped, read_cards
 
-__all__ = ["FeatureExtractor", "features_for", "get_features", "open_classifier"]
+__all__ = [
+    "FeatureExtractor", "classifier_names", "features_for", "get_features", "open_application",
+    "open_classifier",
+]  # fmt: skip
 
 CLASSIFIERS = pathlib.Path(__file__).parent / "classifiers"
 INCEPTION_SIZE = 299  # height and width that the network was trained on
@@ -253,6 +256,11 @@ def features_for(data: str, image_shape: tuple) -> str:
     )
 
 
+def classifier_names() -> list:
+    """Names of the classifiers that are shipped with the package, see `get_features`."""
+    return list(read_cards(CLASSIFIERS))
+
+
 def open_classifier(name: str) -> keras.Model:
     """A classifier that is shipped with the package.
 
@@ -285,20 +293,38 @@ def _of_classifier(name):
     )
 
 
-def _open_inception():
+def open_application(make: Callable, **arguments) -> keras.Model:
+    """A network of `keras.applications` in float32.
+
+    Args:
+        make: function of `keras.applications`.
+        **arguments: of that function.
+
+    Returns:
+        functional `keras.Model`.
+
+    Raises:
+        InputError: weights that cannot be downloaded or do not fit.
+    """
     # The features must not depend on the dtype policy of training.
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        model = keras.applications.InceptionV3(classifier_activation=None)
+        return make(**arguments)
     except Exception as error:  # Keras raises a plain Exception if a download fails
+        needed = f"weights in {arguments.get('weights')}"
+        if arguments.get("weights", "imagenet") == "imagenet":
+            needed = "the ImageNet weights of keras.applications, which are downloaded the first "
+            needed += "time and kept in ~/.keras/models"
         raise InputError(
-            'Features "inception_v3" need the ImageNet weights of keras.applications, which are '
-            "downloaded the first time and kept in ~/.keras/models. "
-            f"Received: {str(error) or type(error).__name__}"
+            f"{make.__name__} needs {needed}. Received: {first_reason(error)}"
         ) from error
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _open_inception():
+    model = open_application(keras.applications.InceptionV3, classifier_activation=None)
     run = _compiled(model, "avg_pool")
 
     def resize_and_run(images):

@@ -29,6 +29,10 @@ class CodeTransformer(AutoregressiveModel):
         dropout: float in [0, 1). Rate in each block.
         seed: int, optional. Makes the dropout in training reproducible.
 
+    `generate_codes`, and `generate` of the model that holds this one as its prior, also take
+    `temperature`, `top_k` and `top_p`, see `PixelCNN`. Keys and values of earlier codes are cached,
+    so that each code costs one position.
+
     Logs: `loss` and `nll`, both -log p(codes) in nats, summed over the grid and averaged over the
     batch; `nats_per_code`.
 

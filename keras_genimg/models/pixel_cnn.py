@@ -44,7 +44,8 @@ class PixelCNN(AutoregressiveModel):
         seed: int, optional. Makes the dropout in training reproducible.
 
     `generate` (of images) and `generate_codes` also take `temperature`, by which logits are
-    divided: 1 by default, below 1 for likelier images.
+    divided (1 by default, below 1 for likelier images), `top_k` and `top_p`, which exclude unlikely
+    values (None by default).
 
     Logs: `loss` and `nll`, both -log p(x) in nats, summed over the image's values and averaged
     over the batch. For codes also `nats_per_code`, for images `bits_per_dim`.

@@ -31,8 +31,8 @@ class ProjectedGAN(LatentGAN):
             height and width are multiples of 4 from 16 to 256.
         latent_dim: int. Length of the noise vector z.
         features: the frozen network, of images in [-1, 1]: the name of a classifier of the package
-            (see `metrics.get_features`); the path of a `.keras` file; or a functional
-            `keras.Model`, such as one of `keras.applications` with its preprocessing in front.
+            (see `metrics.get_features`) or of a network of `keras.applications`, such as
+            "efficientnetv2b0"; the path of a `.keras` file; or a functional `keras.Model`.
             Its outputs are the feature maps if there are several, otherwise its last activations
             at each size. The model holds a copy, which is saved with it. By default
             "cifar10_rotation" for colour images, which never saw a label, and "fashion_mnist" for

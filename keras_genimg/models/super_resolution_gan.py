@@ -41,9 +41,8 @@ class SuperResolutionGAN(TranslationModel):
         adversarial_weight: float. Weight of the adversarial loss relative to the content loss
             (10^-3 in Eq. 3). 0 trains the same generator on the content loss alone and
             leaves D unchanged: the PSNR is highest, but the images are too smooth.
-        content_network: custom `keras.Model`, images in [-1, 1] to a feature map or a
-            list of them, in whose features content is compared (Eq. 5, VGG in the paper); it
-            is frozen, and saved with the model. None compares pixels (Eq. 4).
+        content_network: the network in whose features content is compared (Eq. 5, one layer of
+            VGG in the paper), see `VQGAN`. None compares pixels (Eq. 4).
         generator: custom `keras.Model`, low-resolution images to images in [-1, 1].
         discriminator: custom `keras.Model`, images to logits `(batch, 1)`.
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,

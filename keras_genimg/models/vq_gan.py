@@ -63,9 +63,11 @@ class VQGAN(VQVAE, AdversarialModel):
             adversarial loss. 0 trains on the other terms alone and leaves D unchanged.
         adversarial_start_step: int. Steps before the adversarial loss starts; until then
             lambda is 0 and D is not updated.
-        content_network: custom `keras.Model`, images in [-1, 1] to a feature map or a
-            list of them, in whose features content is compared (LPIPS's VGG in the paper); it
-            is frozen, and saved with the model. None compares pixels alone.
+        content_network: the network in whose features content is compared (LPIPS's VGG in the
+            paper): a name, such as "vgg16", or the path of a `.keras` file, whose last activations
+            at each size are taken (`networks.feature_maps`); or a `keras.Model` of images in
+            [-1, 1] to a feature map or a list of them. It is frozen, and saved with the model. None
+            compares pixels alone.
         perceptual_weight: float. Weight of the distance in those features relative to the
             pixel error.
         loss: `"hinge"`, `"non_saturating"`, `"minimax"`, `"least_squares"`,
@@ -81,9 +83,10 @@ class VQGAN(VQVAE, AdversarialModel):
 
     Differences: the pixel error is the mean absolute error, as in the authors' code; Eq. 4 has the
     squared error, whose gradient is largest at the few pixels that only D can fix. By default
-    there is no content network (LPIPS in the paper), the codebook follows moving averages instead
-    of gradients, encoder and decoder are those of `VQVAE`, without attention, and D has instance
-    normalisation, in the authors' code batch normalisation.
+    there is no content network; with one, features are compared as in LPIPS, but with all channel
+    weights 1 instead of learned ones (`losses.perceptual_loss`). The codebook follows moving
+    averages instead of gradients, encoder and decoder are those of `VQVAE`, without attention, and
+    D has instance normalisation, in the authors' code batch normalisation.
 
     Raises:
         InputError: invalid arguments.

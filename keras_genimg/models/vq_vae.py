@@ -224,5 +224,5 @@ class VQVAE(CodeModel):
         codes, labels = codes_and_labels(self.encode, images, labels, self.generates_by_label)
         return fit_frozen(self.prior, codes, labels, batch_size=batch_size, **fit)
 
-    def draw_codes(self, latents, labels, temperature) -> tuple:
-        return (self.prior.codes_from_latents(latents, labels, temperature=temperature),)
+    def draw_codes(self, latents, labels, **sampling) -> tuple:
+        return (self.prior.codes_from_latents(latents, labels, **sampling),)

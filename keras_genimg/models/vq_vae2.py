@@ -288,10 +288,10 @@ class VQVAE2(CodeModel):
             for level, each in fits.items() for name, values in each.history.items()
         })  # fmt: skip
 
-    def draw_codes(self, latents, labels, temperature) -> tuple:
+    def draw_codes(self, latents, labels, **sampling) -> tuple:
         of_top, of_bottom = (
             labels if prior.data.part(Labels) else None for prior in self.held_priors()
         )
-        top = self.top_prior.codes_from_latents(latents, of_top, temperature=temperature)
+        top = self.top_prior.codes_from_latents(latents, of_top, **sampling)
         others = latents + tf.constant([0, BOTTOM_NUMBERS], tf.int64)  # independent noise
-        return top, self.bottom_prior.codes_from_latents(others, of_bottom, top, temperature)
+        return top, self.bottom_prior.codes_from_latents(others, of_bottom, top, **sampling)

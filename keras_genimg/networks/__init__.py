@@ -23,14 +23,11 @@ from keras_genimg.networks.conditional_dcgan import (
 from keras_genimg.networks.dcgan import dcgan_discriminator, dcgan_generator
 from keras_genimg.networks.dcgan5 import dcgan5_discriminator, dcgan5_generator
 from keras_genimg.networks.fastgan import conditional_fastgan_generator, fastgan_generator
+from keras_genimg.networks.frozen_features import application_network, feature_maps
 from keras_genimg.networks.mlp import mlp_decoder, mlp_discriminator, mlp_encoder, mlp_generator
 from keras_genimg.networks.patchgan import patchgan_discriminator
 from keras_genimg.networks.pixel_cnn import GatedPixelCNN
-from keras_genimg.networks.projection import (
-    feature_maps,
-    projected_discriminator,
-    random_projector,
-)
+from keras_genimg.networks.projection import projected_discriminator, random_projector
 from keras_genimg.networks.residual_autoencoder import residual_decoder, residual_encoder
 from keras_genimg.networks.resnet import resnet_discriminator, resnet_generator
 from keras_genimg.networks.super_resolution import check_scale, super_resolution_generator
@@ -39,12 +36,12 @@ from keras_genimg.networks.unet import unet
 from keras_genimg.networks.video import video_discriminator
 
 __all__ = [
-    "CausalTransformer", "GatedPixelCNN", "attention_decoder", "attention_encoder",
-    "check_scale", "conditional_dcgan_discriminator", "conditional_dcgan_generator",
-    "conditional_decoder", "conditional_encoder", "conditional_fastgan_generator",
-    "conv_decoder", "conv_encoder", "dcgan5_discriminator", "dcgan5_generator",
-    "dcgan_discriminator", "dcgan_generator", "fastgan_generator", "feature_maps",
-    "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator",
+    "CausalTransformer", "GatedPixelCNN", "application_network", "attention_decoder",
+    "attention_encoder", "check_scale", "conditional_dcgan_discriminator",
+    "conditional_dcgan_generator", "conditional_decoder", "conditional_encoder",
+    "conditional_fastgan_generator", "conv_decoder", "conv_encoder", "dcgan5_discriminator",
+    "dcgan5_generator", "dcgan_discriminator", "dcgan_generator", "fastgan_generator",
+    "feature_maps", "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator",
     "patchgan_discriminator", "projected_discriminator", "random_projector", "residual_decoder",
     "residual_encoder", "residual_translator", "resnet_discriminator", "resnet_generator",
     "super_resolution_generator", "two_level_decoder", "two_level_encoder", "two_level_join",

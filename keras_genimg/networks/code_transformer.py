@@ -145,7 +145,8 @@ class CausalTransformer(keras.layers.Layer):
         return tf.reshape(places, (self.length, self.features))
 
     def sample(
-        self, noise_of_row: Callable, count: int | tf.Tensor, labels: tf.Tensor | None = None
+        self, noise_of_row: Callable, count: int | tf.Tensor, allowed: Callable = tf.identity,
+        labels: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Draws each code given those before it, with cached keys and values.
 
@@ -155,6 +156,8 @@ class CausalTransformer(keras.layers.Layer):
             noise_of_row: function from an int32 scalar, the row, to float32 `(count, width,
                 1, levels)`.
             count: int or int32 scalar.
+            allowed: function from logits `(count, levels)` to those with -inf in place of what is
+                not to be drawn.
             labels: int tensor `(count,)`, if there are classes.
 
         Returns:
@@ -172,7 +175,7 @@ class CausalTransformer(keras.layers.Layer):
             for block, (keys, values) in zip(self.blocks, cache):
                 x, keys, values = block.step(x, keys, values, number)
                 kept.append((keys, values))
-            logits = self.head(self.norm(x))[:, 0]  # (B, levels)
+            logits = allowed(self.head(self.norm(x))[:, 0])  # (B, levels)
             scores = logits + tf.cast(noise[:, column, 0], logits.dtype)
             code = tf.argmax(scores, axis=-1, output_type=tf.int32)  # (B,)
             made = made.write(number, code)

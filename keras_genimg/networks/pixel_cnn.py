@@ -132,8 +132,8 @@ class GatedPixelCNN(keras.layers.Layer):
         return tf.transpose(logits, (0, 1, 2, 4, 3))  # -> (B, h, w, channels, levels)
 
     def sample(
-        self, noise_of_row: Callable, count: int | tf.Tensor, labels: tf.Tensor | None = None,
-        condition: tf.Tensor | None = None,
+        self, noise_of_row: Callable, count: int | tf.Tensor, allowed: Callable = tf.identity,
+        labels: tf.Tensor | None = None, condition: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Draws x_i ~ p(x_i | what was drawn before), each position computed once.
 
@@ -146,6 +146,8 @@ class GatedPixelCNN(keras.layers.Layer):
             noise_of_row: function from an int32 scalar, the row, to float32 `(count, width,
                 channels, levels)`.
             count: int or int32 scalar.
+            allowed: function from logits `(count, levels)` to those with -inf in place of what is
+                not to be drawn.
             labels: int tensor `(count,)`, if there are classes.
             condition: int tensor `(count, *condition_shape)`, if there is a condition.
 
@@ -173,7 +175,7 @@ class GatedPixelCNN(keras.layers.Layer):
                     x = layer.position(seen[-1], of_row, own)
                 kernel, bias, last, last_bias = head[channel]
                 x = tf.nn.relu(tf.nn.relu(x) @ kernel + bias)
-                logits = tf.cast(x, last.dtype) @ last + last_bias  # (B, levels)
+                logits = allowed(tf.cast(x, last.dtype) @ last + last_bias)  # (B, levels)
                 scores = logits + tf.cast(noise[:, column, channel], logits.dtype)
                 values[channel] = tf.argmax(scores, axis=-1, output_type=tf.int32)
                 data = self.embed(tf.stack(values, axis=-1))  # (B, channels) -> (B, features)

@@ -9,11 +9,12 @@ from keras_genimg.errors import InputError
 __all__ = ["SETTINGS", "read_recipe", "recipe_names"]
 
 FOLDER = pathlib.Path(__file__).parent
-# What describes a recipe to a reader; everything else in it is a setting of `train`.
+# What describes a recipe to a reader; everything else in it is a setting of `train`, or of `prior`
+# if it names no data: the codes are those of a run.
 ABOUT = ("about", "published", "differs", "measure", "model")
 SETTINGS = (
     "start_from", "data", "binarize", "image_size", "channels", "corruption", "data_b",
-    "batch_size", "epochs", "steps_per_epoch", "seed", "policy", "set",
+    "batch_size", "epochs", "steps_per_epoch", "seed", "policy", "by_class", "set",
 )  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def read_recipe(name: str) -> dict:
         dict. `about`: one sentence. `published`: list of dicts with `value`, `what` and
         `source`. `differs`: differences from the publication. `measure`: the command that
         measures the same quantity. `model`: name of the model on the command line.
-        `settings`: dict of settings of `train`.
+        `settings`: dict of settings of `train`, or of `prior` if there is no `data` among them.
 
     Raises:
         InputError: an unknown name.

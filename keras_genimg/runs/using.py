@@ -10,7 +10,7 @@ import numpy as np
 from keras_genimg import plotting
 from keras_genimg.callbacks import EvaluateSamples
 from keras_genimg.checks import check_count, check_seed
-from keras_genimg.core import Clips, Labels
+from keras_genimg.core import Clips, Labels, SamplesLogits
 from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.export import is_saved_model
@@ -33,6 +33,7 @@ __all__ = ["evaluate", "export", "generate"]
 def generate(
     folder: str, count: int, seed: int | None = None, labels: list | None = None,
     output: str | None = None, format: str | None = None, num_frames: int | None = None,
+    temperature: float | None = None, top_k: int | None = None, top_p: float | None = None,
     overwrite: bool = False,
 ) -> None:
     """Generates images with a run's model and writes them.
@@ -47,6 +48,7 @@ def generate(
         format: `"png"`, `"npz"`, `"gif"`, `"webp"` or `"mp4"`; by default from the extension of
             `output`. Clips are strips in a PNG, and play together in an animation.
         num_frames: int, optional. Frames per clip, by default as many as the model is trained on.
+        temperature, top_k, top_p: numbers, optional, see `SamplesLogits.generate_batches`.
         overwrite: bool. Whether earlier images at the same place are replaced.
     """
     place = find_run(folder)
@@ -57,12 +59,9 @@ def generate(
     given = {}
     if labels is not None or model.generates_by_label:
         given = {"labels": model.labels_in_turn(count, labels)}
-    frames = {} if num_frames is None else {"num_frames": num_frames}
-    if frames and not model.data.part(Clips):
-        raise InputError(
-            f"--frames is for models of clips. Received: --frames {num_frames} for a run of "
-            f"{type(model).__name__}."
-        )
+    options = {"num_frames": num_frames, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    options = {name: value for name, value in options.items() if value is not None}
+    _check_options(model, options)
     if target.made is None:
         of_one = (num_frames or model.num_frames) if model.data.part(Clips) else 1
         check_memory(count * of_one, model.image_shape)
@@ -70,9 +69,9 @@ def generate(
              "Software": f"keras_genimg {__version__}"}
     with target.written() as partial:
         if target.made is not None:
-            _write_images(partial, model, count, seed, notes, **given, **frames)
+            _write_images(partial, model, count, seed, notes, **given, **options)
         else:
-            images = model.generate(count, seed=seed, **given, **frames)
+            images = model.generate(count, seed=seed, **given, **options)
             if format == "npz":
                 names = {} if model.class_names is None else {"class_names": model.class_names}
                 pixels = plotting.to_uint8(images)
@@ -82,6 +81,20 @@ def generate(
             else:
                 plotting.save_png(partial, plotting.image_grid(images), notes, scale=2)
     print(target.path)
+
+
+def _check_options(model, options):
+    """Refuses options of `generate` that a model does not have."""
+    for name, value in options.items():
+        frames = name == "num_frames"
+        if model.data.part(Clips) if frames else isinstance(model, SamplesLogits):
+            continue
+        option = "--frames" if frames else "--" + name.replace("_", "-")
+        kind = "clips" if frames else "codes with a prior, and for pixel_cnn"
+        raise InputError(
+            f"{option} is for models of {kind}. Received: {option} {value} for a run of "
+            f"{type(model).__name__}."
+        )
 
 
 def _generated(folder, output, format, overwrite):

@@ -44,6 +44,8 @@ DEFAULT = {
     "translations": "translate", "labels": "classify",
 }
 
+SAMPLING = {"temperature": np.float32(1.5), "top_k": np.int32(5), "top_p": np.float32(0.75)}
+
 
 def inputs_of(specs, model):
     """Arrays for what a signature takes, by name."""
@@ -52,8 +54,9 @@ def inputs_of(specs, model):
 
 def input_of(spec, model, seed):
     fixed = {
-        "num_images": np.int32(5), "seed": np.int64(7), "labels": np.array([3, 0, 0, 2, 1], "int32")
-    }
+        "num_images": np.int32(5), "seed": np.int64(7),
+        "labels": np.array([3, 0, 0, 2, 1], "int32"), **SAMPLING,
+    }  # fmt: skip
     if spec.name == "seed" and spec.shape.rank == 1:
         return np.array([7, 8, -9, 7, 2**40])
     if spec.name == "image_bytes":
@@ -109,6 +112,11 @@ def outputs_of(name, model, given):
         return {"images": model.generate(5, seed=7, **labels)}
     if name == "generate_codes":
         return {"codes": model.generate_codes(5, seed=7, **labels)}
+    options = {key: given[key].item() for key in SAMPLING if key in given}
+    if name == "sample":
+        return {"images": model.generate(5, seed=7, **labels, **options)}
+    if name == "sample_codes":
+        return {"codes": model.generate_codes(5, seed=7, **labels, **options)}
     if name == "encode" and hasattr(model, "posterior"):
         _, z_log_var = model.posterior(first, *labels.values())
         return {"z_mean": model.encode(first, **labels), "z_log_var": z_log_var}
@@ -199,8 +207,9 @@ def test_every_model_has_the_signatures_of_its_methods():
         wanted = {method for method in methods if case.has(method)} | {"serving_default"}
         wanted |= {"generate"} if case.makes == "images" else set()
         wanted |= {"serving_png"} if case.makes in ("images", "translations") else set()
-        wanted |= {"generate_codes"} if case.makes == "codes" else set()
+        wanted |= {"generate_codes", "sample_codes"} if case.makes == "codes" else set()
         wanted |= {"log_likelihood"} if case.has("generate_codes") else set()
+        wanted |= {"sample"} if case.makes == "images" and case.has("generate_codes") else set()
         model = case()
         adversarial = "discriminator_optimizer" in model.default_optimizers()
         wanted |= {"discriminate"} if adversarial else set()

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_sampling import warped
 
 from keras_genimg import CodeTransformer
 from keras_genimg.errors import InputError
@@ -62,20 +63,25 @@ def test_likelihoods_of_all_grids_sum_to_one():
     assert likelihoods.sum() == pytest.approx(1.0, abs=1e-5) and likelihoods.max() > 2 / 81
 
 
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.3, "top_k": 3, "top_p": 0.8}])
 @pytest.mark.parametrize("num_classes", [pytest.param(None, marks=pytest.mark.slow), 3])
-def test_cached_samples_are_those_of_whole_passes(num_classes):
+def test_cached_samples_are_those_of_whole_passes(num_classes, options):
     model = lively(num_classes=num_classes)
     labels = None if num_classes is None else np.array([2, 0, 1, 1, 0])
-    made = model.generate_codes(5, labels, seed=7)
+    made = model.generate_codes(5, labels, seed=7, **options)
     latents = model.draw_latents(5, 7)
     codes = np.zeros((5, 3, 4), "int32")
     for row, column in np.ndindex(3, 4):
         logits = model(codes, labels).numpy()[:, row, column]
         noise = model.gumbel_noise(latents, row).numpy()[:, column, 0]
-        codes[:, row, column] = (logits + noise).argmax(-1)
+        if options:
+            logits = warped(logits, **options)
+        codes[:, row, column] = (logits + options.get("temperature", 1.0) * noise).argmax(-1)
     np.testing.assert_array_equal(made, codes)
     assert len(np.unique(made)) > 2
-    np.testing.assert_array_equal(model.generate_codes(5, labels, seed=7, batch_size=2), made)
+    again = model.generate_codes(5, labels, seed=7, batch_size=2, **options)
+    np.testing.assert_array_equal(again, made)
+    assert not options or (model.generate_codes(5, labels, seed=7) != made).any()
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ def test_saved_and_served(tmp_path):
     )
     model.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served").signatures
-    assert set(served) == {"serving_default", "generate_codes", "log_likelihood"}
+    assert set(served) == {"serving_default", "generate_codes", "sample_codes", "log_likelihood"}
     given = {"labels": tf.constant(labels, tf.int32), "condition": tf.constant(condition, tf.int32)}
     for name in ("serving_default", "generate_codes"):
         found = served[name](**given, seed=tf.constant(2, tf.int64))["codes"]

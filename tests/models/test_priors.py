@@ -94,9 +94,10 @@ def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
     expected = model.decode(model.prior.generate_codes(5, seed=1))
     np.testing.assert_allclose(made, expected, atol=1e-5)
     np.testing.assert_allclose(model.generate(5, seed=1, batch_size=2), made, atol=1e-5)
-    for temperature in (0.0, 0.05):
-        codes = model.prior.generate_codes(5, seed=1, temperature=temperature)
-        other = model.generate(5, seed=1, temperature=temperature)
+    some = {"temperature": 3.0, "top_k": 4, "top_p": 0.5}
+    for options in ({"temperature": 0.0}, {"temperature": 0.05}, some):
+        codes = model.prior.generate_codes(5, seed=1, **options)
+        other = model.generate(5, seed=1, **options)
         np.testing.assert_allclose(other, model.decode(codes), atol=1e-5)
         assert (other != made).any()
     with pytest.raises(InputError, match="temperature must be a finite number.*-1"):
@@ -113,10 +114,14 @@ def test_what_is_generated_are_decoded_draws_of_the_prior(kind, tmp_path):
 
     model.export(tmp_path / "served")
     signatures = tf.saved_model.load(tmp_path / "served").signatures
-    names = {"serving_default", "serving_png", "generate", "encode", "decode", "reconstruct"}
-    assert set(signatures) == names
+    assert set(signatures) == {
+        "serving_default", "serving_png", "generate", "sample", "encode", "decode", "reconstruct"
+    }  # fmt: skip
     served = signatures["generate"](num_images=tf.constant(5), seed=tf.constant(1, tf.int64))
     np.testing.assert_allclose(served["images"], made, atol=1e-4)
+    given = {key: tf.constant(value) for key, value in some.items()}
+    found = signatures["sample"](num_images=tf.constant(5), seed=tf.constant(1, tf.int64), **given)
+    np.testing.assert_allclose(found["images"], model.generate(5, seed=1, **some), atol=1e-4)
     # What clients were served by before there was a prior.
     served = signatures["serving_default"](images=tf.constant(images))["images"]
     np.testing.assert_allclose(served, model.reconstruct(images), atol=1e-4)
@@ -129,6 +134,8 @@ def test_a_prior_adds_signatures_and_changes_none():
     after = {name: specs for name, (_, specs) in model.signatures().items()}
     for name in ("generate", "serving_png"):
         assert [spec.name for spec in after.pop(name)] == ["labels", "seed"]
+    options = ["temperature", "top_k", "top_p"]
+    assert [spec.name for spec in after.pop("sample")] == ["labels", "seed", *options]
     assert after == before and [spec.name for spec in after["serving_default"]] == ["images"]
 
 

@@ -90,7 +90,8 @@ def inputs_of(network):
 
 def test_every_public_network_is_here():
     made = {name for name, *_ in NETWORKS + AUTOREGRESSIVE}
-    others = {"feature_maps", "random_projector"}  # see tests/models/test_projected_gan.py
+    # See test_frozen_features.py and tests/models/test_projected_gan.py.
+    others = {"application_network", "feature_maps", "random_projector"}
     assert made == set(networks.__all__) - {"check_scale"} - others
 
 
