@@ -22,7 +22,21 @@ SOURCES = {
 }
 NOTEBOOKS = sorted(f"tutorials/{path.name}" for path in (ROOT / "tutorials").glob("*.ipynb"))
 PAGES = {**{source: page for page, source in SOURCES.items()}, **dict(zip(NOTEBOOKS, NOTEBOOKS))}
+COMMAND = []  # build or serve
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+
+
+def on_startup(command, dirty):
+    COMMAND[:] = [command]
+
+
+def on_post_build(config):
+    """A page that runs a preset, at play/: only of a build, because it takes seconds."""
+    if COMMAND == ["build"]:
+        import keras_genimg
+
+        model = keras_genimg.load_preset("conditional_gan_cifar10")
+        model.export(pathlib.Path(config.site_dir, "play"), "web")
 
 
 @event_priority(100)  # before the plugin that turns notebooks into pages
