@@ -1,4 +1,4 @@
-"""Adversarial training in plain TensorFlow, for tests that compare a model's step with it."""
+"""Training in plain TensorFlow and sampling in plain NumPy, for tests that compare with them."""
 
 import keras
 import numpy as np
@@ -54,3 +54,25 @@ def formulas(loss):
         lambda fake: cross_entropy(1.0, fake),
         lambda real, fake: cross_entropy(1.0, real) + cross_entropy(0.0, fake),
     )
+
+
+def warped(logits, temperature=1.0, top_k=None, top_p=None):
+    """Hugging Face's TemperatureLogitsWarper, TopKLogitsWarper and TopPLogitsWarper.
+
+    The logits are multiplied back at the end.
+    """
+    scores = logits / temperature
+    if top_k is not None:
+        smallest = np.sort(scores)[:, -min(top_k, scores.shape[1])]
+        scores = np.where(scores < smallest[:, None], -np.inf, scores)
+    if top_p is not None:
+        order = np.argsort(scores)
+        ordered = np.take_along_axis(scores, order, axis=1)
+        shares = np.exp(ordered - ordered[:, -1:])
+        below = np.cumsum(shares / shares.sum(1, keepdims=True), axis=1)
+        remove = below <= 1 - top_p
+        remove[:, -1] = False  # min_tokens_to_keep
+        removed = np.zeros_like(remove)
+        np.put_along_axis(removed, order, remove, axis=1)
+        scores = np.where(removed, -np.inf, scores)
+    return scores * temperature

@@ -200,7 +200,7 @@ def test_labels_of_another_length(compiled):
         (lambda: vae(likelihood="poisson"), ["likelihood must be one of bernoulli", "'poisson'"]),
         (lambda: vae(likelihood=["bernoulli"]), ["likelihood must be one of", "['bernoulli']"]),
         (lambda: gan(noise=["normal"]), ["noise must be one of", "['normal']"]),
-        (lambda: gan(networks=None), ["networks must be one of", "None"]),
+        (lambda: gan(networks=3), ["networks must be one of", "3"]),
         (lambda: vae(networks=["mlp"]), ["networks must be one of", "['mlp']"]),
         (lambda: GAN((30, 30, 1)), ["multiples of 4", "32x32", "30x30"]),
         (lambda: GAN((28, 28)), ["(height, width, channels)", "(28, 28)"]),

@@ -111,7 +111,7 @@ class RecordsArguments:
         vars(model)["_custom_networks"] = set()  # see `ImageModel.make_network`
         return model
 
-    def record(self, name: str, value):
+    def record(self, name: str, value) -> object:
         """Records what a default came to be, unless a subclass has fixed that argument.
 
         Args:

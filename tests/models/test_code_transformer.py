@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_sampling import warped
+from plain import warped
 
 from keras_genimg import CodeTransformer
 from keras_genimg.errors import InputError

@@ -3,31 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from plain import warped
 
 from keras_genimg import CodeTransformer, PixelCNN
 from keras_genimg.core.sampling import filter_logits
 from keras_genimg.errors import InputError
 
 RNG = np.random.default_rng(0)
-
-
-def warped(logits, temperature=1.0, top_k=None, top_p=None):
-    """TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper; multiplied back at the end."""
-    scores = logits / temperature
-    if top_k is not None:
-        smallest = np.sort(scores)[:, -min(top_k, scores.shape[1])]
-        scores = np.where(scores < smallest[:, None], -np.inf, scores)
-    if top_p is not None:
-        order = np.argsort(scores)
-        ordered = np.take_along_axis(scores, order, axis=1)
-        shares = np.exp(ordered - ordered[:, -1:])
-        below = np.cumsum(shares / shares.sum(1, keepdims=True), axis=1)
-        remove = below <= 1 - top_p
-        remove[:, -1] = False  # min_tokens_to_keep
-        removed = np.zeros_like(remove)
-        np.put_along_axis(removed, order, remove, axis=1)
-        scores = np.where(removed, -np.inf, scores)
-    return scores * temperature
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
