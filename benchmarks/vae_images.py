@@ -10,7 +10,7 @@ training images (`VAE.fit_prior`). Writes three grids into RUN/images:
 - reconstructions.png: rows of test images, evenly spaced, each above their reconstructions;
 - samples.png: five rows from N(0, I), then five from the mixture, with the same seed;
 - traversals.png: the active dimensions with the largest variance, each from -3 to 3 around the
-  first of these images.
+  latents of test image number `--image`.
 """
 
 import argparse
@@ -46,6 +46,7 @@ def main():
     parser.add_argument("run", type=Path, help="run folder of keras-genimg train vae")
     parser.add_argument("--data", required=True)
     parser.add_argument("--features", required=True, help="of frechet_distance")
+    parser.add_argument("--image", type=int, default=0, help="the test image to traverse around")
     parser.add_argument("--components", type=int, default=20, help="Gaussians in the mixture")
     options = parser.parse_args()
     vae = load_run(options.run)
@@ -69,7 +70,7 @@ def main():
     steps = np.linspace(-3, 3, COLUMNS)
     busiest = variances.argsort()[::-1][: min(active, 8)]
     if active:
-        walks = [latents.traverse(vae, means[shown[0]], int(one), steps) for one in busiest]
+        walks = [latents.traverse(vae, means[options.image], int(one), steps) for one in busiest]
         show("traversals", latents.decode(vae, np.concatenate(walks)), COLUMNS)
 
     metric = FrechetDistance(options.features)
