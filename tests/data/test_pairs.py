@@ -53,6 +53,19 @@ def test_files_of_one_name_are_a_pair(folders, either_way):
     assert firsts[:10] != firsts[10:]
 
 
+def test_a_resumed_stream_is_that_of_the_unbroken_one(folders, either_way):
+    def stream(step):
+        first_epoch, first_batch = divmod(step, 3)  # epochs of 3 batches
+        return load_pairs(
+            *folders, batch_size=3, shuffle_seed=4, drop_remainder=True, epochs=None,
+            first_epoch=first_epoch, first_batch=first_batch,
+        )  # fmt: skip
+
+    unbroken = values(stream(0).take(9))
+    assert values(stream(5).take(4)) == unbroken[15:]
+    assert unbroken[:9] != unbroken[9:18]
+
+
 def test_the_second_folder_is_resized_to_the_first_unless_a_size_is_given(folders):
     sizes = [
         [info.image_shape for info in open_pairs(*each, image_size=size)[:2]]
