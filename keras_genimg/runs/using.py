@@ -215,8 +215,8 @@ def evaluate(
     results, values = {"data": data, "split": split}, {}
     of_samples = [name for name in metrics or () if name != "log_likelihood"]
     check_per_pair(model, of_samples)
-    # By their names are paired the sets of a model that learns from pairs, and for metrics those
-    # of one that learns without.
+    # Two sets are paired by file name for a model that learns from pairs; for metrics, which
+    # compare with targets, also for one that learns without.
     by_name = paired_by_name(model.data, trained) or of_samples and trained.get("data_b")
     sets = {**trained, "data": data, "image_size": (height, width)}
 
