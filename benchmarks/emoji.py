@@ -6,11 +6,16 @@ The archives come from the npm packages emoji-datasource-google and emoji-dataso
     OUTPUT/train/CLASS/DRAWING-UNICODE.png
     OUTPUT/test/CLASS/DRAWING-UNICODE.png     every tenth UNICODE by sorted name
 
-and is what `keras-genimg train MODEL --data OUTPUT` takes. With `--validation` these are left out,
-and test/ has another tenth, to choose settings on. With `--emoji N` train/ has the images of N
-emoji only, spread over all names.
+and is what `keras-genimg train MODEL --data OUTPUT` takes. With `--separate` each drawing has a
+folder, in which an emoji has the same name, for `--data OUTPUT/noto --data-b OUTPUT/twemoji`:
+
+    OUTPUT/DRAWING/train/CLASS/UNICODE.png
+
+With `--validation` the test images are left out, and test/ has another tenth, to choose settings
+on. With `--emoji N` train/ has the images of N emoji only, spread over all names.
 
     python benchmarks/emoji.py noto.zip twemoji.zip --output emoji
+    python benchmarks/emoji.py noto.zip twemoji.zip --output . --separate
     python benchmarks/emoji.py noto.zip twemoji.zip --emoji 500 --output emoji_500
 """
 
@@ -29,7 +34,7 @@ def on_white(data):
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def lay_out(archives, output, test_rank, left_out=None, most=None):
+def lay_out(archives, output, test_rank, left_out=None, most=None, separate=False):
     """Writes the folder; returns the number of images of each split.
 
     Args:
@@ -37,6 +42,7 @@ def lay_out(archives, output, test_rank, left_out=None, most=None):
         output: path.
         test_rank, left_out: ints, ranks modulo ten: of the test split, and of what is in neither.
         most: int, or None for all. Emoji of the training split.
+        separate: bool. Whether each drawing has a folder.
     """
     counts = {"train": 0, "test": 0}
     with contextlib.ExitStack() as stack:
@@ -55,6 +61,8 @@ def lay_out(archives, output, test_rank, left_out=None, most=None):
                 continue
             drawing, group, code = name.split("/")
             path = output / split / group / f"{drawing}-{code}"
+            if separate:
+                path = output / drawing / split / group / code
             path.parent.mkdir(parents=True, exist_ok=True)
             on_white(file.read(name)).save(path)
             counts[split] += 1
@@ -75,9 +83,12 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--emoji", type=int, help="emoji to train on, by default all")
+    parser.add_argument("--separate", action="store_true", help="one folder for each drawing")
     arguments = parser.parse_args()
     ranks = (8, 9) if arguments.validation else (9, None)
-    counts = lay_out(arguments.archives, arguments.output, *ranks, most=arguments.emoji)
+    counts = lay_out(
+        arguments.archives, arguments.output, *ranks, arguments.emoji, arguments.separate
+    )
     print(f"{arguments.output}: {counts['train']} images to train on, {counts['test']} held out")
 
 

@@ -94,7 +94,8 @@ def _add_train(train):
         "probability of a 1, drawn anew each epoch) or threshold")
     add("--corruption", "--damage", metavar="KIND", help="the corruption that pix2pix learns to "
         "undo: mask (the default), noise, or grey")
-    add("--data-b", metavar="NAME", help="the second set of cyclegan, resized like the first")
+    add("--data-b", metavar="NAME", help="the second set of cyclegan, resized like the first; for "
+        "pix2pix a folder of targets, with the same file names as the inputs in the folder --data")
     add("--holdout", type=float, metavar="SHARE", help="hold out this share of the training "
         "images, such as 0.1; evaluate uses them")
     add("--image-size", type=int, metavar="N", help="resize images to N x N")
@@ -196,7 +197,7 @@ def _add_evaluate(evaluate):
         "the run has held out, or else the test split)")
     add("--metrics", nargs="+", metavar="NAME", help="for samples: frechet_distance "
         "kernel_distance inception_score precision_recall_density_coverage "
-        "sliced_wasserstein_distance; for models with a "
+        "sliced_wasserstein_distance; for models of pairs also psnr ssim; for models with a "
         "likelihood: log_likelihood (default: the model's losses)")
     add("--importance-samples", type=int, metavar="N", dest="num_samples", help="importance "
         "samples per image for the log_likelihood of a VAE (5000)")

@@ -22,6 +22,7 @@ from keras_genimg.runs.settings import DEFAULTS
 SETS = {
     "mnist": DataInfo((28, 28, 1), 60_000, 10), "cifar10": DataInfo((32, 32, 3), 50_000, 10),
     "emoji": DataInfo((64, 64, 3), 3_432, 9),
+    "noto": DataInfo((64, 64, 3), 1_716, 9), "twemoji": DataInfo((64, 64, 3), 1_716, 9),
 }  # fmt: skip
 PRIORS = [name for name in recipe_names() if "data" not in read_recipe(name)["settings"]]
 SMALL = ["--data", "glyphs", "--image-size", "16", "--batch-size", "8", "--steps-per-epoch", "2"]
@@ -53,7 +54,8 @@ def test_the_model_of_a_recipe_can_be_made(name, monkeypatch):
     info = SETS[settings["data"]]
     black = -np.ones((2, *info.image_shape), "float32")  # so that no set need be there
     monkeypatch.setattr(training, "_some_images", lambda *_: black)
-    model = training._make_model(model_class(recipe["model"]), settings, info)
+    info_b = SETS[settings["data_b"]] if settings["data_b"] else None
+    model = training._make_model(model_class(recipe["model"]), settings, info, info_b)
     # A rate that falls to the end of training has fallen by then, and not before.
     steps = settings["epochs"] * (
         settings["steps_per_epoch"] or info.num_images // settings["batch_size"]
@@ -292,6 +294,7 @@ def test_likelihood_of_models_that_know_it_and_of_others(pictures):
     assert values["nll"] == pytest.approx(nats.mean(), rel=1e-5) and how == {"images": 9}
     error = nats.std(ddof=1) / 3
     assert values["nll_standard_error"] == pytest.approx(error, rel=1e-4)
+    assert values["bits_per_dim"] == pytest.approx(nats.mean() / 256 / np.log(2), rel=1e-5)
     with pytest.raises(
         InputError, match="computes log p.x. without importance samples. Received: 3"
     ):
@@ -302,9 +305,14 @@ def test_likelihood_of_models_that_know_it_and_of_others(pictures):
     values, how = measure_likelihood(vae, batches(images, labels), 20, seed=5)
     expected = -vae.log_likelihood(images, labels, num_samples=20, seed=5)
     assert values["nll"] == pytest.approx(expected.mean(), rel=1e-6)
-    assert how == {"images": 9, "importance_samples": 20}
+    assert how == {"images": 9, "importance_samples": 20} and "bits_per_dim" not in values
     with pytest.raises(InputError, match="needs binarised images"):
         measure_likelihood(vae, batches(pictures[:9], labels), 20)
+    for kind, has_bits in (("gaussian", False), ("discretized_logistic", True)):
+        vae = keras_genimg.VAE((16, 16, 1), 3, networks="mlp", likelihood=kind)
+        values, _ = measure_likelihood(vae, batches(pictures[:9]), 2)
+        assert ("bits_per_dim" in values) == has_bits
+    assert values["bits_per_dim"] == pytest.approx(values["nll"] / 256 / np.log(2), rel=1e-6)
     with pytest.raises(InputError, match="Received: a run of VQVAE."):
         measure_likelihood(keras_genimg.VQVAE((16, 16, 1)), batches(images))
 

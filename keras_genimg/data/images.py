@@ -63,7 +63,7 @@ class Reader(NamedTuple):
         order: function from the seed of an epoch, an int64 tensor `(2,)`, or from None
             for the stored order, to a `tf.data.Dataset` with one element per image.
         read: function from a batch of these elements to uint8 images `(batch, h, w, c)`
-            and int32 labels `(batch,)`.
+            and int32 labels `(batch,)`; of pairs, to two batches of images and labels.
         skipped: dict from a reason to the number of files that are not used for it.
     """
 
@@ -190,23 +190,21 @@ def _centre(extent, target):
     return 0, upper, width, upper + width / ratio
 
 
-def read_from_memory(images: np.ndarray, labels: np.ndarray) -> Reader:
-    """Makes the `Reader` of a set held in two arrays.
+def read_from_memory(*arrays: np.ndarray) -> Reader:
+    """Makes the `Reader` of a set held in arrays.
 
     The arrays are read through Python: as tensors they would be copied into the graph
     of the pipeline, and again by a strategy that shards it.
 
     Args:
-        images: uint8 array `(n, h, w, c)`.
-        labels: int32 array `(n,)`.
+        *arrays: uint8 images `(n, h, w, c)`, one array or two of pairs, and int32 labels `(n,)`.
     """
+    dtypes = tuple(tf.as_dtype(array.dtype) for array in arrays)
 
     def read(indices):
-        batch_images, batch_labels = call_python(
-            lambda rows: (images[rows], labels[rows]), [indices], (tf.uint8, tf.int32)
-        )
-        batch_images.set_shape((indices.shape[0], *images.shape[1:]))
-        batch_labels.set_shape((indices.shape[0],))
-        return batch_images, batch_labels
+        batch = call_python(lambda rows: tuple(array[rows] for array in arrays), [indices], dtypes)
+        for part, array in zip(batch, arrays):
+            part.set_shape((indices.shape[0], *array.shape[1:]))
+        return tuple(batch)
 
-    return read_by_index(len(images), read)
+    return read_by_index(len(arrays[0]), read)

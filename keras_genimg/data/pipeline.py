@@ -2,12 +2,14 @@
 
 import difflib
 import os
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_genimg.checks import check_count, is_integer
-from keras_genimg.data.images import DataInfo
+from keras_genimg.data.images import DataInfo, Reader
 from keras_genimg.data.passes import Passes, map_batches
 from keras_genimg.data.sets.folders import open_folder
 from keras_genimg.data.sets.glyphs import open_glyphs
@@ -15,7 +17,10 @@ from keras_genimg.data.sets.moving import open_moving
 from keras_genimg.data.sets.tfds import is_tfds_name, open_tfds, tfds_names
 from keras_genimg.errors import InputError
 
-__all__ = ["data_info", "load", "open_set"]
+__all__ = [
+    "Order", "checked_options", "checked_order", "data_info", "folder_of", "in_batches", "load",
+    "open_set",
+]  # fmt: skip
 
 MOVING = ("moving_glyphs", "moving_mnist")  # the sets of clips
 
@@ -81,6 +86,41 @@ def load(
     >>> images.shape
     TensorShape([64, 28, 28, 1])
     """
+    order = checked_order(
+        batch_size, shuffle_seed, drop_remainder, epochs, first_epoch, first_batch
+    )
+    arguments = (image_size, data_dir, channels, num_images, num_frames)
+    info, open_reader = open_set(name, split, *arguments)
+    if with_labels and info.num_classes is None:
+        raise InputError(
+            f"with_labels needs a set with labels. Received: with_labels={with_labels} for "
+            f"{name!r}, which has none."
+        )
+    return in_batches(
+        open_reader(), order, lambda images, labels: (images, labels) if with_labels else images
+    )
+
+
+class Order(NamedTuple):
+    """The order and the batches of a set, see `load`."""
+
+    batch_size: int
+    shuffle_seed: int | None
+    drop_remainder: bool
+    epochs: int | None
+    first_epoch: int
+    first_batch: int
+
+
+def checked_order(
+    batch_size: int, shuffle_seed: int | None, drop_remainder: bool, epochs: int | None,
+    first_epoch: int, first_batch: int,
+) -> Order:  # fmt: skip
+    """The `Order` of these arguments of `load`.
+
+    Raises:
+        InputError: an invalid argument.
+    """
     batch_size = check_count("batch_size", batch_size)
     epochs = epochs if epochs is None else check_count("epochs", epochs)
     first_epoch = check_count("first_epoch", first_epoch, minimum=0)
@@ -98,14 +138,25 @@ def load(
         raise InputError(
             f"shuffle_seed must be an integer or None. Received: shuffle_seed={shuffle_seed!r}."
         )
-    arguments = (image_size, data_dir, channels, num_images, num_frames)
-    info, open_reader = open_set(name, split, *arguments)
-    if with_labels and info.num_classes is None:
-        raise InputError(
-            f"with_labels needs a set with labels. Received: with_labels={with_labels} for "
-            f"{name!r}, which has none."
-        )
-    reader = open_reader()
+    return Order(batch_size, shuffle_seed, drop_remainder, epochs, first_epoch, first_batch)
+
+
+def in_batches(reader: Reader, order: Order, element_of: Callable) -> tf.data.Dataset:
+    """The batches of a set, epoch by epoch.
+
+    Args:
+        reader: `Reader`.
+        order: `Order`.
+        element_of: function from float32 batches of images in [-1, 1], one or two of pairs, and
+            int32 labels to an element of the dataset.
+
+    Returns:
+        `tf.data.Dataset`.
+
+    Raises:
+        InputError: no batch is left.
+    """
+    batch_size, shuffle_seed, drop_remainder, epochs, first_epoch, first_batch = order
     if drop_remainder and batch_size > reader.num_images:
         raise InputError(
             "With drop_remainder, batch_size must not exceed the number of images, or no batch "
@@ -117,9 +168,8 @@ def load(
         return reader.order(seed).batch(batch_size, drop_remainder)
 
     def read_batch(*batch):
-        images, labels = reader.read(*batch)
-        images = tf.cast(images, tf.float32) / 127.5 - 1
-        return (images, labels) if with_labels else images
+        *images, labels = reader.read(*batch)
+        return element_of(*(tf.cast(each, tf.float32) / 127.5 - 1 for each in images), labels)
 
     if epochs is None:
         total = tf.data.INFINITE_CARDINALITY
@@ -176,6 +226,40 @@ def open_set(
     Raises:
         InputError: an unknown name or split, or an argument that is invalid for the set.
     """
+    options = checked_options(image_size, channels, num_images)
+    num_frames = None if num_frames is None else check_count("num_frames", num_frames)
+    if not isinstance(split, str):
+        raise InputError(f"split must be a string. Received: split={str(split)[:60]!r}.")
+    folder = folder_of(name, data_dir)
+    if num_frames is not None and name not in MOVING:
+        raise InputError(
+            f"num_frames is only for sets of clips, {' and '.join(MOVING)}. "
+            f"Received: num_frames={num_frames} for {os.fspath(name)!r}."
+        )
+    if folder is not None:
+        return open_folder(folder, split, **options)
+    if name == "glyphs":
+        return open_glyphs(split, **options)
+    if name in MOVING:
+        return open_moving(name, split, data_dir, num_frames, **options)
+    if is_tfds_name(name, data_dir):
+        return open_tfds(name, split, data_dir, **options)
+    near = difflib.get_close_matches(name, ["glyphs", *MOVING, *tfds_names()], n=3)
+    hint = f"; the closest names are {', '.join(near)}" if near else ""
+    raise InputError(
+        'name must be "glyphs", "moving_glyphs", "moving_mnist", an image set of '
+        f"tensorflow-datasets or a folder of images. Received: name={name!r}{hint}."
+    )
+
+
+def checked_options(
+    image_size: int | tuple | None, channels: int | None, num_images: int | None
+) -> dict:
+    """These arguments of `load` by name, `image_size` as a tuple or None.
+
+    Raises:
+        InputError: an invalid argument.
+    """
     if image_size is not None:
         image_size = image_size if isinstance(image_size, (tuple, list)) else (image_size,) * 2
         if len(image_size) != 2:
@@ -187,35 +271,23 @@ def open_set(
     if channels not in (None, 1, 3):
         raise InputError(f"channels must be 1 or 3. Received: channels={channels!r}.")
     num_images = None if num_images is None else check_count("num_images", num_images)
-    num_frames = None if num_frames is None else check_count("num_frames", num_frames)
-    options = {"image_size": image_size, "channels": channels, "num_images": num_images}
+    return {"image_size": image_size, "channels": channels, "num_images": num_images}
+
+
+def folder_of(name: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> str | None:
+    """The path of the folder that a name stands for, or None for any other name.
+
+    Raises:
+        InputError: neither a string nor a path.
+    """
     if not isinstance(name, (str, os.PathLike)):
         raise InputError(f"name must be a string or a path. Received: name={name!r}.")
-    if not isinstance(split, str):
-        raise InputError(f"split must be a string. Received: split={str(split)[:60]!r}.")
-    if num_frames is not None and name not in MOVING:
-        raise InputError(
-            f"num_frames is only for sets of clips, {' and '.join(MOVING)}. "
-            f"Received: num_frames={num_frames} for {os.fspath(name)!r}."
-        )
     folder = os.path.expanduser(os.fspath(name))
     is_path = isinstance(name, os.PathLike) or os.path.basename(folder) != folder
     if is_path and os.path.isdir(folder):
-        return open_folder(folder, split, **options)
-    if name == "glyphs":
-        return open_glyphs(split, **options)
-    if name in MOVING:
-        return open_moving(name, split, data_dir, num_frames, **options)
+        return folder
     # Names take precedence over folders of the same name in the working directory, so that a
     # run saved in the folder "mnist" does not become the data of the next one. "lsun/church"
     # is a name too.
-    if isinstance(name, str) and is_tfds_name(name, data_dir):
-        return open_tfds(name, split, data_dir, **options)
-    if is_path or os.path.isdir(folder):
-        return open_folder(folder, split, **options)
-    near = difflib.get_close_matches(name, ["glyphs", *MOVING, *tfds_names()], n=3)
-    hint = f"; the closest names are {', '.join(near)}" if near else ""
-    raise InputError(
-        'name must be "glyphs", "moving_glyphs", "moving_mnist", an image set of '
-        f"tensorflow-datasets or a folder of images. Received: name={name!r}{hint}."
-    )
+    is_set = name in ("glyphs", *MOVING) or isinstance(name, str) and is_tfds_name(name, data_dir)
+    return folder if not is_set and (is_path or os.path.isdir(folder)) else None

@@ -17,8 +17,8 @@ class Pix2Pix(TranslationModel):
 
     A generator G maps an image x to an estimate of its target y. A discriminator D takes x
     and an image, and classifies each patch of the image as from y or from G(x). The model is
-    trained on `(inputs, targets)`, such as corrupted and original images, or greyscale and
-    colour images.
+    trained on `(inputs, targets)`, such as corrupted and original images, see
+    `data.corrupted_pairs`, or two drawings of the same things, see `data.load_pairs`.
 
     Args:
         image_shape: tuple (height, width, channels) of the targets; with the default

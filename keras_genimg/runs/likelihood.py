@@ -1,6 +1,7 @@
 """The likelihood of a data set under a run's model."""
 
 import inspect
+import math
 import time
 
 import numpy as np
@@ -25,8 +26,9 @@ def measure_likelihood(model, batches, num_samples: int | None = None, seed: int
         seed: int. Seed of these samples.
 
     Returns:
-        dict of `nll`, nats per image, and `nll_standard_error` over images; dict of the settings of
-        the measurement: `images`, and `importance_samples` if any.
+        dict of `nll`, nats per image, `nll_standard_error` over images, and `bits_per_dim`, which
+        a density and a Bernoulli likelihood do not have; dict of the settings of the
+        measurement: `images`, and `importance_samples` if any.
 
     Raises:
         InputError: a model without a likelihood, importance samples for a model that needs none,
@@ -67,6 +69,8 @@ def measure_likelihood(model, batches, num_samples: int | None = None, seed: int
     nats = -np.concatenate(found).astype("float64")
     error = np.std(nats, ddof=1) / len(nats) ** 0.5 if len(nats) > 1 else 0.0
     values = {"nll": float(np.mean(nats)), "nll_standard_error": float(error)}
+    if getattr(model, "likelihood", "of levels") not in ("bernoulli", "gaussian"):
+        values["bits_per_dim"] = values["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
     how = {"images": len(nats)}
     if sampled:
         how["importance_samples"] = options["num_samples"]

@@ -2,6 +2,7 @@
 
 from keras_genimg.core import Clips, ImageModel
 from keras_genimg.data import DataInfo
+from keras_genimg.runs.pairs import paired_by_name
 
 __all__ = ["opening"]
 
@@ -31,7 +32,8 @@ def opening(
     what = f"clips of {model.num_frames} frames" if model.data.part(Clips) else "images"
     data = f"{settings['data']}, {split}: {info.num_images:,} {what} of {shape}"
     if settings["data_b"]:
-        data += f", and {settings['data_b']}"
+        by_name = paired_by_name(model.data, settings)
+        data += f", {'paired with' if by_name else 'and'} {settings['data_b']}"
     if info.class_names:
         names = [name if name.isprintable() else ascii(name) for name in info.class_names]
         more = ", ..." if len(names) > SHOWN else ""

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_genimg.core import Pairs
+from keras_genimg.core import DataSpec, Pairs
 from keras_genimg.data import (
     DataInfo,
     corrupt,
@@ -11,45 +11,70 @@ from keras_genimg.data import (
     corrupted_shape,
     data_info,
     load,
+    load_pairs,
 )
+from keras_genimg.data.pairs import open_pairs
 from keras_genimg.errors import InputError
-from keras_genimg.runs.splits import readable_images, training_split
+from keras_genimg.runs.splits import held_out_split, readable_images, training_split
 
 __all__ = [
-    "check_pairs", "corrupted", "evaluation_pairs", "images_of_second_set", "in_pairs",
-    "info_of_second_set", "pair_arguments",
+    "check_pairs", "corrupted", "evaluation_pairs", "held_out_pairs", "images_of_second_set",
+    "in_pairs", "info_of_second_set", "named_pairs", "number_of_pairs", "pair_arguments",
+    "paired_by_name",
 ]  # fmt: skip
 
 
 def check_pairs(model_class: type, settings: dict) -> None:
-    """Raises `InputError` if a setting is for other models, or is missing."""
-    wanted = None
+    """Raises `InputError` if a setting is for other models, is missing, or is one too many."""
+    takes = ()
     if isinstance(model_class.data, Pairs):
-        wanted = "corruption" if model_class.data.aligned else "data_b"
-    for name in ("corruption", "data_b"):
+        takes = ("corruption", "data_b") if model_class.data.aligned else ("data_b",)
+    given = [name for name in ("corruption", "data_b") if settings[name] is not None]
+    for name in given:
         option = f"--{name.replace('_', '-')}"
-        if settings[name] is not None and name != wanted:
+        if name not in takes:
             raise InputError(
-                f"{option} is for models that are trained on pairs; "
+                f"{option} is not for {model_class.__name__}, which takes "
+                f"--{takes[0].replace('_', '-')}. Received: {option} {settings[name]}."
+                if takes
+                else f"{option} is for models that are trained on pairs; "
                 f"{model_class.__name__} is not. Received: {option} {settings[name]}."
-                if wanted is None
-                else f"{option} is not for {model_class.__name__}, which takes "
-                f"--{wanted.replace('_', '-')}. Received: {option} {settings[name]}."
             )
-        if settings[name] is None and name == wanted:
-            raise InputError(
-                f"{model_class.__name__} is trained on two sets: {option} names the second. "
-                f"Received: --data {settings['data']} alone."
-            )
+    if len(given) > 1:
+        raise InputError(
+            "The pairs have either corrupted images as inputs (--corruption) or those of --data, "
+            f"with --data-b as targets. Received: --corruption {settings['corruption']} and "
+            f"--data-b {settings['data_b']}."
+        )
+    if takes and not given:
+        raise InputError(
+            f"{model_class.__name__} is trained on two sets: --data-b names the second. "
+            f"Received: --data {settings['data']} alone."
+        )
 
 
-def pair_arguments(settings: dict, image_shape: tuple) -> dict:
-    """Arguments of the model that depend on the other images of the pairs."""
+def paired_by_name(data: DataSpec, settings: dict) -> bool:
+    """Whether the images of `--data` and `--data-b` are inputs and targets of one name each."""
+    return isinstance(data, Pairs) and data.aligned and settings.get("data_b") is not None
+
+
+def pair_arguments(
+    data: DataSpec, settings: dict, info: DataInfo, info_b: DataInfo | None
+) -> dict:
+    """Arguments of the model that depend on both images of the pairs.
+
+    Args:
+        data: `DataSpec` of the model.
+        settings: dict, of the run.
+        info, info_b: `DataInfo`s of `--data` and of `--data-b`, None without it.
+    """
     if settings["corruption"]:
-        return {"source_shape": corrupted_shape(settings["corruption"], image_shape)}
-    if settings["data_b"]:
-        return {"image_shape_b": info_of_second_set(settings, image_shape).image_shape}
-    return {}
+        return {"source_shape": corrupted_shape(settings["corruption"], info.image_shape)}
+    if info_b is None:
+        return {}
+    if data.aligned:
+        return {"source_shape": info.image_shape, "image_shape": info_b.image_shape}
+    return {"image_shape_b": info_b.image_shape}
 
 
 def info_of_second_set(settings: dict, image_shape: tuple) -> DataInfo | None:
@@ -115,6 +140,27 @@ def evaluation_pairs(
         drop_remainder=True, **_source_b(settings, image_shape),
     )
     return tf.data.Dataset.zip(data, others)
+
+
+def named_pairs(settings: dict, split: str, **options) -> tf.data.Dataset:
+    """The pairs of one name in `--data` and `--data-b`; `options` are those of `load_pairs`."""
+    source = {key: settings[key] for key in ("image_size", "channels")}
+    return load_pairs(settings["data"], settings["data_b"], split, **{**source, **options})
+
+
+def number_of_pairs(settings: dict, split: str) -> int:
+    """The number of these pairs."""
+    source = {key: settings[key] for key in ("image_size", "channels")}
+    return open_pairs(settings["data"], settings["data_b"], split, **source)[0].num_images
+
+
+def held_out_pairs(settings: dict, count: int) -> list:
+    """At most `count` held-out pairs, evenly spaced: two arrays."""
+    source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
+    split = held_out_split(settings["data"], settings["holdout"], **source)
+    count = min(count, number_of_pairs(settings, split))
+    pairs = named_pairs(settings, split, batch_size=count, num_images=count)
+    return [part.numpy() for part in next(iter(pairs))]
 
 
 def corrupted(images, settings: dict) -> np.ndarray:

@@ -34,12 +34,14 @@ DEFAULTS = {
 FREE_WHEN_RESUMED = ("epochs", "strategy", "data_dir")
 
 
-def _defaults_of(data):
-    """Other defaults for some models, by the data that they take."""
+def _defaults_of(data, two_sets):
+    """Other defaults for some models, by the data that they take, and whether from two sets."""
     if data.part(Clips):  # a clip is many images
         return {"data": "moving_glyphs", "batch_size": 32}
     if isinstance(data, Pairs):  # unaligned: four networks, three calls of a generator per step
-        return {"corruption": "mask"} if data.aligned else {"batch_size": 16}
+        if data.aligned:
+            return {} if two_sets else {"corruption": "mask"}
+        return {"batch_size": 16}
     return {}
 
 
@@ -65,7 +67,8 @@ def complete_settings(
         check_run(folder)
     RunFolder(folder).check(resume, overwrite)
     if not resume:
-        settings = {**DEFAULTS, **_defaults_of(data), **recipe, **given}
+        named = {**recipe, **given}
+        settings = {**DEFAULTS, **_defaults_of(data, "data_b" in named), **named}
         return {**settings, "set": {**recipe.get("set", {}), **given.get("set", {})}}
     record = read_record(folder)
     if record["model"] != name:

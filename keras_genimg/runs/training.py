@@ -23,6 +23,7 @@ from keras_genimg.core import (
 )
 from keras_genimg.core.optimizers import EXECUTION
 from keras_genimg.data import binarized, data_info, load
+from keras_genimg.data.pairs import open_pairs
 from keras_genimg.errors import InputError, tell
 from keras_genimg.metrics import features_for
 from keras_genimg.runs.binarization import binarized_as_trained, check_binarization
@@ -40,10 +41,13 @@ from keras_genimg.runs.outputs import check_not_of_a_run
 from keras_genimg.runs.pairs import (
     check_pairs,
     corrupted,
+    held_out_pairs,
     images_of_second_set,
     in_pairs,
     info_of_second_set,
+    named_pairs,
     pair_arguments,
+    paired_by_name,
 )
 from keras_genimg.runs.progress import LogRows, RunProgress
 from keras_genimg.runs.registry import model_class, name_classes, parameters_of
@@ -134,16 +138,27 @@ def _train(
     folder, chief = run.name, is_chief(strategy)
 
     # All checks run before anything is written.
+    check_pairs(of_model, settings)
     source = {key: settings[key] for key in ("data_dir", "image_size", "channels")}
     split = training_split(settings["data"], settings["holdout"], **source)
-    info = data_info(settings["data"], split, **source)
+    by_name = paired_by_name(of_model.data, settings)
+    if by_name:
+        size = settings["image_size"], settings["channels"]
+        info, info_b, open_reader = open_pairs(settings["data"], settings["data_b"], split, *size)
+    else:
+        info = data_info(settings["data"], split, **source)
+        info_b = info_of_second_set(settings, info.image_shape)
     keras.utils.set_random_seed(settings["seed"])
     with strategy.scope(), dtype_policy(settings["policy"]):
-        model = _make_model(of_model, settings, info)
+        model = _make_model(of_model, settings, info, info_b)
     # A batch is that of one update; a step of some models takes n_critic of them.
-    num_images, skipped = readable_images(settings["data"], split, **source)
+    if by_name:
+        reader = open_reader()
+        num_images, skipped = reader.num_images, dict(reader.skipped)
+    else:
+        num_images, skipped = readable_images(settings["data"], split, **source)
     batch_size = min(settings["batch_size"], num_images)
-    if settings["data_b"]:
+    if settings["data_b"] and not by_name:
         batch_size = min(batch_size, images_of_second_set(settings, info.image_shape))
     full_pass = num_images // batch_size
     several = model.steps_per_execution  # in whole executions, as `fit` wants them
@@ -159,21 +174,24 @@ def _train(
     # sees the same batches as an uninterrupted one.
     first_batch = (first_epoch * steps + first_step) * model.n_critic
     first_pass, batches_done = divmod(first_batch, full_pass)
-    data = load(
-        settings["data"], split, batch_size=batch_size,
-        with_labels=model.data.part(Labels) is not None, shuffle_seed=settings["seed"],
-        drop_remainder=True, epochs=None, first_epoch=first_pass, first_batch=batches_done,
-        num_frames=model.num_frames if model.data.part(Clips) else None, **source,
-    )
-    if settings["binarize"]:
-        data = binarized(data, settings["binarize"], settings["seed"], first_batch)
-    data = in_pairs(data, settings, info.image_shape, batch_size, first_batch)
+    order = {"batch_size": batch_size, "shuffle_seed": settings["seed"], "drop_remainder": True,
+             "epochs": None, "first_epoch": first_pass, "first_batch": batches_done}  # fmt: skip
+    if by_name:
+        data = named_pairs(settings, split, **order)
+    else:
+        data = load(
+            settings["data"], split, with_labels=model.data.part(Labels) is not None,
+            num_frames=model.num_frames if model.data.part(Clips) else None, **order, **source,
+        )
+        if settings["binarize"]:
+            data = binarized(data, settings["binarize"], settings["seed"], first_batch)
+        data = in_pairs(data, settings, info.image_shape, batch_size, first_batch)
 
     record = describe_run(name, model, settings, info, strategy)
     record.update({key: earlier[key] for key in OF_PROGRESS if key in earlier})
     if _has_workers(strategy):
         position = first_epoch, first_step
-        check_agreement(strategy, **_compared(record, info, num_images, position, model))
+        check_agreement(strategy, **_compared(record, info, info_b, num_images, position, model))
     if chief:
         print(opening(folder, model, settings, split, info, skipped, batch_size, steps), flush=True)
     board = os.path.join(folder, "tensorboard") if tensorboard else None
@@ -209,15 +227,14 @@ def _train(
                 write_results(model, run, settings, lambda count: _held_out(settings, count))
 
 
-def _compared(record, info, num_images, position, model):
+def _compared(record, info, info_b, num_images, position, model):
     """What must be the same on all workers: name -> text."""
-    settings = record["settings"]
     local = ("strategy", "data_dir")  # may differ between workers
-    second = info_of_second_set(settings, info.image_shape)
+    settings = {k: value for k, value in record["settings"].items() if k not in local}
     return {
         "versions": str(record["versions"]),
-        "data": str((*info, num_images, info.content, second and second.content)),
-        "settings": str({key: value for key, value in settings.items() if key not in local}),
+        "data": str((*info, num_images, info.content, info_b and info_b.content)),
+        "settings": str(settings),
         "start": "epoch {}, step {}".format(*position),
         "weights": fingerprint(model.weights),
     }
@@ -227,10 +244,9 @@ def _has_workers(strategy):
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def _make_model(of_model, settings, info):
+def _make_model(of_model, settings, info, info_b=None):
     """The model, from the properties of the data and from --set."""
     name = of_model.__name__
-    check_pairs(of_model, settings)
     check_binarization(of_model, settings)
     constructor = argument_names(of_model)
     of_compile = parameters_of(of_model.compile) | set(EXECUTION)
@@ -241,7 +257,7 @@ def _make_model(of_model, settings, info):
             f"compile ({', '.join(sorted(of_compile))}). Received: {', '.join(unknown)}."
         )
     arguments = {"image_shape": info.image_shape, "seed": settings["seed"]}
-    arguments.update(pair_arguments(settings, info.image_shape))
+    arguments.update(pair_arguments(of_model.data, settings, info, info_b))
     if of_model.data.part(Labels):
         if info.num_classes is None:
             raise InputError(
@@ -282,6 +298,9 @@ def _grids(model, folder, settings, board):
         callbacks.append(
             ImageGrid(**given, num_images=number, seed=settings["seed"], labels=labels)
         )
+    elif paired_by_name(model.data, settings):
+        sources, targets = held_out_pairs(settings, 18)
+        callbacks.append(ImageGrid(**given, images=sources, targets=targets))
     elif isinstance(model, TranslationModel):
         targets = _held_out(settings, 32 if settings["data_b"] else 18)
         sources = model.sources_of(targets)

@@ -10,7 +10,7 @@ import numpy as np
 from keras_genimg import plotting
 from keras_genimg.callbacks import EvaluateSamples
 from keras_genimg.checks import check_count, check_seed
-from keras_genimg.core import Clips, Labels, SamplesLogits
+from keras_genimg.core import Clips, Labels, Pairs, SamplesLogits
 from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.export import is_saved_model
@@ -21,8 +21,14 @@ from keras_genimg.runs.card import write_card
 from keras_genimg.runs.folder import find_run, is_preset, load_run, read_record, write_json
 from keras_genimg.runs.likelihood import measure_likelihood
 from keras_genimg.runs.outputs import Output, check_memory
-from keras_genimg.runs.pairs import evaluation_pairs
+from keras_genimg.runs.pairs import (
+    evaluation_pairs,
+    named_pairs,
+    number_of_pairs,
+    paired_by_name,
+)
 from keras_genimg.runs.splits import held_out_split, same_set
+from keras_genimg.runs.translations import PER_PAIR, check_per_pair, measure_translations
 from keras_genimg.version import __version__
 from keras_genimg.video import ANIMATIONS, check_animation
 from keras_genimg.web import is_page
@@ -165,8 +171,9 @@ def evaluate(
         count: int, optional. Samples generated for `metrics`, 10,000 by default; they are compared
             with all images of the split. For `"log_likelihood"`, and without `metrics`, the
             number of images of the split to use, by default all.
-        metrics: list of names, see `keras_genimg.metrics.get_metrics`, and `"log_likelihood"`; by
-            default the model's losses.
+        metrics: list of names, see `keras_genimg.metrics.get_metrics`, and `"log_likelihood"`; for
+            models that are trained on pairs also `"psnr"` and `"ssim"`, and all of them compare
+            translations with their targets; by default the model's losses.
         features: string, optional. The features for the metrics.
         seed: int. Seed of the samples and of the binarisation.
         num_samples: int, optional. Importance samples per image for `"log_likelihood"`.
@@ -196,7 +203,9 @@ def evaluate(
     settings = {"image_size": (height, width), "channels": channels, "data_dir": data_dir,
                 "num_frames": model.num_frames if model.data.part(Clips) else None}
     labelled = model.data.part(Labels) is not None
-    split_b = split or _default_split(trained.get("data_b"), trained, settings)
+    split_b = split
+    if split is None and not paired_by_name(model.data, trained):
+        split_b = _default_split(trained.get("data_b"), trained, settings)
     split = split or _default_split(data, trained, settings)
 
     def images_of(batch_size, **options):
@@ -205,14 +214,37 @@ def evaluate(
 
     results, values = {"data": data, "split": split}, {}
     of_samples = [name for name in metrics or () if name != "log_likelihood"]
+    check_per_pair(model, of_samples)
+    # Two sets are paired by file name for a model that learns from pairs; for metrics, which
+    # compare with targets, also for one that learns without.
+    by_name = paired_by_name(model.data, trained) or of_samples and trained.get("data_b")
+    sets = {**trained, "data": data, "image_size": (height, width)}
+
+    def pairs():
+        if by_name:
+            return named_pairs(sets, split, batch_size=100, num_images=count)
+        images = images_of(100, with_labels=labelled, num_images=count,
+                           drop_remainder=bool(trained.get("data_b")))  # fmt: skip
+        return evaluation_pairs(images, trained, split_b, model.image_shape, 100, count, seed)
+
+    def number():
+        if by_name:
+            return count or number_of_pairs(sets, split)
+        return count or data_info(data, split, **settings).num_images
+
     if len(of_samples) < len(metrics or ()):
         images = images_of(500, with_labels=labelled, num_images=count)
         values, how = measure_likelihood(model, images, num_samples, seed)
         results["log_likelihood"] = {**how, "binarize": trained.get("binarize"), "seed": seed}
         print(", ".join(f"{name} {value}" for name, value in results["log_likelihood"].items()))
-    if of_samples:
-        if features is None and any(map(needs_features, of_samples)):
-            features = features_for(data, model.image_shape)
+    of_sets = [name for name in of_samples if name not in PER_PAIR]
+    if features is None and any(map(needs_features, of_sets)):
+        features = features_for(data, model.image_shape)
+    if of_samples and isinstance(model.data, Pairs):
+        values.update(measure_translations(model, pairs(), of_samples, features))
+        results.update(count=number(), features=features, seed=seed)
+        print(f"{results['count']} pairs of {data}/{split}, seed {seed}")
+    elif of_samples:
         count = 10_000 if count is None else count
         callback = EvaluateSamples(
             images_of(500), of_samples, features=features, num_images=count, seed=seed,
@@ -227,11 +259,8 @@ def evaluate(
     if not metrics:
         if not model.compiled:
             model.compile()
-        images = images_of(100, with_labels=labelled, num_images=count,
-                          drop_remainder=bool(trained.get("data_b")))
-        images = evaluation_pairs(images, trained, split_b, model.image_shape, 100, count, seed)
-        values = model.evaluate(images, verbose=0, return_dict=True)
-        results["count"] = count or data_info(data, split, **settings).num_images
+        values = model.evaluate(pairs(), verbose=0, return_dict=True)
+        results["count"] = number()
     results["metrics"] = {name: float(value) for name, value in values.items()}
     write_json(path, results)
     if not is_preset(folder):

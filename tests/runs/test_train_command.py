@@ -94,14 +94,13 @@ def test_what_workers_compare(monkeypatch):
     record = {"versions": {}, "settings": {**DEFAULTS, "data_b": "second"}}
     info = DataInfo((16, 16, 1), 5, None, None, "one")
     second = DataInfo((16, 16, 1), 5, None, None, "one")
-    monkeypatch.setattr(training, "info_of_second_set", lambda *_: second)
 
     def differs(other_info=info, position=(1, 0), other=model, **settings):
         there = {**record, "settings": {**record["settings"], **settings}}
-        found = training._compared(there, other_info, 5, position, other)
+        found = training._compared(there, other_info, second, 5, position, other)
         return [name for name in first if found[name] != first[name]]
 
-    first = training._compared(record, info, 5, (1, 0), model)
+    first = training._compared(record, info, second, 5, (1, 0), model)
     assert differs(data_dir="here", strategy="multi_worker") == []
     assert differs(seed=1) == ["settings"]
     assert differs(DataInfo(*info, None, "two")) == ["data"]

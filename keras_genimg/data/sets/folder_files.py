@@ -10,7 +10,7 @@ from keras_genimg.data.decoding import NOT_IMAGES, Header, read_header
 from keras_genimg.data.images import UnknownSplit
 from keras_genimg.errors import InputError
 
-__all__ = ["File", "Split", "find_split", "none_readable", "reasons"]
+__all__ = ["NAMES_PER_REASON", "File", "Split", "find_split", "none_readable", "reasons"]
 
 # Names of sub-folders that are splits, in any case.
 SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
@@ -45,6 +45,7 @@ class Split(NamedTuple):
         labels: list of int; 0 in a set without labels.
         class_names: tuple of str, or None for a set without labels.
         skipped: list of (reason, path) of what is not used.
+        depth: int. Parts of the files' paths that lead to the split.
     """
 
     files: list
@@ -52,6 +53,7 @@ class Split(NamedTuple):
     labels: list
     class_names: tuple | None
     skipped: list
+    depth: int
 
 
 def find_split(folder: str, split: str) -> Split:
@@ -101,7 +103,7 @@ def find_split(folder: str, split: str) -> Split:
             f"Received: {where!r}, with {len(flat)} images next to its sub-folders."
         )
     if flat:
-        return Split(*map(list, zip(*good)), [0] * len(good), None, skipped)
+        return Split(*map(list, zip(*good)), [0] * len(good), None, skipped, depth)
     classes = {file.parts[depth] for file, _ in good}
     for other in roots.values():  # all splits use the same labels, even where one lacks a class
         groups = _by_folder([file for file in files if file.parts[: len(other)] == other], depth)
@@ -110,7 +112,7 @@ def find_split(folder: str, split: str) -> Split:
     good.sort(key=lambda one: one[0].parts[depth])  # classes first: "a b/1" < "a/1"
     labels = [classes.index(file.parts[depth]) for file, _ in good]
     names = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)
-    return Split(*map(list, zip(*good)), labels, names, skipped)
+    return Split(*map(list, zip(*good)), labels, names, skipped, depth)
 
 
 def reasons(folder: str, skipped: list) -> str:

@@ -5,7 +5,9 @@ import functools
 import hashlib
 import os
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +23,7 @@ from keras_genimg.data.decoding import (
 )
 from keras_genimg.data.images import (
     DataInfo,
+    Reader,
     checked_count,
     fits_in_memory,
     read_by_index,
@@ -28,10 +31,10 @@ from keras_genimg.data.images import (
     split_and_slice,
 )
 from keras_genimg.data.python_calls import call_python, stop_at_exit
-from keras_genimg.data.sets.folder_files import find_split, none_readable, reasons
+from keras_genimg.data.sets.folder_files import Split, find_split, none_readable, reasons
 from keras_genimg.errors import InputError
 
-__all__ = ["open_folder"]
+__all__ = ["Part", "describe", "members_of", "open_folder", "read_parts"]
 
 THREADS = 4  # per batch: some wait for the disk, or for Python's lock
 
@@ -63,6 +66,37 @@ def open_folder(
     """
     name, bounds = split_and_slice(split)
     found = find_split(folder, name)
+    members = members_of(found, bounds)
+    count = checked_count(num_images, len(members), folder)
+    members = [members[i * len(members) // count] for i in range(count)]
+    part = Part(folder, found, members, describe(folder, found, count, image_size, channels))
+    return part.info, lambda: read_parts(part)
+
+
+class Part(NamedTuple):
+    """Images of a split of a folder; of pairs, image i of one part belongs to that of the other.
+
+    Attributes:
+        folder: str.
+        found: `Split`.
+        members: list of int. Which of its files are used.
+        info: `DataInfo` of these.
+    """
+
+    folder: str
+    found: Split
+    members: list
+    info: DataInfo
+
+
+def describe(
+    folder: str, found: Split, count: int, image_size: tuple | None, channels: int | None
+) -> DataInfo:
+    """The `DataInfo` of `count` images of a split, see `open_folder`.
+
+    Raises:
+        InputError: several sizes without `image_size`.
+    """
     sizes = sorted({header.size for header in found.headers})
     if image_size is None and len(sizes) > 1:
         raise InputError(
@@ -70,47 +104,79 @@ def open_folder(
             f"Received: {folder!r}, with (height, width) from {sizes[0]} to {sizes[-1]}."
         )
     channels = channels or (1 if all(header.grey for header in found.headers) else 3)
-    members = _members(found.files, *bounds(len(found.files)))
-    count = checked_count(num_images, len(members), folder)
-    members = [members[i * len(members) // count] for i in range(count)]
     image_shape = (*(image_size or sizes[0]), channels)
     names = found.class_names
     content = _digest(str([(file.parts, file.stamp[0]) for file in found.files])).hex()[:12]
-    info = DataInfo(image_shape, count, None if names is None else len(names), names, content)
+    return DataInfo(image_shape, count, None if names is None else len(names), names, content)
 
-    def open_reader():
-        whites, refused = _deep_values(folder, found)
-        chosen = [i for i in members if i not in refused]
-        files = tuple(found.files[i] for i in chosen)
-        in_memory = fits_in_memory(info)
+
+def read_parts(*parts: Part) -> Reader:
+    """Opens the `Reader` of one folder, or of the pairs of two, and warns of what it skips.
+
+    Args:
+        *parts: `Part`s with as many members. A pair of which one image is skipped is not used.
+
+    Raises:
+        InputError: no readable image, or no readable pair.
+    """
+    whites, refused = zip(*(_deep_values(part.folder, part.found) for part in parts))
+    rows = [
+        row for row in zip(*(part.members for part in parts))
+        if not any(index in those for index, those in zip(row, refused))
+    ]  # fmt: skip
+    labels = np.array([parts[0].found.labels[row[0]] for row in rows], "int32")
+    in_memory = all(fits_in_memory(part.info) for part in parts)
+    files, images, failures = [], [], []
+    for number, (part, white) in enumerate(zip(parts, whites)):
+        mine = tuple(part.found.files[row[number]] for row in rows)
         if in_memory:
-            images, failures = _decode_all(files, image_shape, tuple(whites.items()))
+            decoded, whys = _decode_all(mine, part.info.image_shape, tuple(white.items()))
+            images.append(decoded)
         else:
+            headers = [part.found.headers[row[number]] for row in rows]
             with ThreadPoolExecutor() as pool:
-                failures = list(pool.map(_damage, files, (found.headers[i] for i in chosen)))
-        skipped = [*found.skipped, *((why, found.files[i].path) for i, why in refused.items())]
-        skipped += [(why, file.path) for file, why in zip(files, failures) if why]
-        skipped.sort(key=lambda each: each[1])
-        labels = np.array([found.labels[i] for i in chosen], "int32")
-        readable = np.array([not why for why in failures], bool)
-        if not readable.any():
-            raise none_readable(folder, skipped)
-        unread = sum(why != NOT_IMAGES for why, _ in found.skipped)
-        _warn_of(folder, skipped, len(found.files) + unread)
-        if in_memory:
-            reader = read_from_memory(images, labels[readable])
-        else:
-            files = [file for file, why in zip(files, failures) if not why]
-            reader = _read_from_disk(folder, files, labels[readable], image_shape, whites)
-        return reader._replace(skipped=collections.Counter(why for why, _ in skipped))
+                whys = list(pool.map(_damage, mine, headers))
+        files.append(mine)
+        failures.append(whys)
+    skipped = collections.Counter()
+    for part, those, mine, whys in zip(parts, refused, files, failures):
+        left_out = [*part.found.skipped]
+        left_out += [(why, part.found.files[index].path) for index, why in those.items()]
+        left_out += [(why, file.path) for file, why in zip(mine, whys) if why]
+        left_out.sort(key=lambda each: each[1])
+        if all(whys):
+            raise none_readable(part.folder, left_out)
+        unread = sum(why != NOT_IMAGES for why, _ in part.found.skipped)
+        _warn_of(part.folder, left_out, len(part.found.files) + unread)
+        skipped.update(why for why, _ in left_out)
+    readable = np.array([not any(whys) for whys in zip(*failures)], bool)
+    if not readable.any():
+        raise InputError(
+            "Two folders must hold a pair of which both images can be read. "
+            f"Received: {' and '.join(repr(part.folder) for part in parts)}, which have none."
+        )
+    if in_memory:
+        # Decoded are those that can be read; of pairs, the other image too.
+        keep = [readable[[not why for why in whys]] for whys in failures]
+        images = [each if kept.all() else each[kept] for each, kept in zip(images, keep)]
+        reader = read_from_memory(*images, labels[readable])
+    else:
+        rows = [row for row, good in zip(zip(*files), readable) if good]
+        reader = _read_from_disk(parts, rows, labels[readable], whites)
+    return reader._replace(skipped=skipped)
 
-    return info, open_reader
 
+def members_of(found: Split, bounds: Callable) -> list:
+    """Which files are in a slice, in sorted order.
 
-def _members(files, start, stop):
-    """Which files are in a slice, in sorted order."""
+    Args:
+        found: `Split`.
+        bounds: see `split_and_slice`.
+    """
+    files = found.files
+    start, stop = bounds(len(files))
     if (start, stop) == (0, len(files)):
-        return range(len(files))
+        return list(range(len(files)))
 
     def place(index):
         return _digest("/".join(files[index].parts))
@@ -172,40 +238,53 @@ def _warn_of(folder, skipped, total):
         )
 
 
-def _read_from_disk(folder, files, labels, image_shape, whites):
-    """The `Reader` of files that are decoded again in each epoch."""
+def _read_from_disk(parts, rows, labels, whites):
+    """The `Reader` of files that are decoded again in each epoch; a row has one of each part."""
     warned = set()
 
-    def read_one(index):
-        # An undetected truncated file must not end a long training: the next file replaces it.
-        for step in range(len(files)):
-            place = (index + step) % len(files)
-            path = files[place].path
+    def read_row(place):
+        images = []
+        for part, file, white in zip(parts, rows[place], whites):
             try:
-                return decode(path, image_shape, whites), labels[place]
+                images.append(decode(file.path, part.info.image_shape, white))
             except Exception as error:
-                if path not in warned:
-                    warned.add(path)
-                    _warn_of(folder, [(reason_of(error, path), path)], len(files))
-        raise OSError(f"None of the {len(files)} images can be read any more.")
+                if file.path not in warned:
+                    warned.add(file.path)
+                    _warn_of(part.folder, [(reason_of(error, file.path), file.path)], len(rows))
+                return None
+        return images
+
+    def read_one(index):
+        # An undetected truncated file must not end a long training: the next row replaces its.
+        for step in range(len(rows)):
+            place = (index + step) % len(rows)
+            images = read_row(place)
+            if images is not None:
+                return images, labels[place]
+        raise OSError(f"None of the {len(rows)} images can be read any more.")
 
     def read_all(indices):
-        images = np.empty((len(indices), *image_shape), "uint8")
+        shapes = [(len(indices), *part.info.image_shape) for part in parts]
+        batches = [np.empty(shape, "uint8") for shape in shapes]
         batch_labels = np.empty(len(indices), "int32")
 
         def read_part(first):
             for place in range(first, len(indices), THREADS):
                 stop_at_exit()
-                images[place], batch_labels[place] = read_one(indices[place])
+                images, batch_labels[place] = read_one(indices[place])
+                for batch, image in zip(batches, images):
+                    batch[place] = image
 
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(read_part, range(THREADS)))
-        return images, batch_labels
+        return *batches, batch_labels
 
     def read(indices):
-        images, batch_labels = call_python(read_all, [indices], (tf.uint8, tf.int32))
-        images.set_shape((indices.shape[0], *image_shape))
+        dtypes = (*[tf.uint8] * len(parts), tf.int32)
+        *batches, batch_labels = call_python(read_all, [indices], dtypes)
+        for batch, part in zip(batches, parts):
+            batch.set_shape((indices.shape[0], *part.info.image_shape))
         batch_labels.set_shape((indices.shape[0],))
-        return images, batch_labels
+        return *batches, batch_labels
 
-    return read_by_index(len(files), read)
+    return read_by_index(len(rows), read)
