@@ -50,9 +50,9 @@ class SequenceGAN(LatentGAN):
         num_frames: int. Frames of a training clip.
         content_dim: int. Length of z_c.
         motion_dim: int. Length of z_m^(t), and of the noise that R takes.
-        networks: the default generator: `"shift"` (z_c alone is rendered, z_m moves it as a whole
-            and recolours it: what a clip shows stays the same) or `"dcgan"` (the paper's, of z_c
-            and z_m alike, which also suits clips in which more than a position changes).
+        networks: the default generator: `"shift"` (z_c alone is rendered and z_m moves it as a
+            whole, so that what a clip shows stays the same) or `"dcgan"` (the paper's, of z_c and
+            z_m alike, for clips in which more than a position changes).
         generator: custom `keras.Model`, `(batch, content_dim + motion_dim)` to images.
         image_discriminator: custom `keras.Model`, images to logits `(batch, 1)`.
         clip_discriminator: custom `keras.Model`, clips `(batch, num_frames, height,

@@ -17,14 +17,13 @@ __all__ = ["shift_generator", "video_discriminator"]
 
 def shift_generator(
     image_shape: tuple, content_dim: int, motion_dim: int, filters: int = 32, widest: int = 256,
-    maps: int = 16, units: int = 64, kernel_size: int = 4, momentum: float = 0.9,
-    name: str = "generator",
+    maps: int = 16, kernel_size: int = 4, momentum: float = 0.9, name: str = "generator",
 ) -> keras.Model:
     """Content and motion to a frame: maps of the content alone, moved as a whole.
 
-    The generator of DCGAN turns z_c into feature maps of the frame's size. z_m decides how far
-    they are shifted, and scales and offsets the channels of the layer after them. It changes
-    nothing before, so that what a clip shows is the same in all of its frames.
+    The layers of DCGAN's generator turn z_c into feature maps of the frame's size, a linear map of
+    z_m decides how far they are shifted, and two more convolutions make the image. So what a clip
+    shows is the same in all of its frames.
 
     Args:
         image_shape: (height, width, channels) of a frame, multiples of 4 from 16 to 256.
@@ -34,7 +33,6 @@ def shift_generator(
             the grid, up to `widest`.
         widest: int. Most filters in a layer.
         maps: int. Channels that are shifted.
-        units: int. Width of the dense layer between z_m and the shift.
         kernel_size: int. Side of the kernels of the transposed convolutions.
         momentum: float. Momentum of the batch normalisation.
         name: string.
@@ -50,8 +48,7 @@ def shift_generator(
     >>> shift_generator((28, 28, 1), 56, 8).output_shape
     (None, 28, 28, 1)
 
-    Reference: the translation of Jaderberg et al. (2015), https://arxiv.org/abs/1506.02025; scales
-        and offsets by part of z: Chen et al. (2019), https://arxiv.org/abs/1810.01365
+    Reference: the translation of Jaderberg et al. (2015), https://arxiv.org/abs/1506.02025
     """
     image_shape = check_image_shape(image_shape)
     sizes = halvings(image_shape)  # image first
@@ -70,22 +67,15 @@ def shift_generator(
         options = {"kernel_initializer": normal(), "use_bias": False}
         x = normalized(upsample(x, small, large, width, kernel_size, **options))
 
-    # 2. z_m -> a shift in pixels, by half the frame where the last layer gives 1.
-    shift = layers.Dense(units, dtype=policy_dtype())(motion)
-    shift = layers.LeakyReLU(0.2, dtype=policy_dtype())(shift)
-    shift = layers.Dense(2, dtype=policy_dtype())(shift)
+    # 2. z_m -> a shift in pixels. Without a hidden layer: with one, each update moved frames so far
+    # that the EMA generator averaged much of the motion away.
+    shift = layers.Dense(2, dtype=policy_dtype())(motion)
     shift = layers.Rescaling([side / 2 for side in image_shape[:2]], dtype=policy_dtype())(shift)
     x = Shift()([x, shift])
 
     # 3. The image.
     options = {"padding": "same", "kernel_initializer": normal()}
-    x = layers.Conv2D(maps, 3, use_bias=False, **options)(x)
-    x = BatchNormalization(momentum=momentum, center=False, scale=False)(x)
-    scale, offset = (
-        layers.Reshape((1, 1, maps))(layers.Dense(maps, kernel_initializer=normal())(motion))
-        for _ in range(2)
-    )
-    x = layers.ReLU()(x * (1.0 + scale) + offset)
+    x = normalized(layers.Conv2D(maps, 3, use_bias=False, **options)(x))
     x = layers.Conv2D(image_shape[2], 3, **options)(x)
     return keras.Model(latents, layers.Activation("tanh", dtype=policy_dtype())(x), name=name)
 
