@@ -8,7 +8,7 @@ from keras import layers
 from keras_genimg.checks import check_count, check_image_shape
 from keras_genimg.layers import BatchNormalization, Shift
 from keras_genimg.networks.blocks import downsample, float_input, upsample
-from keras_genimg.networks.initializers import normal
+from keras_genimg.networks.initializers import glorot_uniform, normal
 from keras_genimg.networks.shapes import halvings, widths_of
 from keras_genimg.precision import policy_dtype
 
@@ -69,7 +69,8 @@ def shift_generator(
 
     # 2. z_m -> a shift in pixels. Without a hidden layer: with one, each update moved frames so far
     # that the EMA generator averaged much of the motion away.
-    shift = layers.Dense(2, dtype=policy_dtype())(motion)
+    # Initial shifts have a deviation of about a tenth of the frame.
+    shift = layers.Dense(2, kernel_initializer=glorot_uniform(0.1), dtype=policy_dtype())(motion)
     shift = layers.Rescaling([side / 2 for side in image_shape[:2]], dtype=policy_dtype())(shift)
     x = Shift()([x, shift])
 
