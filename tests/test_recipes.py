@@ -23,6 +23,8 @@ SETS = {
     "mnist": DataInfo((28, 28, 1), 60_000, 10), "cifar10": DataInfo((32, 32, 3), 50_000, 10),
     "emoji": DataInfo((64, 64, 3), 3_432, 9),
     "noto": DataInfo((64, 64, 3), 1_716, 9), "twemoji": DataInfo((64, 64, 3), 1_716, 9),
+    "moving_glyphs": DataInfo((28, 28, 1), 20_000, 10),
+    "moving_mnist": DataInfo((28, 28, 1), 60_000, 10),
 }  # fmt: skip
 PRIORS = [name for name in recipe_names() if "data" not in read_recipe(name)["settings"]]
 SMALL = ["--data", "glyphs", "--image-size", "16", "--batch-size", "8", "--steps-per-epoch", "2"]

@@ -487,8 +487,8 @@ print(inspect.getsource(kg.SequenceGAN.train_step))
 # Read it in order. `walk_paths` turns noise into paths, `render_clips` generates a frame at every
 # point of them. One frame of each clip, drawn at random, goes to the image discriminator; the whole
 # clip goes to the clip discriminator; $D_I$ and $D_V$ learn together, on the sum of their losses,
-# and both see real data. In step 2 the generator and the recurrent cell descend through both, on
-# fresh noise. `batch.share` is 1 on one device.
+# and both see real data. Then the generator and the recurrent cell descend through both, with the
+# same generated clips. `batch.share` is 1 on one device.
 #
 # Now a short run. How far does the centre of brightness move from one frame to the next? Shuffling
 # raises that number far above that of real clips.
@@ -539,11 +539,12 @@ plt.show()
 # %% [markdown]
 # Judge with care. A grey blot that does not move has a small number too, so a small number alone
 # means nothing: the frames must also be digits. After so few steps the frames are coherent, but
-# they are smudges of a digit's size. The run in [docs/sequences.md](../docs/sequences.md) is 6,250
-# steps on clips of 16 frames of 28x28: there the centre moves 1.20 pixels per frame (real 1.42,
-# shuffled 5.07), but the digit does not persist: a classifier assigns 41 % of a clip's frames to
-# its most frequent class (real clips 99.5 %, frames of mixed clips 24 %). Motion was learned early;
-# identity was not learned by the end.
+# they are smudges of a digit's size. A run in [docs/sequences.md](../docs/sequences.md) has the
+# generator of the paper, `networks="dcgan"`, which takes $z_c$ and $z_m$ as one vector, and is
+# 6,250 steps on clips of 16 frames of 28x28: there the centre moves 1.20 pixels per frame (real
+# 1.42, shuffled 5.07), but the digit does not persist: a classifier assigns 41 % of a clip's frames
+# to its most frequent class (real clips 99.5 %, frames of mixed clips 24 %). So the default
+# generator renders $z_c$ alone, and $z_m$ only moves the result: identity need not be learned.
 #
 # ## Reading 2: classes
 #

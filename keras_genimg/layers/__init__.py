@@ -15,6 +15,7 @@ from keras_genimg.layers.masked_conv import MaskedConv2D
 from keras_genimg.layers.minibatch_standard_deviation import MinibatchStandardDeviation
 from keras_genimg.layers.motion_walk import MotionWalk
 from keras_genimg.layers.sampling import Sampling
+from keras_genimg.layers.shift import Shift
 from keras_genimg.layers.spectral_normalization import SpectralNormalization
 from keras_genimg.layers.vector_quantizer import VectorQuantizer
 from keras_genimg.layers.vector_quantizer_ema import VectorQuantizerEMA
@@ -23,7 +24,7 @@ __all__ = [
     "BatchNormalization", "BicubicResize", "CausalSelfAttention", "Centering",
     "ConditionalBatchNormalization", "DiffAugment", "Dropout", "FiniteScalarQuantizer",
     "GaussianMixture", "ImagePool", "InstanceNormalization", "MaskedConv2D",
-    "MinibatchStandardDeviation", "MotionWalk", "Sampling", "SpectralNormalization",
+    "MinibatchStandardDeviation", "MotionWalk", "Sampling", "Shift", "SpectralNormalization",
     "VectorQuantizer", "VectorQuantizerEMA", "check_policy", "diff_augment",
 ]  # fmt: skip
 

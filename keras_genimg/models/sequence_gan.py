@@ -5,13 +5,33 @@ import numpy as np
 import tensorflow as tf
 
 from keras_genimg import distribution
-from keras_genimg.checks import check_count
-from keras_genimg.core import Clips, LatentGAN, adam_pair, latent_seed, mean_scores, update_ema
+from keras_genimg.checks import check_choice, check_count
+from keras_genimg.core import (
+    VERSION,
+    Clips,
+    LatentGAN,
+    adam_pair,
+    latent_seed,
+    mean_scores,
+    update_ema,
+)
 from keras_genimg.layers import MotionWalk
 from keras_genimg.losses import get_adversarial_loss
-from keras_genimg.networks import dcgan_discriminator, dcgan_generator, video_discriminator
+from keras_genimg.networks import (
+    dcgan_discriminator,
+    dcgan_generator,
+    shift_generator,
+    video_discriminator,
+)
 
 __all__ = ["SequenceGAN"]
+
+GENERATORS = {
+    "shift": shift_generator,
+    "dcgan": lambda shape, content_dim, motion_dim: dcgan_generator(
+        shape, content_dim + motion_dim
+    ),
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_genimg")
@@ -30,6 +50,9 @@ class SequenceGAN(LatentGAN):
         num_frames: int. Frames of a training clip.
         content_dim: int. Length of z_c.
         motion_dim: int. Length of z_m^(t), and of the noise that R takes.
+        networks: the default generator: `"shift"` (z_c alone is rendered and z_m moves it as a
+            whole, so that what a clip shows stays the same) or `"dcgan"` (the paper's, of z_c and
+            z_m alike, for clips in which more than a position changes).
         generator: custom `keras.Model`, `(batch, content_dim + motion_dim)` to images.
         image_discriminator: custom `keras.Model`, images to logits `(batch, 1)`.
         clip_discriminator: custom `keras.Model`, clips `(batch, num_frames, height,
@@ -45,10 +68,12 @@ class SequenceGAN(LatentGAN):
     image discriminator's part of it; the mean of sigmoid(logit) of the clip discriminator on
     real and generated clips, `real_score` and `fake_score`.
 
-    Differences: both discriminators see the same clips, from which the authors' code draws separate
-    batches, and the clip discriminator sees all frames of a training clip. There are no
-    action categories, no weight decay and no noise in the discriminators. `generate` uses EMA
-    copies of G and R, which the paper does not have, unless `ema_decay` is None.
+    Differences: the default generator shifts what it renders, that of the paper is `"dcgan"`. Both
+    updates of a step use the same G(z), in the paper each has its own. Both discriminators see
+    the same clips, from which the authors' code draws separate batches, and the clip
+    discriminator sees all frames of a training clip. There are no action categories, no weight
+    decay and no noise in the discriminators. `generate` uses EMA copies of G and R, which the
+    paper does not have, unless `ema_decay` is None.
 
     Raises:
         InputError: invalid arguments.
@@ -59,7 +84,8 @@ class SequenceGAN(LatentGAN):
     >>> gan.generate(4, seed=1, num_frames=40).shape
     (4, 40, 28, 28, 1)
 
-    Reference: https://arxiv.org/abs/1707.04993
+    Reference: https://arxiv.org/abs/1707.04993; "shift": Jaderberg et al. (2015),
+        https://arxiv.org/abs/1506.02025
     """
 
     data = Clips()
@@ -73,8 +99,8 @@ class SequenceGAN(LatentGAN):
 
     def __init__(
         self, image_shape: tuple = (28, 28, 1), num_frames: int = 16, content_dim: int = 56,
-        motion_dim: int = 8, *, generator: keras.Model | None = None,
-        image_discriminator: keras.Model | None = None,
+        motion_dim: int = 8, *, networks: str = "shift",
+        generator: keras.Model | None = None, image_discriminator: keras.Model | None = None,
         clip_discriminator: keras.Model | None = None, loss: str | tuple = "non_saturating",
         ema_decay: float | None = 0.999, seed: int | None = None, **kwargs,
     ):
@@ -82,9 +108,11 @@ class SequenceGAN(LatentGAN):
         super().__init__(image_shape, latent_dim, "normal", ema_decay, seed, **kwargs)
         self.num_frames = check_count("num_frames", num_frames, minimum=2)
         self.content_dim, self.motion_dim = content_dim, motion_dim
+        make_generator = GENERATORS[check_choice("networks", networks, GENERATORS)]
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
         self.generator = self.make_network(
-            "generator", generator, lambda: dcgan_generator(self.image_shape, latent_dim),
+            "generator", generator,
+            lambda: make_generator(self.image_shape, content_dim, motion_dim),
             takes=(latent_dim,), makes=self.image_shape,
         )
         self.walk = self.make_network(
@@ -105,6 +133,10 @@ class SequenceGAN(LatentGAN):
         self.ema_walk = self.make_ema(self.walk)
         self.built = True
 
+    @classmethod
+    def upgraded(cls, config: dict) -> dict:
+        return config if VERSION in config else {"networks": "dcgan", **config}
+
     def default_optimizers(self, learning_rate=None):
         # The authors' code: Adam, 2e-4, beta_1 of 0.5. The smaller default networks train faster at
         # five times that rate.
@@ -116,10 +148,13 @@ class SequenceGAN(LatentGAN):
         """The alternating updates of section 3 of Tulyakov et al. (2018), on clips x."""
         clips, _, batch = self.unpack(data)  # (B, T, h, w, c)
 
-        # 1. Discriminators D_I, on one frame S_1(x) of each clip, and D_V, on the clip S_T(x):
+        # 1. G(z), z_c and the walk of R through z_m, for both updates.
+        with tf.GradientTape() as tape_of_generator:
+            paths = self.walk_paths(*self.sample_latents(batch))  # (B, T, content + motion)
+            fake_clips = self.render_clips(paths, training=True)  # (B, T, h, w, c)
+
+        # 2. Discriminators D_I, on one frame S_1(x) of each clip, and D_V, on the clip S_T(x):
         #    descend -log D_I(S_1(x)) - log(1 - D_I(S_1(G(z)))), and the same of D_V.
-        paths = self.walk_paths(*self.sample_latents(batch))  # (B, T, content_dim + motion_dim)
-        fake_clips = self.render_clips(paths, training=True)  # (B, T, h, w, c)
         real_frames = self.random_frames(clips, batch)  # (B, h, w, c)
         fake_frames = self.random_frames(fake_clips, batch)
         with tf.GradientTape() as tape:
@@ -134,21 +169,19 @@ class SequenceGAN(LatentGAN):
         gradients = tape.gradient(d_loss, weights, batch.share)  # adds up to the global mean
         self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
 
-        # 2. G and R, through both updated discriminators, with fresh noise:
+        # 3. G and R, through both updated discriminators, D_I on other frames of the same clips:
         #    descend -log D_I(S_1(G(z))) - log D_V(S_T(G(z))).
-        with tf.GradientTape() as tape:
-            paths = self.walk_paths(*self.sample_latents(batch))
-            fake_clips = self.render_clips(paths, training=True)
+        with tape_of_generator:
             fake_frames = self.random_frames(fake_clips, batch)
             g_loss = self.generator_loss(self.image_discriminator(fake_frames, training=True))
             g_loss += self.generator_loss(self.clip_discriminator(fake_clips, training=True))
         weights = self.optimized_weights()["generator_optimizer"]
-        gradients = tape.gradient(g_loss, weights, batch.share)
+        gradients = tape_of_generator.gradient(g_loss, weights, batch.share)
         self.generator_optimizer.apply_gradients(zip(gradients, weights))
         update_ema(self.ema_generator, self.generator, self.current_ema_decay())
         update_ema(self.ema_walk, self.walk, self.current_ema_decay())
 
-        # 3. Logs.
+        # 4. Logs.
         scores = mean_scores(real_logits, fake_logits)
         return self.log(batch, d_loss=d_loss, g_loss=g_loss, image_d_loss=image_d_loss, **scores)
 

@@ -33,7 +33,7 @@ from keras_genimg.networks.resnet import resnet_discriminator, resnet_generator
 from keras_genimg.networks.super_resolution import check_scale, super_resolution_generator
 from keras_genimg.networks.translation import residual_translator
 from keras_genimg.networks.unet import unet
-from keras_genimg.networks.video import video_discriminator
+from keras_genimg.networks.video import shift_generator, video_discriminator
 
 __all__ = [
     "CausalTransformer", "GatedPixelCNN", "application_network", "attention_decoder",
@@ -44,6 +44,6 @@ __all__ = [
     "feature_maps", "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator",
     "patchgan_discriminator", "projected_discriminator", "random_projector", "residual_decoder",
     "residual_encoder", "residual_translator", "resnet_discriminator", "resnet_generator",
-    "super_resolution_generator", "two_level_decoder", "two_level_encoder", "two_level_join",
-    "unet", "video_discriminator", "vq_decoder", "vq_encoder",
+    "shift_generator", "super_resolution_generator", "two_level_decoder", "two_level_encoder",
+    "two_level_join", "unet", "video_discriminator", "vq_decoder", "vq_encoder",
 ]  # fmt: skip

@@ -1,16 +1,84 @@
-"""Networks of sequences: the discriminator of clips."""
+"""Networks of sequences: a generator of frames, and the discriminator of clips."""
+
+import math
 
 import keras
 from keras import layers
 
 from keras_genimg.checks import check_count, check_image_shape
-from keras_genimg.layers import BatchNormalization
-from keras_genimg.networks.blocks import downsample, float_input
-from keras_genimg.networks.initializers import normal
+from keras_genimg.layers import BatchNormalization, Shift
+from keras_genimg.networks.blocks import downsample, float_input, upsample
+from keras_genimg.networks.initializers import glorot_uniform, normal
 from keras_genimg.networks.shapes import halvings, widths_of
 from keras_genimg.precision import policy_dtype
 
-__all__ = ["video_discriminator"]
+__all__ = ["shift_generator", "video_discriminator"]
+
+
+def shift_generator(
+    image_shape: tuple, content_dim: int, motion_dim: int, filters: int = 32, widest: int = 256,
+    maps: int = 16, kernel_size: int = 4, momentum: float = 0.9, name: str = "generator",
+) -> keras.Model:
+    """Content and motion to a frame: maps of the content alone, moved as a whole.
+
+    The layers of DCGAN's generator turn z_c into feature maps of the frame's size, a linear map of
+    z_m decides how far they are shifted, and two more convolutions make the image. So what a clip
+    shows is the same in all of its frames.
+
+    Args:
+        image_shape: (height, width, channels) of a frame, multiples of 4 from 16 to 256.
+        content_dim: int. Length of z_c.
+        motion_dim: int. Length of z_m.
+        filters: int. Filters of the last grid before the maps; they double with each halving of
+            the grid, up to `widest`.
+        widest: int. Most filters in a layer.
+        maps: int. Channels that are shifted.
+        kernel_size: int. Side of the kernels of the transposed convolutions.
+        momentum: float. Momentum of the batch normalisation.
+        name: string.
+
+    Returns:
+        `keras.Model` from `(batch, content_dim + motion_dim)` to float32 `(batch, height,
+        width, channels)` in [-1, 1].
+
+    Raises:
+        InputError: an invalid image shape.
+
+    Example:
+    >>> shift_generator((28, 28, 1), 56, 8).output_shape
+    (None, 28, 28, 1)
+
+    Reference: the translation of Jaderberg et al. (2015), https://arxiv.org/abs/1506.02025
+    """
+    image_shape = check_image_shape(image_shape)
+    sizes = halvings(image_shape)  # image first
+    widths = widths_of(len(sizes) - 1, filters, widest)
+    latents = float_input((content_dim + motion_dim,))
+    content, motion = latents[:, :content_dim], latents[:, content_dim:]
+
+    def normalized(x):
+        return layers.ReLU()(BatchNormalization(momentum=momentum)(x))
+
+    # 1. z_c -> the smallest grid -> maps of the frame's size.
+    start = (*sizes[-1], min(2 * widths[-1], widest))
+    x = layers.Dense(math.prod(start), kernel_initializer=normal(), use_bias=False)(content)
+    x = normalized(layers.Reshape(start)(x))  # (B, h*w*c) -> (B, h, w, c)
+    for width, small, large in zip([*widths[:0:-1], maps], sizes[::-1], sizes[-2::-1]):
+        options = {"kernel_initializer": normal(), "use_bias": False}
+        x = normalized(upsample(x, small, large, width, kernel_size, **options))
+
+    # 2. z_m -> a shift in pixels. Without a hidden layer: with one, each update moved frames so far
+    # that the EMA generator averaged much of the motion away.
+    # Initial shifts have a deviation of about a tenth of the frame.
+    shift = layers.Dense(2, kernel_initializer=glorot_uniform(0.1), dtype=policy_dtype())(motion)
+    shift = layers.Rescaling([side / 2 for side in image_shape[:2]], dtype=policy_dtype())(shift)
+    x = Shift()([x, shift])
+
+    # 3. The image.
+    options = {"padding": "same", "kernel_initializer": normal()}
+    x = normalized(layers.Conv2D(maps, 3, use_bias=False, **options)(x))
+    x = layers.Conv2D(image_shape[2], 3, **options)(x)
+    return keras.Model(latents, layers.Activation("tanh", dtype=policy_dtype())(x), name=name)
 
 
 def video_discriminator(

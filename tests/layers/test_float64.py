@@ -31,6 +31,7 @@ CASES = {
     "MinibatchStandardDeviation": (layers.MinibatchStandardDeviation, IMAGES, {}),
     "MotionWalk": (layers.MotionWalk, IMAGES[:, 0], {}),
     "Sampling": (lambda: layers.Sampling(seed=1), [IMAGES, IMAGES], {}),
+    "Shift": (layers.Shift, [IMAGES, 3 * IMAGES[:, 0, 0, :2]], {}),
     "SpectralNormalization": (
         lambda: layers.SpectralNormalization(keras.layers.Conv2D(4, 3)), IMAGES, {"training": True}
     ),

@@ -8,7 +8,8 @@ from cases import SHAPE, clips_of, smooth_pictures
 from plain import assert_same_weights, copy_of, descend, formulas, moved, sgd
 
 from keras_genimg import InputError, SequenceGAN, distribution
-from keras_genimg.layers import MotionWalk
+from keras_genimg.layers import MotionWalk, Shift
+from keras_genimg.networks import dcgan_generator
 from keras_genimg.placement import on_devices
 
 FRAMES, CONTENT, MOTION, RATE = 3, 5, 4, 0.05
@@ -68,8 +69,10 @@ def test_a_step_is_that_of_a_plain_tape(loss):
 
     generator_loss, discriminator_loss = formulas(loss)
     noise = Noise(len(CLIPS))
-    # 1. Both discriminators, on one frame of each clip and on the clips.
-    fakes = rendered(g, noise.paths(walk))
+    # 1. The clips of both updates.
+    with tf.GradientTape(persistent=True) as tape_of_generator:
+        fakes = rendered(g, noise.paths(walk))
+    # 2. Both discriminators, on one frame of each clip and on the clips.
     real_frames, fake_frames = noise.frames_of(CLIPS), noise.frames_of(fakes)
     with tf.GradientTape(persistent=True) as tape:
         image_loss = discriminator_loss(
@@ -79,13 +82,12 @@ def test_a_step_is_that_of_a_plain_tape(loss):
         clip_loss = discriminator_loss(real_logits, fake_logits)
     descend(d_image, image_loss, tape, RATE)
     descend(d_clip, clip_loss, tape, RATE)
-    # 2. The generator and the recurrent cell, through the discriminators that have moved.
-    with tf.GradientTape(persistent=True) as tape:
-        made = rendered(g, noise.paths(walk))
-        g_loss = generator_loss(d_image(noise.frames_of(made), training=True))
-        g_loss += generator_loss(d_clip(made, training=True))
-    descend(g, g_loss, tape, RATE)
-    descend(walk, g_loss, tape, RATE)
+    # 3. The generator and the recurrent cell, through the discriminators that have moved.
+    with tape_of_generator:
+        g_loss = generator_loss(d_image(noise.frames_of(fakes), training=True))
+        g_loss += generator_loss(d_clip(fakes, training=True))
+    descend(g, g_loss, tape_of_generator, RATE)
+    descend(walk, g_loss, tape_of_generator, RATE)
 
     pairs = (gan.generator, g), (gan.image_discriminator, d_image), (gan.clip_discriminator, d_clip)
     for (mine, plain), old in zip((*pairs, (gan.walk, walk)), start):
@@ -173,6 +175,30 @@ def test_random_frames_are_uniform_and_each_of_its_own_clip():
     counts = np.bincount(chosen[0] % FRAMES, minlength=FRAMES)
     assert counts.min() > 250 and counts.max() < 350  # 300 and 3.5 deviations of 14
     assert 0.55 < (chosen[0] != chosen[1]).mean() < 0.78  # drawn afresh: two in three differ
+
+
+def test_motion_moves_what_the_content_shows():
+    keras.utils.set_random_seed(0)
+    gan = SequenceGAN((28, 28, 1), 16, ema_decay=None)
+    first = [layer for layer in gan.generator.layers if isinstance(layer, Shift)][0]
+    maps, shift = keras.Model(gan.generator.input, first.input)(gan.draw_latents(4, 1)[0])
+    np.testing.assert_array_equal(maps, np.repeat(maps[:1], 16, axis=0))  # those of all frames
+    assert np.abs(maps).max() > 0 and np.ptp(shift, axis=0).min() > 0.1  # pixels
+    frames = gan.generate(1, seed=1)[0]
+    assert np.ptp(frames, axis=0).max() > 1e-4
+
+
+def test_the_networks_of_the_paper_and_of_version_0_1():
+    keras.utils.set_random_seed(0)
+    gan = small(networks="dcgan")
+    assert not [layer for layer in gan.generator.layers if isinstance(layer, Shift)]
+    assert gan.generator.count_params() == dcgan_generator(SHAPE, CONTENT + MOTION).count_params()
+    config = {**gan.get_config()}
+    del config["keras_genimg_version"], config["networks"]
+    old = SequenceGAN.from_config(config)
+    assert old.arguments["networks"] == "dcgan"
+    assert [w.shape for w in old.weights] == [w.shape for w in gan.weights]
+    assert SequenceGAN.from_config(small().get_config()).arguments["networks"] == "shift"
 
 
 @pytest.mark.slow
@@ -303,6 +329,7 @@ def flat(*units):
         ({"content_dim": 0}, "content_dim must be a positive integer. Received: content_dim=0."),
         ({"motion_dim": 2.0}, "motion_dim must be a positive integer. Received: motion_dim=2.0."),
         ({"image_shape": (15, 16, 1)}, "the nearest that fits is 16x16"),
+        ({"networks": "mlp"}, "networks must be one of shift, dcgan. Received: networks='mlp'."),
         ({"loss": "relativistic_average"}, "loss must be one of minimax, "),
         ({"ema_decay": 1.5}, "ema_decay must be a number of at least 0 and below 1, or None."),
         (
@@ -322,7 +349,7 @@ def flat(*units):
         ),
         ({"clip_discriminator": "c3d"}, "clip_discriminator must be a keras.Model or layer."),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_invalid_arguments(arguments, words):
     arguments = {

@@ -169,6 +169,7 @@ CLASSES = {"num_classes": 3}
         ("residual_encoder", LATENTS),
         ("resnet_discriminator", {}),
         ("resnet_generator", LATENTS),
+        ("shift_generator", {"content_dim": 5, "motion_dim": 2}),
         ("super_resolution_generator", {"scale": 2}),
         ("two_level_decoder", CODES),
         ("two_level_encoder", CODES),

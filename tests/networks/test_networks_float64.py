@@ -44,6 +44,7 @@ NETWORKS = [
     ("residual_translator", (SHAPE, SHAPE), {"filters": 4, "blocks": 1}),
     ("resnet_discriminator", (SHAPE,), {"filters": 4}),
     ("resnet_generator", (SHAPE, 5), {"filters": 4}),
+    ("shift_generator", (SHAPE, 5, 2), WIDTHS | {"maps": 4}),
     ("super_resolution_generator", (SHAPE, 2), {"filters": 4, "blocks": 1}),
     ("two_level_decoder", (SHAPE,), QUANTIZED),
     ("two_level_encoder", (SHAPE,), QUANTIZED),

@@ -1,4 +1,4 @@
-"""The clip discriminator: sizes layer by layer, parameters by hand, every pixel seen."""
+"""The generator of shifts and the clip discriminator: sizes, parameters by hand, what they see."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_genimg.errors import InputError
 from keras_genimg.layers import BatchNormalization
-from keras_genimg.networks import video_discriminator
+from keras_genimg.networks import shift_generator, video_discriminator
 
 
 def convolutions(network):
@@ -73,3 +73,30 @@ def test_mixed_bfloat16_still_gives_32_bit_logits(tmp_path):
     network.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras", safe_mode=True)
     np.testing.assert_array_equal(again(clips), network(clips))
+
+
+def test_the_parameters_of_the_generator_by_hand():
+    network = shift_generator((28, 28, 1), 6, 3, filters=8, maps=4)
+    grids = 6 * 7 * 7 * 32 + 16 * (32 * 16 + 16 * 4)  # 7x7 -> 14x14 -> 28x28
+    shift, image = (3 + 1) * 2, 9 * 4 * 4 + 9 * 4 + 1
+    trainable = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+    assert trainable == grids + 2 * (32 + 16 + 4 + 4) + shift + image  # gammas and betas
+    assert network.input_shape == (None, 9) and network.output_shape == (None, 28, 28, 1)
+    assert shift_generator((16, 32, 3), 6, 3).output_shape == (None, 16, 32, 3)
+
+
+def test_motion_moves_frames_and_changes_nothing_else():
+    keras.utils.set_random_seed(0)
+    network = shift_generator((16, 32, 1), 6, 2, filters=8)
+    dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+    (place,) = [layer for layer in dense if layer.units == 2]
+    place.set_weights([0 * place.kernel.numpy(), np.array([0.25, -0.125])])
+    latents = np.random.default_rng(0).normal(size=(1, 8)).astype("float32")
+    moved = network(latents).numpy()
+    place.set_weights([0 * weight for weight in place.get_weights()])
+    still = network(latents).numpy()
+    assert np.ptp(still) > 0
+    # 0.25 of half of 16 rows down, 0.125 of half of 32 columns to the left, but for the borders.
+    np.testing.assert_allclose(moved[0, 4:14, 2:26], still[0, 2:12, 4:28], atol=1e-6)
+    other = network(latents + [0, 0, 0, 0, 0, 0, 1, 1]).numpy()
+    np.testing.assert_allclose(other, still, atol=1e-6)
