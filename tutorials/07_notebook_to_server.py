@@ -26,6 +26,39 @@ PERTURBED_RUNS = 6  # runs on one device from weights perturbed by one rounding
 WORKERS = 2  # processes of the cluster; 0 skips that part
 ROUNDS = 10  # of the speed measurement
 
+# %% tags=["setup"] jupyter={"source_hidden": true}
+# The same cell in every tutorial. Files go to a scratch folder, which is deleted with the kernel.
+import importlib
+import os
+import tempfile
+
+scratch = tempfile.TemporaryDirectory(prefix="keras_genimg-", ignore_cleanup_errors=True)
+os.chdir(scratch.name)
+os.environ["TMPDIR"] = scratch.name  # for processes that are started below
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notices of TensorFlow about the machine
+stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+os.dup2(nowhere, 2)  # not those either that it writes while it is imported
+try:
+    importlib.import_module("tensorflow")
+finally:
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    os.close(nowhere)
+
+
+def or_glyphs(name):
+    """The name of a data set, or "glyphs" where it is neither prepared nor downloadable."""
+    import keras_genimg as kg
+
+    try:
+        kg.load(name, batch_size=1, num_images=1)
+    except kg.InputError as error:
+        if "cannot be downloaded" not in str(error):  # a wrong name, for example
+            raise
+        print(f'{name} is not here and cannot be downloaded: "glyphs" stands in for it.')
+        return "glyphs"
+    return name
+
 # %% [markdown]
 # Two settings must be made before TensorFlow starts. `TF_DETERMINISTIC_OPS` selects kernels that
 # sum in the same order every time; without it "the same bits" has no meaning. It is an environment
@@ -36,7 +69,6 @@ ROUNDS = 10  # of the speed measurement
 import os
 
 os.environ["TF_DETERMINISTIC_OPS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages about missing GPUs
 
 import atexit
 import csv
@@ -62,6 +94,7 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_genimg as kg
+from keras_genimg.quiet import no_output
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -69,6 +102,9 @@ tf.config.set_logical_device_configuration(
 tf.get_logger().setLevel("ERROR")
 warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
 print([device.name for device in tf.config.list_logical_devices("CPU")])
+
+# %% tags=["setup"]
+DATA = or_glyphs(DATA)
 
 # %% [markdown]
 # ## One device
@@ -671,6 +707,9 @@ import onnxruntime  # after the export, which says what to install if ONNX is mi
 
 session = onnxruntime.InferenceSession("gan.onnx")
 interpreters = {name: tf.lite.Interpreter(path) for name, path in files.items() if name != "ONNX"}
+with no_output():  # LiteRT reports its delegate
+    for interpreter in interpreters.values():
+        interpreter.allocate_tensors()
 runners = {name: each.get_signature_runner() for name, each in interpreters.items()}
 
 
