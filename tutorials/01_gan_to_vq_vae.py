@@ -9,6 +9,8 @@
 # works. You need Python and the contents of a first course on neural networks.
 #
 # Measured: 6.1 minutes on two CPU cores, on a shared machine.
+#
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb)
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 64, "BATCH_SIZE": 32, "PLAIN_EPOCHS": 1, "GAN_EPOCHS": 1, "VAE_EPOCHS": 1, "VQ_EPOCHS": 1, "PRIOR_EPOCHS": 1, "NUM_SAMPLES": 40, "NUM_CODES": 16, "FILTERS": 8, "TOY_STEPS": 30}
 DATA = "fashion_mnist"

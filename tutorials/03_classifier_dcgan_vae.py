@@ -8,6 +8,8 @@
 # and [tutorial 1](01_gan_to_vq_vae.ipynb) if GAN and VAE are new to you.
 #
 # Measured: 5.5 minutes on two CPU cores, on a shared machine.
+#
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/03_classifier_dcgan_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/03_classifier_dcgan_vae.ipynb)
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_TRAIN": 256, "NUM_TEST": 128, "CLASSIFIER_EPOCHS": 1, "AMOUNTS": [64], "GAN_EPOCHS": 2, "SMALL_SETS": [[64, 2]], "LOOK_EVERY": 2, "TINY_STEPS": 2, "REAL_ONLY_STEPS": 3, "VAE_EPOCHS": 1, "SAMPLES": 70, "FILTERS": 4}
 DATA = "fashion_mnist"

@@ -7,6 +7,8 @@
 # 1](01_gan_to_vq_vae.ipynb)); the images are small and grey, and no accelerator is needed.
 #
 # Measured: 4.4 minutes on two CPU cores, on a shared machine.
+#
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/05_making_it_train.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/05_making_it_train.ipynb)
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 200, "NUM_SAMPLES": 60, "BATCH": 16, "MEASUREMENTS": 1, "STEPS": 2, "CRITIC_STEPS": 2, "OBJECTIVES": [], "RING_OBJECTIVES": ["fast_generator"], "RING_EPOCHS": 1, "RING_STEPS": 2, "NOISES": ["uniform"], "OPTIMIZERS": {"RMSprop": 0.001}, "TIMED_STEPS": 2, "SPARSITIES": [0.5], "PRUNE_STEPS": 4, "MEAN_STEPS": 2}
 DATA = "fashion_mnist"  # or another set with its own features: "mnist", "glyphs"

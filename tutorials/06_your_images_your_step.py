@@ -8,6 +8,8 @@
 # making such a training succeed.
 #
 # Measured: 4.4 minutes on two CPU cores, on a shared machine.
+#
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/06_your_images_your_step.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/06_your_images_your_step.ipynb)
 
 # %% tags=["parameters"] reduced={"IMAGES": 96, "TEST_IMAGES": 48, "EPOCHS": 1, "BATCH_SIZE": 16, "SAMPLES": 64, "WIDTH": 4, "RUN": "--epochs 1 --set networks=mlp"}
 IMAGES = 600  # few, like most custom data sets

@@ -11,7 +11,9 @@
 # "CGAN"](02_three_cgans.ipynb)). ONNX needs the extra `keras-genimg[export]`, which `[notebooks]`
 # includes.
 #
-# Measured: 2.4 minutes on two CPU cores, on a shared machine.
+# Measured: 6.4 minutes on two CPU cores, on a shared machine.
+#
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/07_notebook_to_server.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/07_notebook_to_server.ipynb)
 
 # %% tags=["parameters"] reduced={"FILTERS": 4, "EPOCHS": 2, "CUT": 1, "STEPS": 3, "COMPARE_STEPS": 2, "PERTURBED_RUNS": 1, "WORKERS": 0, "ROUNDS": 2}
 DATA = "glyphs"  # or "fashion_mnist": ten classes of 28x28 images either way
@@ -381,10 +383,9 @@ plt.show()
 
 # %% [markdown]
 # After the first update two replicas and one device differ by rounding. Later the curves jump,
-# because of the kinks: at once in some of the perturbed runs, after several updates or not at all
-# in others. The effect of one rounding error on a single device is the reference, and by that
-# reference the strategy adds only rounding. The logs agree; `class_accuracy` counts images, and a
-# single image on the border between two classes is visible there.
+# because of the kinks: at once in one of the perturbed runs, after several updates in the others.
+# The effect of one rounding error on a single device is the reference, and by that reference the
+# strategy adds only rounding. The logs agree to a hundredth.
 #
 # This also shows what not to expect. The guarantee is about the computation: a long training on
 # another number of devices need not end with the same numbers.
