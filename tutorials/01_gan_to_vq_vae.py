@@ -35,11 +35,11 @@ import tempfile
 scratch = tempfile.TemporaryDirectory(prefix="keras_genimg-", ignore_cleanup_errors=True)
 os.chdir(scratch.name)
 os.environ["TMPDIR"] = scratch.name  # for processes that are started below
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notices of TensorFlow about the machine
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notices about the machine
 stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-os.dup2(nowhere, 2)  # not those either that it writes while it is imported
+os.dup2(nowhere, 2)  # nor those that TensorFlow writes while it is imported
 try:
-    importlib.import_module("tensorflow")
+    importlib.import_module("tensorflow").get_logger().setLevel("ERROR")
 finally:
     os.dup2(stderr, 2)
     os.close(stderr)
@@ -303,14 +303,14 @@ print(f"-softplus(20)        = {-tf.math.softplus(logit):.1f}")
 print(inspect.getsource(kg.GAN.train_step))
 
 # %% [markdown]
-# Line by line. *Step 1* draws noise, generates images outside the tape (the generator must not
-# learn here), and applies $D$ to real and generated images. `d_loss` is $-V$; the gradient goes
-# to the discriminator's weights only. *Step 2* draws new noise. Now the generator runs inside the
-# tape, and the gradient passes through $D$ into the generator's weights, while $D$ stays as it is.
+# Line by line. *Step 1* draws noise and generates the images of both updates, under the generator's
+# tape. *Step 2* applies $D$ to real and generated images, under another. `d_loss` is $-V$; the
+# gradient goes to the discriminator's weights only. *Step 3* continues the first tape: the
+# gradient passes through $D$ into the generator's weights, while $D$ stays as it is.
 # It descends $-\log D(G(z))$ instead of $\log(1 - D(G(z)))$: where $D$ is sure that an image is
 # generated the latter is flat, and the generator would learn nothing (exercise 1 measures it).
 # `update_ema` updates the EMA generator, a copy whose weights are exponential moving averages;
-# `generate` uses it. *Step 3* logs. `batch.share` is 1 on one device; `augment`, `r1_weight` and
+# `generate` uses it. *Step 4* logs. `batch.share` is 1 on one device; `augment`, `r1_weight` and
 # `relativistic` are options that are off.
 #
 # The article would train for 1,000 epochs. Two are enough to see how these networks begin.

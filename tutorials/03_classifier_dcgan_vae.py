@@ -37,11 +37,11 @@ import tempfile
 scratch = tempfile.TemporaryDirectory(prefix="keras_genimg-", ignore_cleanup_errors=True)
 os.chdir(scratch.name)
 os.environ["TMPDIR"] = scratch.name  # for processes that are started below
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notices of TensorFlow about the machine
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notices about the machine
 stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-os.dup2(nowhere, 2)  # not those either that it writes while it is imported
+os.dup2(nowhere, 2)  # nor those that TensorFlow writes while it is imported
 try:
-    importlib.import_module("tensorflow")
+    importlib.import_module("tensorflow").get_logger().setLevel("ERROR")
 finally:
     os.dup2(stderr, 2)
     os.close(stderr)
@@ -525,11 +525,11 @@ for network in (gan.generator, gan.discriminator):
 print(inspect.getsource(kg.GAN.train_step))
 
 # %% [markdown]
-# Read it in two halves. First D: noise becomes images *outside* the tape, so that no gradient
-# reaches G; both kinds pass through D; the loss is $-\log D(x) - \log(1 - D(G(z)))$ in logits; the
-# optimizer gets D's weights only. Then G: fresh noise, now inside the tape, through the updated D;
+# Read it in order. Noise becomes images, for both updates, under G's tape. Then D: both kinds pass
+# through it, under another tape; the loss is $-\log D(x) - \log(1 - D(G(z)))$ in logits; the
+# optimizer gets D's weights only. Then G: the same images through the updated D, under G's tape;
 # the loss is $-\log D(G(z))$, and the optimizer gets G's weights only. No weight is frozen and no
-# combined model is needed. The last line of the second half, `update_ema`, updates the EMA
+# combined model is needed. The last line of that part, `update_ema`, updates the EMA
 # generator, whose weights are moving averages; `generate` uses it.
 #
 # ### A discriminator that sees real images only

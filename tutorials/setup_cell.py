@@ -6,11 +6,11 @@ import tempfile
 scratch = tempfile.TemporaryDirectory(prefix="keras_genimg-", ignore_cleanup_errors=True)
 os.chdir(scratch.name)
 os.environ["TMPDIR"] = scratch.name  # for processes that are started below
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notices of TensorFlow about the machine
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notices about the machine
 stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-os.dup2(nowhere, 2)  # not those either that it writes while it is imported
+os.dup2(nowhere, 2)  # nor those that TensorFlow writes while it is imported
 try:
-    importlib.import_module("tensorflow")
+    importlib.import_module("tensorflow").get_logger().setLevel("ERROR")
 finally:
     os.dup2(stderr, 2)
     os.close(stderr)
