@@ -9,6 +9,8 @@
 # works. You need Python and the contents of a first course on neural networks.
 #
 # Measured: 6.1 minutes on two CPU cores, on a shared machine.
+#
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb)
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 64, "BATCH_SIZE": 32, "PLAIN_EPOCHS": 1, "GAN_EPOCHS": 1, "VAE_EPOCHS": 1, "VQ_EPOCHS": 1, "PRIOR_EPOCHS": 1, "NUM_SAMPLES": 40, "NUM_CODES": 16, "FILTERS": 8, "TOY_STEPS": 30}
 DATA = "fashion_mnist"
@@ -23,6 +25,42 @@ NUM_SAMPLES = 2_048  # images per model for the metrics
 NUM_CODES = 64
 FILTERS = 32  # of the VQ-VAE's convolutions and of its prior's
 TOY_STEPS = 800
+
+# %% tags=["setup"] jupyter={"source_hidden": true}
+# The same cell in every tutorial. Files go to a scratch folder, which is deleted with the kernel.
+import importlib
+import os
+import tempfile
+
+scratch = tempfile.TemporaryDirectory(prefix="keras_genimg-", ignore_cleanup_errors=True)
+os.chdir(scratch.name)
+os.environ["TMPDIR"] = scratch.name  # for processes that are started below
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notices about the machine
+stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+os.dup2(nowhere, 2)  # nor those that TensorFlow writes while it is imported
+try:
+    importlib.import_module("tensorflow").get_logger().setLevel("ERROR")
+finally:
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    os.close(nowhere)
+
+
+def or_glyphs(name):
+    """The name of a data set, or "glyphs" where it is neither prepared nor downloadable."""
+    import keras_genimg as kg
+
+    try:
+        kg.load(name, batch_size=1, num_images=1)
+    except kg.InputError as error:
+        if "cannot be downloaded" not in str(error):  # a wrong name, for example
+            raise
+        print(f'{name} is not here and cannot be downloaded: "glyphs" stands in for it.')
+        return "glyphs"
+    return name
+
+# %% tags=["setup"]
+DATA = or_glyphs(DATA)
 
 # %%
 import inspect
@@ -265,14 +303,14 @@ print(f"-softplus(20)        = {-tf.math.softplus(logit):.1f}")
 print(inspect.getsource(kg.GAN.train_step))
 
 # %% [markdown]
-# Line by line. *Step 1* draws noise, generates images outside the tape (the generator must not
-# learn here), and applies $D$ to real and generated images. `d_loss` is $-V$; the gradient goes
-# to the discriminator's weights only. *Step 2* draws new noise. Now the generator runs inside the
-# tape, and the gradient passes through $D$ into the generator's weights, while $D$ stays as it is.
+# Line by line. *Step 1* draws noise and generates the images of both updates, under the generator's
+# tape. *Step 2* applies $D$ to real and generated images, under another. `d_loss` is $-V$; the
+# gradient goes to the discriminator's weights only. *Step 3* continues the first tape: the
+# gradient passes through $D$ into the generator's weights, while $D$ stays as it is.
 # It descends $-\log D(G(z))$ instead of $\log(1 - D(G(z)))$: where $D$ is sure that an image is
 # generated the latter is flat, and the generator would learn nothing (exercise 1 measures it).
 # `update_ema` updates the EMA generator, a copy whose weights are exponential moving averages;
-# `generate` uses it. *Step 3* logs. `batch.share` is 1 on one device; `augment`, `r1_weight` and
+# `generate` uses it. *Step 4* logs. `batch.share` is 1 on one device; `augment`, `r1_weight` and
 # `relativistic` are options that are off.
 #
 # The article would train for 1,000 epochs. Two are enough to see how these networks begin.

@@ -7,7 +7,11 @@
     python tutorials/build.py --reduced            # in a minute each; writes nothing
 
 The scripts are the only files that are edited by hand. A notebook holds the same
-cells, what they printed and drew, and the seconds that they took.
+cells, what they printed and drew, and the seconds that they took. Two things are shared:
+setup_cell.py is the first cell tagged `setup` of each script (a build copies it there), and
+answers are collapsed.
+
+A cell describes its pictures for those who do not see them: `# %% alt=["Digits, one epoch per row"]`.
 """
 
 import argparse
@@ -22,6 +26,7 @@ import nbformat
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 MAX_BYTES = 1_000_000
+SETUP = re.compile(r'(?ms)^(# %% tags=\["setup"\] jupyter=[^\n]*\n).*?(?=^# %%)')
 
 
 def read_script(path):
@@ -29,6 +34,8 @@ def read_script(path):
     notebook = jupytext.read(path, fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # not at random, so that a second build changes nothing
+        if "answer" in tags(cell):
+            cell.metadata["jupyter"] = nbformat.from_dict({"source_hidden": True})
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -63,6 +70,42 @@ def tags(cell):
     return cell.metadata.get("tags", [])
 
 
+def words(notebook):
+    """The words of its text: what stands between spaces in the Markdown cells."""
+    return sum(len(c.source.split()) for c in notebook.cells if c.cell_type == "markdown")
+
+
+def pictures(cell):
+    """The outputs of a cell that are pictures."""
+    return [o for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
+
+
+def share_setup(path):
+    """Copies setup_cell.py into the script at `path`."""
+    text = path.read_text(encoding="utf-8")
+    setup = (FOLDER / "setup_cell.py").read_text(encoding="utf-8")
+    text, found = SETUP.subn(lambda match: f"{match[1]}{setup}\n", text, count=1)
+    if not found:
+        raise ValueError(f"{path.name} must have a cell tagged setup, with source_hidden.")
+    path.write_text(text, encoding="utf-8")
+
+
+def describe_pictures(notebook):
+    """Puts the `alt` of each cell beside its pictures, as alternative text."""
+    for cell in notebook.cells:
+        descriptions = cell.metadata.get("alt")
+        if descriptions is None:
+            continue
+        found = pictures(cell)
+        if len(found) != len(descriptions):
+            raise ValueError(
+                f"alt must describe every picture of its cell. Received: {len(descriptions)} "
+                f"descriptions of {len(found)} pictures, the first {descriptions[0]!r}."
+            )
+        for output, description in zip(found, descriptions):
+            output.metadata["image/png"] = {"alt": description}
+
+
 def execute(notebook, name):
     """Runs a notebook in an empty folder, in place. Returns the seconds it took."""
     from nbclient import NotebookClient
@@ -76,25 +119,33 @@ def execute(notebook, name):
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        noise = [output for output in cell.outputs if output.get("name") == "stderr"]
-        cell.outputs = [output for output in cell.outputs if output not in noise]
-        for output in noise:  # what programs say of the machine does not belong into a notebook
-            sys.stderr.write(f"{name}: {output.text}")
+        for output in cell.get("outputs", ()):
+            if output.get("name") == "stderr":  # a red box: the tests refuse it
+                sys.stderr.write(f"{name}: {output.text}")
     return seconds
 
 
 def keep_outputs(notebook, path):
-    """Takes over outputs and seconds from the notebook at `path`, whose code must be the same."""
+    """Takes over outputs and seconds from the notebook at `path`, whose code must be the same.
+
+    Only cells tagged `setup` may differ. They show nothing where the data are at hand.
+    """
     old = nbformat.read(path, as_version=4)
-    old_code = [cell for cell in old.cells if cell.cell_type == "code"]
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if [cell.source for cell in code] != [cell.source for cell in old_code]:
+    cells, old_cells = shown_code(notebook), shown_code(old)
+    if [cell.source for cell in cells] != [cell.source for cell in old_cells]:
         raise ValueError(f"The code of {path.name} has changed: it must be run again.")
-    for cell, old_cell in zip(code, old_code, strict=True):
-        cell.outputs, cell.execution_count = old_cell.outputs, old_cell.execution_count
+    for cell, old_cell in zip(cells, old_cells, strict=True):
+        cell.outputs = old_cell.outputs
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        cell.execution_count = number
     notebook.metadata["keras_genimg"] = old.metadata["keras_genimg"]
+
+
+def shown_code(notebook):
+    """Its code cells, without those tagged `setup`."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in code if "setup" not in tags(cell)]
 
 
 def state_minutes(name, seconds):
@@ -121,18 +172,21 @@ def main():
     names = arguments.names or [path.stem for path in sorted(FOLDER.glob("[0-9]*.py"))]
     for name in names:
         name = pathlib.Path(name).stem
-        notebook = read_script(FOLDER / f"{name}.py")
-        target = FOLDER / f"{name}.ipynb"
+        script, target = FOLDER / f"{name}.py", FOLDER / f"{name}.ipynb"
         if arguments.reduced:
-            print(f"{name}: {execute(reduce(notebook), name):.0f} s, reduced", flush=True)
+            seconds = execute(reduce(read_script(script)), name)
+            print(f"{name}: {seconds:.0f} s, reduced", flush=True)
             continue
+        share_setup(script)
+        notebook = read_script(script)
         if arguments.text:
             keep_outputs(notebook, target)
         else:
             seconds = execute(notebook, name)
             notebook.metadata["keras_genimg"] = {"seconds": round(seconds)}
             state_minutes(name, seconds)
-            notebook.cells[0].source = read_script(FOLDER / f"{name}.py").cells[0].source
+            notebook.cells[0].source = read_script(script).cells[0].source
+        describe_pictures(notebook)
         text = nbformat.writes(notebook)
         if len(text.encode()) >= MAX_BYTES:
             raise SystemExit(f"{name}.ipynb would have {len(text.encode()):,} bytes: show less")

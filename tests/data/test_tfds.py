@@ -72,6 +72,11 @@ def test_own_set(own_sets, either_way):
     assert values(images for images, _ in batches) == [0, 10, 20, 30, 40, 50, 60]
 
 
+def test_reading_a_set_logs_nothing(own_sets, either_way, caplog):
+    assert len(list(load("even_set", data_dir=own_sets, batch_size=5))) == 2
+    assert not caplog.records
+
+
 def test_the_environment_names_the_folder(own_sets, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", own_sets)
     assert data_info("even_set").num_images == 7

@@ -172,7 +172,7 @@ def _feature_keys(tfds, name, info):
     images = [
         key
         for key, feature in features.items()
-        if type(feature) is tfds.features.Image and feature.dtype == np.uint8
+        if type(feature) is tfds.features.Image and feature.np_dtype == np.uint8
     ]
     labels = [
         key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)
