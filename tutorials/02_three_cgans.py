@@ -9,7 +9,7 @@
 # pairs (`CycleGAN`, what the article's Chinese name usually means). You need tutorial
 # [1](01_gan_to_vq_vae.ipynb), or to know what a GAN and a VAE are.
 #
-# Measured: 13.7 minutes on two CPU cores, on a shared machine.
+# Measured: 2.1 minutes on two CPU cores, on a shared machine.
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb)
 
@@ -577,12 +577,11 @@ plt.show()
 # %% [markdown]
 # Judge with care. A grey blot that does not move has a small number too, so a small number alone
 # means nothing: the frames must also be digits. After so few steps the frames are coherent, but
-# they are smudges of a digit's size. A run in [docs/sequences.md](../docs/sequences.md) has the
-# generator of the paper, `networks="dcgan"`, which takes $z_c$ and $z_m$ as one vector, and is
-# 6,250 steps on clips of 16 frames of 28x28: there the centre moves 1.20 pixels per frame (real
-# 1.42, shuffled 5.07), but the digit does not persist: a classifier assigns 41 % of a clip's frames
-# to its most frequent class (real clips 99.5 %, frames of mixed clips 24 %). So the default
-# generator renders $z_c$ alone, and $z_m$ only moves the result: identity need not be learned.
+# they are smudges of a digit's size. With the generator of the paper, `networks="dcgan"`, which
+# takes $z_c$ and $z_m$ as one vector, a classifier assigns 41 % of a clip's frames to its most
+# frequent class after 6,250 steps (real clips 99.5 %, frames of mixed clips 24 %:
+# [docs/sequences.md](../docs/sequences.md)). So the default renders $z_c$ alone, and $z_m$ only
+# moves the result: identity need not be learned.
 #
 # ## Reading 2: classes
 #
