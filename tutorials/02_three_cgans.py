@@ -9,7 +9,7 @@
 # pairs (`CycleGAN`, what the article's Chinese name usually means). You need tutorial
 # [1](01_gan_to_vq_vae.ipynb), or to know what a GAN and a VAE are.
 #
-# Measured: 13.7 minutes on two CPU cores, on a shared machine.
+# Measured: 4.3 minutes on two CPU cores, on a shared machine.
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb)
 
