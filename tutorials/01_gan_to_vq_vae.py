@@ -8,7 +8,7 @@
 # not run and whose description has gaps: the core of each fault is run here, beside code that
 # works. You need Python and the contents of a first course on neural networks.
 #
-# Measured: 6.1 minutes on two CPU cores, on a shared machine.
+# Measured: 2.3 minutes on two CPU cores, on a shared machine.
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb)
 
