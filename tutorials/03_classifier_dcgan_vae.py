@@ -7,7 +7,7 @@
 # that cannot be inspected, and images of unknown origin. You need Python and NumPy,
 # and [tutorial 1](01_gan_to_vq_vae.ipynb) if GAN and VAE are new to you.
 #
-# Measured: 5.5 minutes on two CPU cores, on a shared machine.
+# Measured: 5.1 minutes on two CPU cores, on a shared machine.
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/03_classifier_dcgan_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/03_classifier_dcgan_vae.ipynb)
 
