@@ -21,15 +21,20 @@ from keras_genimg.runs.folder import find_run
 CARDS = kg.presets()
 NAMES = list(CARDS)
 NAME = "conditional_gan_glyphs"
-# Those of few samples, of the set that is drawn in seconds, are compared in every run of the tests.
+
+
+def marks_of(result):
+    """Few samples of the set that is drawn in seconds in every run, 10,000 once a week."""
+    if result["count"] > 1000:
+        return pytest.mark.full
+    return () if result["data"] == "glyphs" else pytest.mark.slow
+
+
 RESULTS = [
-    pytest.param(
-        name, result, id=f"{name}-{result['count']}",
-        marks=() if result["count"] <= 1000 and result["data"] == "glyphs" else pytest.mark.slow,
-    )
+    pytest.param(name, result, id=f"{name}-{result['count']}", marks=marks_of(result))
     for name, card in CARDS.items()
     for result in card["metrics"]
-]  # fmt: skip
+]
 
 
 def refused(capfd, *arguments):

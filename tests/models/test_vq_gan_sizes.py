@@ -60,9 +60,9 @@ print(json.dumps({
 @pytest.mark.parametrize(
     "size, downsampling, networks",
     [
-        (64, 8, "attention"),
-        pytest.param(64, 8, "residual", marks=pytest.mark.slow),
-        pytest.param(256, 16, "attention", marks=pytest.mark.slow),
+        pytest.param(64, 8, "attention", marks=pytest.mark.slow),
+        pytest.param(64, 8, "residual", marks=pytest.mark.full),
+        pytest.param(256, 16, "attention", marks=pytest.mark.full),
     ],
 )
 def test_it_trains_resumes_to_the_bit_and_is_served(size, downsampling, networks, tmp_path):
