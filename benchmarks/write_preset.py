@@ -29,6 +29,7 @@ from keras_genimg.errors import InputError
 from keras_genimg.plotting import to_uint8
 from keras_genimg.recipes import read_recipe
 from keras_genimg.runs import evaluate, load_run
+from keras_genimg.runs.card import SETS
 from keras_genimg.runs.folder import read_record
 from keras_genimg.runs.settings import DEFAULTS
 from keras_genimg.shipped import PRESETS, read_cards
@@ -38,8 +39,6 @@ COMPARED = 1000  # samples whose bytes are compared
 COUNTS = (1000, 10_000)  # samples of the metrics: a quick test uses the first
 LICENCES = {
     "glyphs": "drawn by keras_genimg; that of the fonts: DejaVu, STIX, BaKoMa (Computer Modern)",
-    "mnist": "CC BY-SA 3.0",
-    "fashion_mnist": "MIT",
     "cifar10": "none stated by its authors",
 }
 LOCAL = ("recipe", "data_dir", "strategy")  # settings that say nothing about the model
@@ -145,7 +144,7 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=PRESETS, metavar="FOLDER")
     options = parser.parse_args()
     data = read_record(options.run)["settings"]["data"]
-    licence = options.licence or LICENCES.get(data)
+    licence = options.licence or LICENCES.get(data) or SETS.get(data, (None, None))[1]
     if licence is None:
         parser.error(f"--licence names the licence of the images of {data}")
     options.output.mkdir(parents=True, exist_ok=True)

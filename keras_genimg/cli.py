@@ -228,4 +228,4 @@ def _print_columns(rows):
         print("".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip())
 
 
-OTHERS = {"train": _train, "prior": _prior, "list": _list}  # those with options of their own kind
+OTHERS = {"train": _train, "prior": _prior, "list": _list}  # those with other kinds of options

@@ -24,7 +24,7 @@ MOST_WORDS = {
     "00": 2_200, "01": 2_990, "02": 3_132, "03": 3_443, "04": 3_134, "05": 3_237, "06": 2_283,
     "07": 2_048,
 }  # fmt: skip
-DESCRIBED = ("00",)  # every picture has an alternative text
+DESCRIBED = ("00",)  # every image has an alternative text
 LINKS = (
     "https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/",
     "https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/",
@@ -95,7 +95,7 @@ def test_all_share_the_setup_cell(name):
 @pytest.mark.parametrize("name", [name for name in NAMES if name[:2] in DESCRIBED])
 def test_every_picture_is_described(name):
     cells = notebook_of(name).cells
-    outputs = [output for cell in cells for output in build.pictures(cell)]
+    outputs = [output for cell in cells for output in build.images(cell)]
     described = [output.metadata.get("image/png", {}).get("alt", "") for output in outputs]
     linked = [text for cell in cells if cell.cell_type == "markdown"
               for text in re.findall(r"!\[(.*?)\]", cell.source)]  # fmt: skip
@@ -255,11 +255,11 @@ def test_outputs_are_kept_only_for_the_same_code(tmp_path):
 
 
 def test_every_picture_of_a_cell_needs_its_description():
-    picture = nbformat.v4.new_output("display_data", data={"image/png": "aGk="})
-    cell = nbformat.v4.new_code_cell("draw()", outputs=[picture], metadata={"alt": ["a digit"]})
+    image = nbformat.v4.new_output("display_data", data={"image/png": "aGk="})
+    cell = nbformat.v4.new_code_cell("draw()", outputs=[image], metadata={"alt": ["a digit"]})
     notebook = nbformat.v4.new_notebook(cells=[cell])
-    build.describe_pictures(notebook)
-    assert picture.metadata["image/png"]["alt"] == "a digit"
+    build.describe_images(notebook)
+    assert image.metadata["image/png"]["alt"] == "a digit"
     cell.metadata["alt"] = ["a digit", "another"]
-    with pytest.raises(ValueError, match="every picture"):
-        build.describe_pictures(notebook)
+    with pytest.raises(ValueError, match="every image"):
+        build.describe_images(notebook)

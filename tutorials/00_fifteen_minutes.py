@@ -425,7 +425,7 @@ assert np.mean(after) > np.mean(before)
 # - [1. From GAN to VQ-VAE](01_gan_to_vq_vae.ipynb): two other families of generators, and how they
 #   compare.
 # - [6. Custom data, custom `train_step`](06_your_images_your_step.ipynb): your own images, and a
-#   step of your own with all that the package adds.
+#   custom step with all that the package adds.
 #
 # References: Goodfellow et al. (2014), [GAN](https://arxiv.org/abs/1406.2661); Radford et al.
 # (2016), [DCGAN](https://arxiv.org/abs/1511.06434); Mao et al. (2017), [least

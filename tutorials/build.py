@@ -11,7 +11,7 @@ cells, what they printed and drew, and the seconds that they took. Two things ar
 setup_cell.py is the first cell tagged `setup` of each script (a build copies it there), and
 answers are collapsed.
 
-A cell describes its pictures for those who do not see them: `# %% alt=["Digits, one epoch per row"]`.
+A cell describes its images for those who do not see them: `# %% alt=["Digits, one epoch per row"]`.
 """
 
 import argparse
@@ -75,8 +75,8 @@ def words(notebook):
     return sum(len(c.source.split()) for c in notebook.cells if c.cell_type == "markdown")
 
 
-def pictures(cell):
-    """The outputs of a cell that are pictures."""
+def images(cell):
+    """The outputs of a cell that are images."""
     return [o for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
 
 
@@ -90,17 +90,17 @@ def share_setup(path):
     path.write_text(text, encoding="utf-8")
 
 
-def describe_pictures(notebook):
-    """Puts the `alt` of each cell beside its pictures, as alternative text."""
+def describe_images(notebook):
+    """Puts the `alt` of each cell beside its images, as alternative text."""
     for cell in notebook.cells:
         descriptions = cell.metadata.get("alt")
         if descriptions is None:
             continue
-        found = pictures(cell)
+        found = images(cell)
         if len(found) != len(descriptions):
             raise ValueError(
-                f"alt must describe every picture of its cell. Received: {len(descriptions)} "
-                f"descriptions of {len(found)} pictures, the first {descriptions[0]!r}."
+                f"alt must describe every image of its cell. Received: {len(descriptions)} "
+                f"descriptions of {len(found)} images, the first {descriptions[0]!r}."
             )
         for output, description in zip(found, descriptions):
             output.metadata["image/png"] = {"alt": description}
@@ -186,7 +186,7 @@ def main():
             notebook.metadata["keras_genimg"] = {"seconds": round(seconds)}
             state_minutes(name, seconds)
             notebook.cells[0].source = read_script(script).cells[0].source
-        describe_pictures(notebook)
+        describe_images(notebook)
         text = nbformat.writes(notebook)
         if len(text.encode()) >= MAX_BYTES:
             raise SystemExit(f"{name}.ipynb would have {len(text.encode()):,} bytes: show less")

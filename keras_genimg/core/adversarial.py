@@ -85,7 +85,7 @@ class AdversarialModel(OptimizerPair, ImageModel):
             network = self.make_network(
                 role, None, lambda: feature_maps(network, takes, full_size=True, name=role), takes
             )
-            self.arguments[role] = network  # a saved model depends on no other file
+            self.record(role, network)  # a saved model depends on no other file
         else:
             network = super().make_network(role, network, None, takes)
         network.trainable = False

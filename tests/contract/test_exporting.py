@@ -60,8 +60,8 @@ def input_of(spec, model, seed):
     if spec.name == "seed" and spec.shape.rank == 1:
         return np.array([7, 8, -9, 7, 2**40])
     if spec.name == "image_bytes":
-        pictures = fitting(smooth_pictures(5, seed=4), model.source_shape)
-        return np.array([png_of(picture) for picture in pictures])
+        images = fitting(smooth_pictures(5, seed=4), model.source_shape)
+        return np.array([png_of(image) for image in images])
     if spec.name in fixed:
         return fixed[spec.name]
     shape = tuple(size or 3 for size in spec.shape[1:])  # paths of three frames
@@ -74,9 +74,9 @@ def input_of(spec, model, seed):
     return clips_of(pictures, shape[0]) if len(shape) == 4 else pictures
 
 
-def png_of(picture):
+def png_of(image):
     file = io.BytesIO()
-    Image.fromarray(to_uint8(picture).squeeze()).save(file, "PNG")
+    Image.fromarray(to_uint8(image).squeeze()).save(file, "PNG")
     return file.getvalue()
 
 
