@@ -133,6 +133,7 @@ def trials():
         "dcgan5": given(packaged, kind=kg.GAN, networks="dcgan5"),
         "resnet": given(packaged, kind=kg.GAN, networks="resnet"),
         "projected": given(packaged, kind=kg.ProjectedGAN),
+        "projected on a classifier": given(packaged, kind=kg.ProjectedGAN, features="cifar10"),
         "projected, by class": given(packaged, kind=kg.ProjectedGAN, by_class=True),
         "projected, color, translation, cutout": given(
             packaged, kind=kg.ProjectedGAN, augment="color,translation,cutout"
