@@ -326,8 +326,8 @@ except kg.InputError as error:
 
 # %% [markdown]
 # After so short a training the distance is 18.6, and 1.4 for real images: digits, but not yet good
-# ones. [Tutorial 7](07_notebook_to_server.ipynb) resumes a run that was killed, and trains on several
-# devices and workers; [tutorial 5](05_making_it_train.ipynb) says what the metrics mean.
+# ones. [Tutorial 8](08_notebook_to_server.ipynb) resumes a run that was killed, and trains on several
+# devices and workers; [tutorial 6](06_making_it_train.ipynb) says what the metrics mean.
 #
 # ## Your turn: a walk
 #
@@ -424,7 +424,7 @@ assert np.mean(after) > np.mean(before)
 #
 # - [1. From GAN to VQ-VAE](01_gan_to_vq_vae.ipynb): two other families of generators, and how they
 #   compare.
-# - [6. Custom data, custom `train_step`](06_your_images_your_step.ipynb): your own images, and a
+# - [7. Custom data, custom `train_step`](07_your_images_your_step.ipynb): your own images, and a
 #   custom step with all that the package adds.
 #
 # References: Goodfellow et al. (2014), [GAN](https://arxiv.org/abs/1406.2661); Radford et al.

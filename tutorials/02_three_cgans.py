@@ -865,7 +865,7 @@ print(f"cycle loss {cycle}; mean of G(a) {roll(a).mean():.2f}, of B {b.mean():.2
 #
 # - [03_classifier_dcgan_vae.ipynb](03_classifier_dcgan_vae.ipynb): a classifier, convolutions in
 #   both networks, the VAE step read line by line, and a check for copies of training images.
-# - [05_making_it_train.ipynb](05_making_it_train.ipynb): which loss, which optimizer, and what the
+# - [06_making_it_train.ipynb](06_making_it_train.ipynb): which loss, which optimizer, and what the
 #   objectives cost.
 # - [docs/sequences.md](../docs/sequences.md) and [docs/translation.md](../docs/translation.md): the
 #   long runs.

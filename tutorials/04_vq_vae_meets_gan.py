@@ -1028,7 +1028,7 @@ assert np.isclose(plain[2], plain[1], rtol=1e-2) and np.isclose(tenfold[2], plai
 # %% [markdown]
 # ## Where to go next
 #
-# - [Tutorial 5](05_making_it_train.ipynb): losses, penalties and metrics, and what to do when a
+# - [Tutorial 6](06_making_it_train.ipynb): losses, penalties and metrics, and what to do when a
 #   GAN does not train.
 # - [docs/codes.md](../docs/codes.md), [docs/translation.md](../docs/translation.md) and
 #   [docs/adversarial.md](../docs/adversarial.md): the longer runs behind the results quoted here.

@@ -1,15 +1,15 @@
 # %% [markdown]
-# # 6. Custom data, custom train_step
+# # 7. Custom data, custom train_step
 #
 # You will train on a folder of image files, with the mistakes that everybody makes once; put custom
 # Keras networks into a model; and then write a custom `train_step`, which still saves, resumes,
 # exports and gives the same weights on several devices. You need nothing but this package: digits
-# that it draws stand in for your photographs. [Tutorial 5](05_making_it_train.ipynb) is about
+# that it draws stand in for your photographs. [Tutorial 6](06_making_it_train.ipynb) is about
 # making such a training succeed.
 #
 # Measured: 12.9 minutes on two CPU cores, on a shared machine.
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/06_your_images_your_step.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/06_your_images_your_step.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/07_your_images_your_step.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/07_your_images_your_step.ipynb)
 
 # %% tags=["parameters"] reduced={"IMAGES": 96, "TEST_IMAGES": 48, "EPOCHS": 1, "BATCH_SIZE": 16, "SAMPLES": 64, "WIDTH": 4, "RUN": "--epochs 1 --set networks=mlp"}
 IMAGES = 600  # few, like most custom data sets
@@ -537,7 +537,7 @@ print(inspect.getsource(kg.GAN.train_step))
 
 
 # %%
-@keras.saving.register_keras_serializable(package="tutorial_6")
+@keras.saving.register_keras_serializable(package="tutorial_7")
 class FeatureMatchingGAN(kg.GAN):
     """GAN whose generator matches mean features of real images (Salimans et al., 2016)."""
 
@@ -673,7 +673,7 @@ print(bytes_.shape, bytes_.dtype, "largest difference of a level:", apart)
 
 # %% [markdown]
 # The last lines work without this package and without your class: a SavedModel contains graphs.
-# [Tutorial 7](07_notebook_to_server.ipynb) puts it on a server.
+# [Tutorial 8](08_notebook_to_server.ipynb) puts it on a server.
 #
 # ## Stop and resume, one device or two
 #
@@ -857,8 +857,8 @@ plt.show()
 # %% [markdown]
 # ## Where to go next
 #
-# - [Making it train](05_making_it_train.ipynb): what to do when the losses diverge.
-# - [From a notebook to a server](07_notebook_to_server.ipynb): what to do with a model that works.
+# - [Making it train](06_making_it_train.ipynb): what to do when the losses diverge.
+# - [From a notebook to a server](08_notebook_to_server.ipynb): what to do with a model that works.
 # - [docs/adversarial.md](../docs/adversarial.md): which loss and which option, with results.
 #
 # References: Salimans et al. (2016), *Improved Techniques for Training GANs*,

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 7. From notebook to cluster to server
+# # 8. From notebook to cluster to server
 #
 # One small conditional GAN goes through its whole life: trained on one device, on two replicas and
 # by two worker processes; killed and resumed; saved and loaded; exported as a SavedModel, as LiteRT
@@ -13,7 +13,7 @@
 #
 # Measured: 6.4 minutes on two CPU cores, on a shared machine.
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/07_notebook_to_server.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/07_notebook_to_server.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/08_notebook_to_server.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/08_notebook_to_server.ipynb)
 
 # %% tags=["parameters"] reduced={"FILTERS": 4, "EPOCHS": 2, "CUT": 1, "STEPS": 3, "COMPARE_STEPS": 2, "PERTURBED_RUNS": 1, "WORKERS": 0, "ROUNDS": 2}
 DATA = "glyphs"  # or "fashion_mnist": ten classes of 28x28 images either way
@@ -990,7 +990,7 @@ print("server ended")
 # %% [markdown]
 # ## Where to go next
 #
-# - [6. Custom data, custom `train_step`](06_your_images_your_step.ipynb): a custom model, which
+# - [7. Custom data, custom `train_step`](07_your_images_your_step.ipynb): a custom model, which
 #   trains, resumes and exports like this one.
 # - [docs/compression.md](../docs/compression.md): what fewer bits and sparsity cost in quality.
 # - [docs/metrics.md](../docs/metrics.md): how to evaluate the images before you deploy the model.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 5. Making it train: losses, metrics, several devices, pruning
+# # 6. Making it train: losses, metrics, several devices, pruning
 #
 # What helps GANs that do not train well? Other losses, five discriminator updates per generator
 # update, other noise, other optimizers, more devices, fewer weights. Each piece of advice is tried
@@ -8,7 +8,7 @@
 #
 # Measured: 4.4 minutes on two CPU cores, on a shared machine.
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/05_making_it_train.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/05_making_it_train.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/06_making_it_train.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/06_making_it_train.ipynb)
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 200, "NUM_SAMPLES": 60, "BATCH": 16, "MEASUREMENTS": 1, "STEPS": 2, "CRITIC_STEPS": 2, "OBJECTIVES": [], "RING_OBJECTIVES": ["fast_generator"], "RING_EPOCHS": 1, "RING_STEPS": 2, "NOISES": ["uniform"], "OPTIMIZERS": {"RMSprop": 0.001}, "TIMED_STEPS": 2, "SPARSITIES": [0.5], "PRUNE_STEPS": 4, "MEAN_STEPS": 2}
 DATA = "fashion_mnist"  # or another set with its own features: "mnist", "glyphs"
@@ -964,9 +964,9 @@ assert recalls[6] == 0.0 < recalls[5] <= recalls[1]
 # %% [markdown]
 # ## Where to go next
 #
-# - [6. Custom data, custom train_step](06_your_images_your_step.ipynb): your own data and a custom
+# - [7. Custom data, custom train_step](07_your_images_your_step.ipynb): your own data and a custom
 #   training step.
-# - [7. From notebook to server](07_notebook_to_server.ipynb): the same models from the command
+# - [8. From notebook to server](08_notebook_to_server.ipynb): the same models from the command
 #   line, exported and served.
 # - [What to start with in adversarial training](../docs/adversarial.md), [what the metrics
 #   mean](../docs/metrics.md), [smaller files](../docs/compression.md).
