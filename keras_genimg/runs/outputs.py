@@ -93,7 +93,7 @@ def check_not_of_a_run(path: str | os.PathLike, own: tuple = ()) -> None:
         if within and within.casefold() in OF_A_RUN and is_run(folder):
             raise InputError(
                 "A command never writes over the files of a run. "
-                f"Received: {path}, which is the place of {within} of the run {folder}."
+                f"Received: {path}, where the run {folder} keeps {within}."
             )
 
 
@@ -121,7 +121,7 @@ def check_memory(count: int, image_shape: tuple) -> None:
     if needed > memory:
         size = "x".join(map(str, image_shape))
         raise InputError(
-            "The images of one file must fit into memory; generate into a folder needs little. "
+            "The images of one file must fit into memory; generating into a folder needs little. "
             f"Received: {count:,} images of {size}, {needed / 2**30:,.0f} GiB of "
             f"{memory / 2**30:,.0f}."
         )
