@@ -93,7 +93,7 @@ def check_not_of_a_run(path: str | os.PathLike, own: tuple = ()) -> None:
         if within and within.casefold() in OF_A_RUN and is_run(folder):
             raise InputError(
                 "A command never writes over the files of a run. "
-                f"Received: {path}, where the run {folder} keeps {within}."
+                f"Received: {path}, which is the place of {within} of the run {folder}."
             )
 
 
