@@ -79,7 +79,8 @@ def ladder(images, labels, count, seed=0):
     for deviation in (0.5, 1.0, 2.0):
         yield f"blur {deviation} pixels", blurred(whole, deviation)
     for number in (1, 3, 5):
-        yield f"{number} of 10 classes missing", without_classes(images, labels, number, count)
+        rest = without_classes(images, labels, number, count)
+        yield f"{number} of {labels.max() + 1} classes missing", rest
     for share in (2, 10, 100):
         yield f"each image {share} times", duplicated(whole, count // share)
 

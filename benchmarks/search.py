@@ -91,17 +91,18 @@ def gan(
     return model, batch_size
 
 
-def packaged(shape, classes, kind, batch_size=64, by_class=False, **options):
+def packaged(shape, classes, kind, rate=None, by_class=False, **options):
     """A model of the package with its own settings."""
     options = {"num_classes": classes, **options} if by_class else options
     model = kind(image_shape=shape, seed=0, **options)
-    model.compile()
-    return model, batch_size
+    model.compile(learning_rate=rate)
+    return model, 64
 
 
 def trials():
     """By name: a function of the shape of the images and the number of classes."""
     given = functools.partial
+    penalised = {"discriminator": "plain", "r1": 0.1}
     changes = {
         "fastgan": {},
         "fastgan, 32 filters": {"filters": 32},
@@ -113,9 +114,8 @@ def trials():
         "hinge": {"loss": "hinge"},
         "spectral": {"discriminator": "spectral"},
         "spectral, hinge": {"discriminator": "spectral", "loss": "hinge"},
-        "R1": {"discriminator": "plain", "r1": 0.1},
-        "R1 of 0.01": {"discriminator": "plain", "r1": 0.01},
-        "R1, translation": {"discriminator": "plain", "r1": 0.1, "augment": "translation"},
+        "R1": penalised,
+        "R1 of 0.01": {**penalised, "r1": 0.01},
         "translation": {"augment": "translation"},
         "color, translation, cutout": {"augment": "color,translation,cutout"},
         "batch 32": {"batch_size": 32},
@@ -126,11 +126,15 @@ def trials():
         "beta 0": {"betas": (0.0, 0.99)},
         "EMA 0.9995": {"ema_decay": 0.9995},
     }
+    changes |= {f"R1, {name}": {**penalised, **change} for name, change in changes.items()
+                if change and not {"discriminator", "r1"} & set(change)}  # fmt: skip
     return {
         # As they are.
         "default": given(packaged, kind=kg.GAN),
         "default by class": given(packaged, kind=kg.ConditionalGAN, by_class=True),
         "dcgan5": given(packaged, kind=kg.GAN, networks="dcgan5"),
+        "dcgan5, rate 5e-4": given(packaged, kind=kg.GAN, networks="dcgan5", rate=5e-4),
+        "dcgan5, rate 1e-3": given(packaged, kind=kg.GAN, networks="dcgan5", rate=1e-3),
         "resnet": given(packaged, kind=kg.GAN, networks="resnet"),
         "projected": given(packaged, kind=kg.ProjectedGAN),
         "projected on a classifier": given(packaged, kind=kg.ProjectedGAN, features="cifar10"),

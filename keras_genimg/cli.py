@@ -62,8 +62,8 @@ def _run(command, options):
         if not (isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"):
             raise
         return _refuse(
-            "The command must fit into memory. Received: one that needs more than there is; fewer "
-            "or smaller images, smaller batches or a smaller model need less."
+            "The command must fit into memory. Received: one that needs more than is available; "
+            "fewer or smaller images, smaller batches or a smaller model need less."
         )
     except KeyboardInterrupt as error:
         tell(str(error) or "stopped.")  # a run says where
@@ -215,9 +215,9 @@ def _list(options):
     _print_columns(
         (name, model.__name__, f"{model.about} ({model.paper})") for name, model in models.items()
     )
-    print("\nRecipes, for keras-genimg train --recipe NAME, and of priors for prior RUN:")
+    print("\nRecipes, for keras-genimg train --recipe NAME, or prior RUN --recipe NAME:")
     _print_columns((name, read_recipe(name)["about"]) for name in recipe_names())
-    print("\nPresets, trained already, for keras-genimg generate NAME:")
+    print("\nPresets (trained models), for keras-genimg generate NAME:")
     _print_columns((name, card["about"]) for name, card in presets().items())
 
 

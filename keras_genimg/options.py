@@ -151,11 +151,12 @@ def _add_generate(generate):
     add("--format", choices=("png", "npz", "gif", "mp4", "webp"), help="mp4 needs pip install "
         "'keras-genimg[video]'")
     add("--frames", type=int, metavar="N", dest="num_frames", help="frames per clip")
-    add("--temperature", type=float, metavar="X", help="for models that draw codes or pixels one "
-        "by one: divides their logits; below 1 for likelier images (1)")
-    add("--top-k", type=int, metavar="N", help="for the same: draw from the N likeliest values")
-    add("--top-p", type=float, metavar="P", help="for the same: draw from the likeliest values "
-        "whose probabilities add up to P")
+    add("--temperature", type=float, metavar="X", help="for autoregressive models "
+        "and priors: divides the logits; below 1 for likelier images (1)")
+    add("--top-k", type=int, metavar="N", help="for the same models: sample from the N "
+        "likeliest values")
+    add("--top-p", type=float, metavar="P", help="for the same models: sample from the "
+        "likeliest values whose probabilities add up to P")
     add("--overwrite", action="store_true", help="replace earlier images at the same place")
 
 
@@ -197,8 +198,8 @@ def _add_evaluate(evaluate):
         "the run has held out, or else the test split)")
     add("--metrics", nargs="+", metavar="NAME", help="for samples: frechet_distance "
         "kernel_distance inception_score precision_recall_density_coverage "
-        "sliced_wasserstein_distance; for models of pairs also psnr ssim; for models with a "
-        "likelihood: log_likelihood (default: the model's losses)")
+        "sliced_wasserstein_distance; for models trained on pairs also psnr ssim; for "
+        "models with a likelihood: log_likelihood (default: the model's losses)")
     add("--importance-samples", type=int, metavar="N", dest="num_samples", help="importance "
         "samples per image for the log_likelihood of a VAE (5000)")
     add("--features", metavar="NAME", help="the features for these metrics: fashion_mnist, mnist, "
@@ -216,6 +217,6 @@ def _add_export(export):
     add("--precision", choices=("float32", "float16", "int8"), help="precision of the weights "
         "in a LiteRT file (float32)")
     add("--runtime", metavar="DIR", help="the folder dist of the npm package onnxruntime-web, to "
-        "copy into the page (default: the page loads it from a public network)")
+        "copy into the page (default: the page loads it from a content delivery network)")
     add("--output", metavar="PATH")
     add("--overwrite", action="store_true", help="replace an earlier export at the same place")

@@ -58,8 +58,8 @@ def on_devices(**devices: str):
         )
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise InputError(
-            "on_devices gives each network one device, a strategy with several replicas gives each "
-            "device all networks: use one of the two. "
+            "on_devices gives each network one device, but a strategy with several replicas gives "
+            "each device all networks: use one of the two. "
             f"Received: {tf.distribute.get_strategy().num_replicas_in_sync} replicas."
         )
     known = {_short(device.name): device.name for device in tf.config.list_logical_devices()}

@@ -193,6 +193,6 @@ def lost_worker(error: BaseException, strategy: tf.distribute.Strategy) -> Input
     if not isinstance(error, gone):
         return None
     return InputError(
-        "Training goes on only while all workers run. Received: no answer from one of "
+        "Training continues only while all workers run. Received: no answer from one of "
         f"{', '.join(read_cluster().peers)}; --resume continues after the last epoch."
     )

@@ -189,7 +189,7 @@ def test_an_unknown_run_lists_the_presets(here, capfd):
 
 
 def test_a_prior_is_for_runs(here, capfd):
-    assert "train --start-from NAME makes of a preset" in refused(capfd, "prior", NAME)
+    assert "train --start-from NAME makes from a preset" in refused(capfd, "prior", NAME)
 
 
 def test_list_shows_the_presets(capsys):

@@ -95,7 +95,7 @@ def _shared(optimizer, optimizers):
     names = [name for name, given in optimizers.items() if given is None]
     if not names:
         raise InputError(
-            "optimizer is for the sides without their own. "
+            "optimizer is for networks without a separate optimizer. "
             f"Received: optimizer={optimizer!r} with {' and '.join(optimizers)}."
         )
     first = resolve_optimizer(names[0], optimizer)

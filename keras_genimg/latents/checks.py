@@ -95,7 +95,7 @@ def checked_labels(model: ImageModel, labels: ArrayLike | None, shape: tuple) ->
         labels = np.asarray(labels)
         if labels.shape != shape[: labels.ndim]:
             raise InputError(
-                "labels must be one label, or an array whose shape begins that of the latents, "
+                "labels must be one label, or an array over the first axes of the latents, "
                 f"{shape}. Received: shape {labels.shape}."
             )
         labels = labels.reshape(labels.shape + (1,) * (len(shape) - labels.ndim))

@@ -167,7 +167,7 @@ def resume_point(folder, record: dict, wanted: int) -> tuple:
             found = path, epochs, 0
     if found is None:
         raise InputError(
-            "--resume never trains from scratch, and goes on from an intact checkpoint or "
+            "--resume never trains from scratch: it needs an intact checkpoint or "
             f"model.keras. Received: {folder}, which has none; --overwrite replaces it."
         )
     return found
@@ -246,8 +246,8 @@ def read_record(folder) -> dict:
         _check_record(record)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} could not be read: {str(error).rstrip('.')}. generate and export do without "
-            f"it. {OVERWRITE}"
+            f"{path} could not be read: {str(error).rstrip('.')}. generate and export do not "
+            f"need it. {OVERWRITE}"
         ) from error
     settings = record["settings"]
     if "damage" in settings:  # the names of version 0.1
@@ -296,7 +296,7 @@ def check_entries(folder) -> None:
         try:
             check_writable(os.path.join(folder, name), **kind)
         except InputError as error:
-            raise InputError(f"{error} Move it away to go on without it.") from error
+            raise InputError(f"{error} Move it away to continue without it.") from error
 
 
 def read_logs(path) -> list:
@@ -317,7 +317,7 @@ def read_logs(path) -> list:
                 raise ValueError(f"line {number} is damaged")
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(
-            f"{path} could not be read: {error}. Move it away to go on without it."
+            f"{path} could not be read: {error}. Move it away to continue without it."
         ) from error
     return rows if not rows[1:] or _are_numbers(rows[-1]) else rows[:-1]
 

@@ -121,7 +121,7 @@ def check_memory(count: int, image_shape: tuple) -> None:
     if needed > memory:
         size = "x".join(map(str, image_shape))
         raise InputError(
-            "The images of one file must fit into memory; generate into a folder needs little. "
+            "The images of one file must fit into memory; generating into a folder needs little. "
             f"Received: {count:,} images of {size}, {needed / 2**30:,.0f} GiB of "
             f"{memory / 2**30:,.0f}."
         )

@@ -62,7 +62,7 @@ def prior(
     check_choice("kind", kind, CLASSES)
     if is_preset(folder):
         raise InputError(
-            "prior writes into a run, which train --start-from NAME makes of a preset. "
+            "prior writes into a run, which train --start-from NAME makes from a preset. "
             f"Received: {folder}, a preset."
         )
     check_run(folder)

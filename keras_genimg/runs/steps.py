@@ -80,7 +80,7 @@ def check_position(path: str | os.PathLike, done: int, steps: int) -> None:
     """
     if done and done >= steps:
         raise InputError(
-            f"The epochs of a resumed run must be as long as before; without {path} it goes on "
+            f"The epochs of a resumed run must be as long as before; without {path} it resumes "
             f"after the last whole epoch. Received: {steps} steps in an epoch, of which {done} "
             "are done."
         )

@@ -73,7 +73,7 @@ def test_a_side_has_its_own():
     assert type(gan.discriminator_optimizer) is Adam  # the paper's
     gan = compiled_gan("sgd", generator_optimizer="lion")
     assert [type(getattr(gan, name)).__name__ for name in NAMES] == ["Lion", "SGD"]
-    with pytest.raises(InputError, match="optimizer is for the sides without their own"):
+    with pytest.raises(InputError, match="optimizer is for networks without a separate optimizer"):
         gan.compile("sgd", "sgd", generator_optimizer="sgd")
     with pytest.raises(InputError, match="losses and logs are .*train_step.*: loss, metrics"):
         gan.compile("adam", loss="mse", metrics=["mae"])

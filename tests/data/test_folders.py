@@ -226,7 +226,7 @@ def test_all_corrupt(tmp_path):
 
 def test_empty_and_missing_folder(tmp_path):
     (tmp_path / "sub").mkdir()
-    with pytest.raises(InputError, match="must hold some.*which has none"):
+    with pytest.raises(InputError, match="must hold images.*which has none"):
         load(tmp_path, batch_size=1)
     with pytest.raises(InputError, match="must exist.*nowhere"):
         load(str(tmp_path / "nowhere"), batch_size=1)

@@ -146,7 +146,7 @@ def test_what_cannot_be_saved_is_told(tmp_path, capsys, monkeypatch):
 def test_epochs_that_have_become_shorter_are_refused():
     check_position(None, 0, 1)
     check_position("x", 3, 4)
-    with pytest.raises(InputError, match="without run/x.keras it goes on after.*Received: 3 steps"):
+    with pytest.raises(InputError, match="without run/x.keras it resumes after.*Received: 3 steps"):
         check_position("run/x.keras", 3, 3)
 
 

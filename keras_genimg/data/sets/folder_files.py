@@ -137,7 +137,7 @@ def none_readable(folder: str, skipped: list) -> InputError:
     images = [(reason, path) for reason, path in skipped if reason != NOT_IMAGES]
     if not images:
         return InputError(
-            f"A folder of images must hold some. Received: {folder!r}, which has none."
+            f"A folder of images must hold images. Received: {folder!r}, which has none."
         )
     return InputError(
         "A folder of images must hold at least one readable image. "
