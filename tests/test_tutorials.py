@@ -17,6 +17,7 @@ sys.path.insert(0, str(TUTORIALS))
 import build  # noqa: E402
 
 NAMES = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.py"))
+CHINESE = sorted(path.stem for path in build.CHINESE.glob("*.md"))
 SHORT = ("00", "01", "04")  # the others take a minute or two, at reduced size too
 TWICE = ("00", "08")  # run a second time in the same process, as "Run all" does
 # Words of text in a notebook. From 01 on it is what they have now: they may only become shorter.
@@ -102,12 +103,15 @@ def test_every_picture_is_described(name):
     assert outputs and all(len(text) > 20 for text in described + linked)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name[:2] in DESCRIBED])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in NAMES if name[:2] in DESCRIBED] + [f"zh/{name}" for name in CHINESE],
+)
 def test_its_contents_are_its_headings(name):
     text = [cell.source for cell in notebook_of(name).cells if cell.cell_type == "markdown"]
     headings = re.findall(r"^## (.*)$", "\n".join(text), re.MULTILINE)
     linked = re.findall(r"\]\(#(.*?)\)", text[0].replace("\n", " "))
-    assert linked == [heading.replace(" ", "-") for heading in headings if "next" not in heading]
+    assert linked == [heading.replace(" ", "-") for heading in headings[:-1]]  # "Where to go next"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -191,6 +195,117 @@ def test_files_of_a_tutorial_go_to_a_folder_of_its_own(monkeypatch, tmp_path):
     assert [path.name for path in own.iterdir()] == ["gan.keras"]
     names["scratch"].cleanup()  # as at the end of the kernel
     assert not list(tmp_path.iterdir())
+
+
+def test_chinese_editions_are_those_of_tutorials_and_are_listed():
+    assert CHINESE == sorted(path.stem for path in build.CHINESE.glob("*.ipynb"))
+    assert set(CHINESE) <= set(NAMES)
+    index = (TUTORIALS / "README.md").read_text()
+    for name in CHINESE:
+        assert f"(zh/{name}.ipynb)" in index
+        assert f"(zh/{name}.ipynb)" in script_of(name).cells[0].source
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_edition_has_the_code_and_outputs_of_the_english_one(name):
+    def shared(notebook):
+        return [
+            (
+                cell.id,
+                cell.cell_type,
+                {key: value for key, value in cell.metadata.items() if key != "alt"},
+                cell.cell_type == "code" and (cell.source, cell.execution_count),
+                [{**output, "metadata": {}} for output in cell.get("outputs", ())],
+            )
+            for cell in notebook.cells
+        ]
+
+    english, chinese = notebook_of(name), notebook_of(f"zh/{name}")
+    assert shared(chinese) == shared(english)
+    assert chinese.metadata == english.metadata
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_edition_has_the_texts_of_its_file(name):
+    chinese = notebook_of(f"zh/{name}")
+    made = build.translate(script_of(name), build.CHINESE / f"{name}.md")
+    assert build.texts(chinese) == build.texts(made)
+    outputs = [output for cell in chinese.cells for output in build.images(cell)]
+    described = [text for cell in chinese.cells for text in cell.metadata.get("alt", ())]
+    assert [output.metadata["image/png"]["alt"] for output in outputs] == described
+    assert (build.CHINESE / f"{name}.ipynb").stat().st_size < build.MAX_BYTES
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_text_says_what_the_english_one_says(name):
+    """As far as that can be compared: headings, numbers with decimals, code blocks, addresses."""
+    english, chinese = (build.texts(notebook_of(each)) for each in (name, f"zh/{name}"))
+    assert len(chinese) == len(english)
+    for ours, theirs in zip(chinese, english):
+        assert re.search(r"[\u4e00-\u9fff]", ours)
+        for pattern in (
+            r"(?m)^(#+) ",
+            r"(?<![\w.])\d+\.\d+",
+            r"(?s)```.*?```",
+            r"https://arxiv[^)]*",
+        ):
+            assert sorted(re.findall(pattern, ours)) == sorted(re.findall(pattern, theirs)), ours
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_edition_links_to_files_that_are_there(name):
+    text = "\n".join(build.texts(notebook_of(f"zh/{name}")))
+    links = re.findall(r"\]\(([^)#:]+)[^):]*\)", text)
+    assert f"../{name}.ipynb" in links
+    assert not [link for link in links if not (build.CHINESE / link).exists()]
+    for link in links:  # in English only what is not there in Chinese
+        tutorial = re.fullmatch(r"\.\./(\w+)\.ipynb", link)
+        assert not tutorial or tutorial[1] == name or tutorial[1] not in CHINESE
+    assert all(f"({link}zh/{name}.ipynb)" in text for link in LINKS)
+
+
+def test_all_notebooks_together_are_not_too_large():
+    paths = [*TUTORIALS.glob("*.ipynb"), *build.CHINESE.glob("*.ipynb")]
+    assert sum(path.stat().st_size for path in paths) < build.MAX_TOTAL_BYTES
+
+
+@pytest.mark.parametrize(
+    "sections, told",
+    [
+        (["# One", "A grey"], "2 sections, of which number 3 is marked None, .* has '## Two'"),
+        (["# One", "## Two"], "number 2 is marked '## Two', where the script has 'A grey square.'"),
+        (["# One", "A grey", "## Two", "More"], "4 sections, .* 'More', where the script has None"),
+    ],
+)  # fmt: skip
+def test_texts_that_do_not_match_the_script_are_refused(sections, told, tmp_path):
+    path = tmp_path / "a.md"
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# One\nmore words"),
+        nbformat.v4.new_code_cell("draw()", metadata={"alt": ["A grey square."]}),
+        nbformat.v4.new_markdown_cell("## Two"),
+    ]
+    path.write_text("".join(f"<!-- {words} -->\n\n{words}!\n\n" for words in sections))
+    with pytest.raises(ValueError, match=f"3 Markdown cells and desc.*Received: .*{told}"):
+        build.translate(notebook, path)
+
+
+def test_a_translation_replaces_texts_alone_and_links_to_what_is_there(tmp_path, monkeypatch):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# One, see [two](02_b.ipynb) and [three](03_c.ipynb)"),
+        nbformat.v4.new_code_cell("draw()", metadata={"alt": ["A grey square."]}),
+    ]
+    sections = [f"{build.marker(text)}\n\n{text}\n" for text in build.texts(notebook)]
+    text = "\n".join(sections).replace("\nA grey square.", "\n灰色方块")
+    (tmp_path / "01_a.md").write_text(text)
+    (tmp_path / "03_c.md").write_text("")
+    monkeypatch.setattr(build, "CHINESE", tmp_path)
+    made = build.translate(notebook, tmp_path / "01_a.md")
+    linked = "# One, see [two](../02_b.ipynb) and [three](03_c.ipynb)"
+    assert build.texts(made) == [linked, "灰色方块"]
+    assert made.cells[1].source == "draw()"
+    assert notebook.cells[1].metadata["alt"] == ["A grey square."]
 
 
 def minimax(logits):
