@@ -2,7 +2,7 @@
 # # 7. Custom data, custom train_step
 #
 # > **You will be able to** train on a folder of photos as a phone gives it and serve the result;
-# > to put your own Keras networks into a model; and to write a `train_step` that is still saved,
+# > to put custom Keras networks into a model; and to write a `train_step` that is still saved,
 # > resumed and distributed.
 # >
 # > **Time**: an hour with reading. Measured: 12.9 minutes on two CPU cores, on a shared machine.
@@ -68,7 +68,7 @@ def or_glyphs(name):
 # A phone gives files of several sizes called IMG_2041.JPG. A photo taken upright is often stored
 # sideways, with a note, the EXIF orientation, on how to turn it. The only preparation is one
 # sub-folder per class, here `photos/0` to `photos/9`: digits, each class in its own ink. Some files
-# are no photos that can be read: a HEIC, half a download, a film and a note.
+# are no photos that can be read: a HEIC, half a download, a video and a note.
 
 # %%
 import colorsys
@@ -133,7 +133,7 @@ print(sorted(path.name for path in pathlib.Path("photos").iterdir()))
 print(sorted(path.name for path in album.iterdir())[-8:])
 
 # %% [markdown]
-# Three calls make a model of them: `load`, `compile`, `fit`. The classes are the sub-folders.
+# Three calls train a model on them: `load`, `compile`, `fit`. The classes are the sub-folders.
 
 # %% alt=["Three rows of ten generated digits, 0 to 9 in each row, each digit in its own colour on light paper. Most are legible, some strokes are blurred or missing."]
 SHAPE = (28, 28, 3)
@@ -166,7 +166,7 @@ plt.show()
 # ## What was read
 #
 # The stray files did not end the training. A warning counts and names what was skipped, in one
-# sentence. Other kinds of files, such as the film and the note, are left out without one. As the
+# sentence. Other kinds of files, such as the video and the note, are left out without one. As the
 # names are known now, the files are removed.
 
 # %%
@@ -303,8 +303,8 @@ print("epoch 1 by first_epoch is the same:", np.array_equal(epochs[1], later))
 # With few photos a model may memorise them. Beside each sample stands the training photo nearest to
 # it, in pixels. A distance alone says little, because simple images are near each other. So the
 # held-out photos, which the model has not seen, give the reference: `nearer_than_held_out` is the
-# probability that a sample is nearer to the training set than one of them. It is 0.5 without
-# memorisation, and near 1 with it.
+# probability that a sample is nearer to the training set than one of them: about 0.5 without
+# memorisation, near 1 with it, and low for bad samples, which are far from any photo.
 
 # %% alt=["Two rows of ten images: generated digits above, the nearest training photo of each below. The pairs agree in colour and mostly in shape, not in the details of the strokes."]
 training = np.concatenate(list(photos()))  # (n, 28, 28, 3)
@@ -374,7 +374,7 @@ print(f"{len(answers[0])} bytes a PNG; largest difference from generate: {apart}
 #
 # ## Custom networks
 #
-# A model of the package is an objective; its networks may be yours. The generator maps `(batch,
+# A model of the package is an objective; its networks may be custom. The generator maps `(batch,
 # latent_dim)` to images in [-1, 1], the discriminator maps images to one logit each. Two layers of
 # `kg.layers` have what those of Keras lack. `BatchNormalization` takes its moments over the batch
 # of all devices together. `SpectralNormalization` divides a kernel by its largest singular value
@@ -548,8 +548,8 @@ class FeatureMatchingGAN(kg.GAN):
 # ## Train it
 #
 # The same networks, seed and rate, with both steps. The sliced Wasserstein distance compares
-# patches of generated and held-out photos at three resolutions; lower is better. It needs no
-# network, so it suits photos of any kind.
+# patches of generated and held-out photos at each resolution; lower is better. It needs no network,
+# so it suits photos of any kind.
 
 # %% alt=["Two groups of sixteen digits, by the step of GAN on the left and by feature matching on the right: coloured strokes on light paper, of which some form digits and others do not.", "Curves of the discriminator's loss and of the feature distance over the updates."]
 trained, histories = {}, {}
