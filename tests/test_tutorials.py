@@ -1,5 +1,7 @@
 """Each tutorial runs from top to bottom at reduced size, and its notebook holds the same cells."""
 
+import base64
+import io
 import os
 import pathlib
 import re
@@ -11,6 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 TUTORIALS = pathlib.Path(__file__).resolve().parent.parent / "tutorials"
 sys.path.insert(0, str(TUTORIALS))
@@ -390,6 +393,26 @@ def test_outputs_are_kept_only_for_the_same_code(tmp_path):
     build.keep_outputs(new, tmp_path / "a.ipynb")
     assert new.cells[1].outputs[0].text == "2"
     assert [cell.execution_count for cell in new.cells] == [1, 2]
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_packed_images_have_the_same_pixels(grey):
+    pixels = np.random.default_rng(0).integers(0, 9, (20, 30, 3)).astype("uint8").repeat(5, axis=1)
+    pixels = pixels[..., :1].repeat(3, axis=-1) if grey else pixels
+    stored = io.BytesIO()
+    Image.fromarray(pixels).convert("RGBA").save(stored, "PNG", compress_level=1)
+    text = base64.b64encode(stored.getvalue()).decode()
+    cell = nbformat.v4.new_code_cell("draw()")
+    cell.outputs = [nbformat.v4.new_output("display_data", data={"image/png": text})]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    build.pack_images(notebook)
+    packed = cell.outputs[0].data["image/png"]
+    assert len(packed) < len(text)
+    image = Image.open(io.BytesIO(base64.b64decode(packed)))
+    assert image.mode == ("L" if grey else "RGB")
+    assert np.array_equal(image.convert("RGB"), pixels)
+    build.pack_images(notebook)  # again: it stays as it is
+    assert cell.outputs[0].data["image/png"] == packed
 
 
 def test_every_picture_of_a_cell_needs_its_description():

@@ -19,7 +19,9 @@ script, see `translate`. The Chinese notebook takes code and outputs from the En
 """
 
 import argparse
+import base64
 import copy
+import io
 import itertools
 import pathlib
 import re
@@ -30,6 +32,8 @@ import time
 
 import jupytext
 import nbformat
+import numpy as np
+from PIL import Image
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 CHINESE = FOLDER / "zh"
@@ -89,6 +93,24 @@ def words(notebook):
 def images(cell):
     """The outputs of a cell that are images."""
     return [o for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
+
+
+def pack_images(notebook):
+    """Stores the same pixels in fewer bytes: without opacity, and grey ones in one channel.
+
+    It saves a third of a notebook, all of which are stored in two languages.
+    """
+    for cell in notebook.cells:
+        for output in images(cell):
+            image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+            if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+                image = image.convert("RGB")
+            pixels = np.asarray(image)
+            if image.mode == "RGB" and (pixels == pixels[..., :1]).all():
+                image = image.convert("L")
+            packed = io.BytesIO()
+            image.save(packed, "PNG", optimize=True)
+            output.data["image/png"] = base64.b64encode(packed.getvalue()).decode()
 
 
 def share_setup(path):
@@ -268,6 +290,7 @@ def main():
             state_minutes(name, seconds)
             notebook.cells[0].source = read_script(script).cells[0].source
         describe_images(notebook)
+        pack_images(notebook)
         write(notebook, target)
         if chinese.exists():
             edition = translate(notebook, chinese)
