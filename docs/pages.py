@@ -20,7 +20,11 @@ SOURCES = {
     "extending.md": "CONTRIBUTING.md",
     "tutorials/index.md": "tutorials/README.md",
 }
-NOTEBOOKS = sorted(f"tutorials/{path.name}" for path in (ROOT / "tutorials").glob("*.ipynb"))
+NOTEBOOKS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.ipynb", "zh/*.ipynb")
+    for path in (ROOT / "tutorials").glob(pattern)
+)
 PAGES = {**{source: page for page, source in SOURCES.items()}, **dict(zip(NOTEBOOKS, NOTEBOOKS))}
 COMMAND = []  # build or serve
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
@@ -83,7 +87,7 @@ def on_page_content(html, page, config, files):
         return html
 
     def moved(match):
-        path = posixpath.normpath(posixpath.join("tutorials", match[1]))
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
         target = files.get_file_from_path(PAGES.get(path, path.removeprefix("docs/")))
         link = target.url_relative_to(page.file) if target else GITHUB + path
         return f'href="{link}{match[2] or ""}"'

@@ -16,7 +16,8 @@ def test_every_page_has_a_place():
     placed = re.findall(r"([\w/]+\.(?:md|ipynb))$", NAV, flags=re.M)
     assert len(placed) == len(set(placed)) > 30
     pages = {path.name for path in (ROOT / "docs").glob("*.md")}
-    pages |= {f"tutorials/{path.name}" for path in (ROOT / "tutorials").glob("*.ipynb")}
+    notebooks = [*(ROOT / "tutorials").glob("*.ipynb"), *(ROOT / "tutorials/zh").glob("*.ipynb")]
+    pages |= {path.relative_to(ROOT).as_posix() for path in notebooks}
     made = {"index.md", "changelog.md", "extending.md", "tutorials/index.md"}
     assert {page for page in placed if not page.startswith("api/")} == pages | made
 

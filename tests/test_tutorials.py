@@ -1,5 +1,7 @@
 """Each tutorial runs from top to bottom at reduced size, and its notebook holds the same cells."""
 
+import base64
+import io
 import os
 import pathlib
 import re
@@ -11,20 +13,24 @@ import nbformat
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 TUTORIALS = pathlib.Path(__file__).resolve().parent.parent / "tutorials"
 sys.path.insert(0, str(TUTORIALS))
 import build  # noqa: E402
 
+import keras_genimg as kg  # noqa: E402
+
 NAMES = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.py"))
+CHINESE = sorted(path.stem for path in build.CHINESE.glob("*.md"))
 SHORT = ("00", "01", "04")  # the others take a minute or two, at reduced size too
-TWICE = ("00", "08")  # run a second time in the same process, as "Run all" does
+TWICE = ("00", "07", "08")  # run a second time in the same process, as "Run all" does
 # Words of text in a notebook. From 01 on it is what they have now: they may only become shorter.
 MOST_WORDS = {
-    "00": 2_200, "01": 2_990, "02": 3_132, "03": 3_443, "04": 3_134, "06": 3_237, "07": 2_283,
-    "08": 2_048,
+    "00": 2_200, "01": 2_990, "02": 3_132, "03": 3_443, "04": 3_134, "06": 3_237, "07": 2_200,
+    "08": 2_200,
 }  # fmt: skip
-DESCRIBED = ("00",)  # every image has an alternative text
+DESCRIBED = ("00", "07", "08")  # every image has an alternative text
 LINKS = (
     "https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/",
     "https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/",
@@ -102,12 +108,15 @@ def test_every_picture_is_described(name):
     assert outputs and all(len(text) > 20 for text in described + linked)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name[:2] in DESCRIBED])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in NAMES if name[:2] in DESCRIBED] + [f"zh/{name}" for name in CHINESE],
+)
 def test_its_contents_are_its_headings(name):
     text = [cell.source for cell in notebook_of(name).cells if cell.cell_type == "markdown"]
     headings = re.findall(r"^## (.*)$", "\n".join(text), re.MULTILINE)
     linked = re.findall(r"\]\(#(.*?)\)", text[0].replace("\n", " "))
-    assert linked == [heading.replace(" ", "-") for heading in headings if "next" not in heading]
+    assert linked == [heading.replace(" ", "-") for heading in headings[:-1]]  # "Where to go next"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -193,29 +202,161 @@ def test_files_of_a_tutorial_go_to_a_folder_of_its_own(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_chinese_editions_are_those_of_tutorials_and_are_listed():
+    assert CHINESE == sorted(path.stem for path in build.CHINESE.glob("*.ipynb"))
+    assert set(CHINESE) <= set(NAMES)
+    index = (TUTORIALS / "README.md").read_text()
+    for name in CHINESE:
+        assert f"(zh/{name}.ipynb)" in index
+        assert f"(zh/{name}.ipynb)" in script_of(name).cells[0].source
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_edition_has_the_code_and_outputs_of_the_english_one(name):
+    def shared(notebook):
+        return [
+            (
+                cell.id,
+                cell.cell_type,
+                {key: value for key, value in cell.metadata.items() if key != "alt"},
+                cell.cell_type == "code" and (cell.source, cell.execution_count),
+                [{**output, "metadata": {}} for output in cell.get("outputs", ())],
+            )
+            for cell in notebook.cells
+        ]
+
+    english, chinese = notebook_of(name), notebook_of(f"zh/{name}")
+    assert shared(chinese) == shared(english)
+    assert chinese.metadata == english.metadata
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_edition_has_the_texts_of_its_file(name):
+    chinese = notebook_of(f"zh/{name}")
+    made = build.translate(script_of(name), build.CHINESE / f"{name}.md")
+    assert build.texts(chinese) == build.texts(made)
+    outputs = [output for cell in chinese.cells for output in build.images(cell)]
+    described = [text for cell in chinese.cells for text in cell.metadata.get("alt", ())]
+    assert [output.metadata["image/png"]["alt"] for output in outputs] == described
+    assert (build.CHINESE / f"{name}.ipynb").stat().st_size < build.MAX_BYTES
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_text_says_what_the_english_one_says(name):
+    """As far as that can be compared: headings, numbers with decimals, code blocks, addresses."""
+    english, chinese = (build.texts(notebook_of(each)) for each in (name, f"zh/{name}"))
+    assert len(chinese) == len(english)
+    for ours, theirs in zip(chinese, english):
+        assert re.search(r"[\u4e00-\u9fff]", ours)
+        for pattern in (
+            r"(?m)^(#+) ",
+            r"(?<![\w.])\d+\.\d+",
+            r"(?s)```.*?```",
+            r"https://arxiv[^)]*",
+        ):
+            assert sorted(re.findall(pattern, ours)) == sorted(re.findall(pattern, theirs)), ours
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_edition_links_to_files_that_are_there(name):
+    text = "\n".join(build.texts(notebook_of(f"zh/{name}")))
+    links = re.findall(r"\]\(([^)#:]+)[^):]*\)", text)
+    assert f"../{name}.ipynb" in links
+    assert not [link for link in links if not (build.CHINESE / link).exists()]
+    for link in links:  # in English only what is not there in Chinese
+        tutorial = re.fullmatch(r"\.\./(\w+)\.ipynb", link)
+        assert not tutorial or tutorial[1] == name or tutorial[1] not in CHINESE
+    assert all(f"({link}zh/{name}.ipynb)" in text for link in LINKS)
+
+
+def test_all_notebooks_together_are_not_too_large():
+    paths = [*TUTORIALS.glob("*.ipynb"), *build.CHINESE.glob("*.ipynb")]
+    assert sum(path.stat().st_size for path in paths) < build.MAX_TOTAL_BYTES
+
+
+@pytest.mark.parametrize(
+    "sections, told",
+    [
+        (["# One", "A grey"], "2 sections, of which number 3 is marked None, .* has '## Two'"),
+        (["# One", "## Two"], "number 2 is marked '## Two', where the script has 'A grey square.'"),
+        (["# One", "A grey", "## Two", "More"], "4 sections, .* 'More', where the script has None"),
+    ],
+)  # fmt: skip
+def test_texts_that_do_not_match_the_script_are_refused(sections, told, tmp_path):
+    path = tmp_path / "a.md"
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# One\nmore words"),
+        nbformat.v4.new_code_cell("draw()", metadata={"alt": ["A grey square."]}),
+        nbformat.v4.new_markdown_cell("## Two"),
+    ]
+    path.write_text("".join(f"<!-- {words} -->\n\n{words}!\n\n" for words in sections))
+    with pytest.raises(ValueError, match=f"3 Markdown cells and desc.*Received: .*{told}"):
+        build.translate(notebook, path)
+
+
+def test_a_translation_replaces_texts_alone_and_links_to_what_is_there(tmp_path, monkeypatch):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# One, see [two](02_b.ipynb) and [three](03_c.ipynb)"),
+        nbformat.v4.new_code_cell("draw()", metadata={"alt": ["A grey square."]}),
+    ]
+    sections = [f"{build.marker(text)}\n\n{text}\n" for text in build.texts(notebook)]
+    text = "\n".join(sections).replace("\nA grey square.", "\n灰色方块")
+    (tmp_path / "01_a.md").write_text(text)
+    (tmp_path / "03_c.md").write_text("")
+    monkeypatch.setattr(build, "CHINESE", tmp_path)
+    made = build.translate(notebook, tmp_path / "01_a.md")
+    linked = "# One, see [two](../02_b.ipynb) and [three](03_c.ipynb)"
+    assert build.texts(made) == [linked, "灰色方块"]
+    assert made.cells[1].source == "draw()"
+    assert notebook.cells[1].metadata["alt"] == ["A grey square."]
+
+
 def minimax(logits):
     return -tf.reduce_mean(tf.nn.softplus(logits))
 
 
+def right_mean(features, batch):
+    total = kg.distribution.sum_over_replicas(tf.reduce_sum(features, axis=0))
+    return total / tf.cast(batch.global_size, total.dtype)
+
+
+def eight_bits(kernel):
+    scales = np.abs(kernel).max(axis=(0, 1, 2)) / 127
+    return np.round(kernel / scales), scales
+
+
 @pytest.mark.parametrize(
-    "check, name, empty, right, wrong",
+    "tutorial, check, name, empty, right, wrong",
     [
-        ("loss_is_right", "minimax_generator_loss", lambda logits: ..., minimax,
+        ("00", "loss_is_right", "minimax_generator_loss", lambda logits: ..., minimax,
          lambda logits: -minimax(-logits)),
-        ("walk_is_right", "between", lambda a, b, t: ..., lambda a, b, t: a + t * (b - a),
+        ("00", "walk_is_right", "between", lambda a, b, t: ..., lambda a, b, t: a + t * (b - a),
          lambda a, b, t: t * a + (1 - t) * b),
+        ("07", "crop_is_right", "square", lambda w, h: ...,
+         lambda w, h: ((w - min(w, h)) / 2, (h - min(w, h)) / 2, (w + min(w, h)) / 2,
+                       (h + min(w, h)) / 2),
+         lambda w, h: (0, 0, min(w, h), min(w, h))),
+        ("07", "mean_is_right", "mean_over_devices", lambda f, batch: ..., right_mean,
+         lambda f, batch: tf.reduce_mean(f, axis=0)),
+        ("08", "kill_is_right", "after_a_kill", lambda update, steps: ..., divmod,
+         lambda update, steps: (update // steps + 1, update % steps)),
+        ("08", "bits_are_right", "quantise", lambda kernel: ..., eight_bits,
+         lambda kernel: (np.floor(kernel / eight_bits(kernel)[1]), eight_bits(kernel)[1])),
     ],
 )  # fmt: skip
-def test_what_a_student_fills_in_is_checked(check, name, empty, right, wrong, capsys):
-    (cell,) = [c for c in script_of("00_fifteen_minutes").cells if f"def {check}" in c.source]
+def test_what_a_student_fills_in_is_checked(tutorial, check, name, empty, right, wrong, capsys):
+    (script,) = [each for each in NAMES if each.startswith(tutorial)]
+    (cell,) = [c for c in script_of(script).cells if f"def {check}" in c.source]
 
     def told(function):
-        exec(cell.source, {"np": np, "tf": tf, name: function})
+        exec(cell.source, {"np": np, "tf": tf, "kg": kg, name: function})
         return capsys.readouterr().out
 
     assert "Nothing here yet" in told(empty)
     assert told(right).startswith("Right")
-    with pytest.raises(AssertionError, match="should be"):
+    with pytest.raises(AssertionError, match="should"):
         told(wrong)
 
 
@@ -252,6 +393,26 @@ def test_outputs_are_kept_only_for_the_same_code(tmp_path):
     build.keep_outputs(new, tmp_path / "a.ipynb")
     assert new.cells[1].outputs[0].text == "2"
     assert [cell.execution_count for cell in new.cells] == [1, 2]
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_packed_images_have_the_same_pixels(grey):
+    pixels = np.random.default_rng(0).integers(0, 9, (20, 30, 3)).astype("uint8").repeat(5, axis=1)
+    pixels = pixels[..., :1].repeat(3, axis=-1) if grey else pixels
+    stored = io.BytesIO()
+    Image.fromarray(pixels).convert("RGBA").save(stored, "PNG", compress_level=1)
+    text = base64.b64encode(stored.getvalue()).decode()
+    cell = nbformat.v4.new_code_cell("draw()")
+    cell.outputs = [nbformat.v4.new_output("display_data", data={"image/png": text})]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    build.pack_images(notebook)
+    packed = cell.outputs[0].data["image/png"]
+    assert len(packed) < len(text)
+    image = Image.open(io.BytesIO(base64.b64decode(packed)))
+    assert image.mode == ("L" if grey else "RGB")
+    assert np.array_equal(image.convert("RGB"), pixels)
+    build.pack_images(notebook)  # again: it stays as it is
+    assert cell.outputs[0].data["image/png"] == packed
 
 
 def test_every_picture_of_a_cell_needs_its_description():

@@ -9,7 +9,7 @@
 # > **You need** Python, and to have seen a Keras model train once. No data, no network, no GPU. (On
 # > Colab, run `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/00_fifteen_minutes.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/00_fifteen_minutes.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/00_fifteen_minutes.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/00_fifteen_minutes.ipynb) · [中文](zh/00_fifteen_minutes.ipynb)
 #
 # Contents: [The goal](#The-goal) · [A step by hand](#A-step-by-hand) · [Digits
 # appear](#Digits-appear) · [Your turn: the loss](#Your-turn:-the-loss) · [The same step in the

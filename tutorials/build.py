@@ -5,27 +5,42 @@
     python tutorials/build.py 01_gan_to_vq_vae     # one
     python tutorials/build.py --text               # after a change of text: outputs stay
     python tutorials/build.py --reduced            # in a minute each; writes nothing
+    python tutorials/build.py --sections 01_gan_to_vq_vae    # prints a zh/*.md to be translated
 
-The scripts are the only files that are edited by hand. A notebook holds the same
+The scripts, and the Chinese texts in zh/*.md, are the only files that are edited by hand. A notebook holds the same
 cells, what they printed and drew, and the seconds that they took. Two things are shared:
 setup_cell.py is the first cell tagged `setup` of each script (a build copies it there), and
 answers are collapsed.
 
 A cell describes its images for those who do not see them: `# %% alt=["Digits, one epoch per row"]`.
+
+zh/NN_name.md, where it exists, is the same notebook in Chinese: one section for each text of the
+script, see `translate`. The Chinese notebook takes code and outputs from the English one.
 """
 
 import argparse
+import base64
+import copy
+import io
+import itertools
 import pathlib
 import re
 import sys
 import tempfile
+import textwrap
 import time
 
 import jupytext
 import nbformat
+import numpy as np
+from PIL import Image
 
 FOLDER = pathlib.Path(__file__).resolve().parent
+CHINESE = FOLDER / "zh"
 MAX_BYTES = 1_000_000
+MAX_TOTAL_BYTES = 12_000_000  # of all notebooks in both languages
+MINUTES = r"(Measured: )([\d.]+)( minutes)"
+SECTION = re.compile(r"(?m)^<!-- (.+) -->$")
 SETUP = re.compile(r'(?ms)^(# %% tags=\["setup"\] jupyter=[^\n]*\n).*?(?=^# %%)')
 
 
@@ -80,6 +95,24 @@ def images(cell):
     return [o for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
 
 
+def pack_images(notebook):
+    """Stores the same pixels in fewer bytes: without opacity, and grey ones in one channel.
+
+    It saves a third of a notebook, all of which are stored in two languages.
+    """
+    for cell in notebook.cells:
+        for output in images(cell):
+            image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+            if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+                image = image.convert("RGB")
+            pixels = np.asarray(image)
+            if image.mode == "RGB" and (pixels == pixels[..., :1]).all():
+                image = image.convert("L")
+            packed = io.BytesIO()
+            image.save(packed, "PNG", optimize=True)
+            output.data["image/png"] = base64.b64encode(packed.getvalue()).decode()
+
+
 def share_setup(path):
     """Copies setup_cell.py into the script at `path`."""
     text = path.read_text(encoding="utf-8")
@@ -104,6 +137,69 @@ def describe_images(notebook):
             )
         for output, description in zip(found, descriptions):
             output.metadata["image/png"] = {"alt": description}
+
+
+def texts(notebook):
+    """What is read in a notebook: Markdown cells and descriptions of images, in order."""
+    found = []
+    for cell in notebook.cells:
+        found += [cell.source] if cell.cell_type == "markdown" else cell.metadata.get("alt", [])
+    return found
+
+
+def marker(text):
+    """The line above a section of zh/*.md: the first words of its English text."""
+    return f"<!-- {textwrap.shorten(text.partition(chr(10))[0], 60, placeholder='')} -->"
+
+
+def translate(notebook, path):
+    """The same cells and outputs with the texts of `path`.
+
+    It has one section per English text, in order. A line `<!-- ... -->` above each has the first
+    words of the English text, as many as tell it from its neighbours. `{minutes}` stands for the
+    measured minutes. Links to tutorials are written as in English; they lead to the Chinese
+    edition where there is one.
+    """
+    _, *parts = SECTION.split(path.read_text(encoding="utf-8"))
+    english = [" ".join(text.split()) for text in texts(notebook)]
+    for number, (words_of, text) in enumerate(itertools.zip_longest(parts[::2], english), 1):
+        if None in (words_of, text) or not text.startswith(words_of):
+            raise ValueError(
+                f"zh/{path.name} must have one section for each text of {path.stem}.py: "
+                f"{len(english)} Markdown cells and descriptions of images. Received: "
+                f"{len(parts) // 2} sections, of which number {number} is marked {words_of!r}, "
+                f"where the script has {text and text[:60]!r}."
+            )
+    edition = copy.deepcopy(notebook)
+    minutes = re.search(MINUTES, english[0])
+    sections = (chinese_links(part.strip()) for part in parts[1::2])
+    for cell in edition.cells:
+        if cell.cell_type == "markdown":
+            cell.source = next(sections)
+        elif "alt" in cell.metadata:
+            cell.metadata["alt"] = [next(sections) for _ in cell.metadata["alt"]]
+    first = edition.cells[0]
+    first.source = first.source.replace("{minutes}", minutes[2] if minutes else "")
+    return edition
+
+
+def chinese_links(text):
+    """Links to tutorials lead out of zh/ where that tutorial has no Chinese edition."""
+
+    def moved(match):
+        return match[0] if (CHINESE / f"{match[1]}.md").exists() else f"](../{match[1]}.ipynb"
+
+    return re.sub(r"\]\((\d\d_\w+)\.ipynb", moved, text)
+
+
+def write(notebook, path):
+    """Writes a notebook that is not too large."""
+    text = nbformat.writes(notebook) + "\n"
+    size = len(text.encode())
+    if size >= MAX_BYTES:
+        raise SystemExit(f"{path.name} would have {size:,} bytes: show less")
+    path.write_text(text, encoding="utf-8")
+    print(f"{path.relative_to(FOLDER)}: {size // 1000} kB", flush=True)
 
 
 def execute(notebook, name):
@@ -152,12 +248,10 @@ def state_minutes(name, seconds):
     """Writes the measured minutes into the script and into the table of README.md."""
     minutes = f"{seconds / 60:.1f}"
     for path, pattern in (
-        (FOLDER / f"{name}.py", r"(Measured: )[\d.]+( minutes)"),
-        (FOLDER / "README.md", rf"(\({name}\.ipynb\) \|[^|]*\| )[\d.]+( \|)"),
+        (FOLDER / f"{name}.py", MINUTES),
+        (FOLDER / "README.md", rf"(\({name}\.ipynb\) \|[^|]*\| )([\d.]+)( \|)"),
     ):
-        text, found = re.subn(
-            pattern, rf"\g<1>{minutes}\g<2>", path.read_text(encoding="utf-8")
-        )
+        text, found = re.subn(pattern, rf"\g<1>{minutes}\g<3>", path.read_text(encoding="utf-8"))
         if found != 1:
             raise ValueError(f"{path.name} must state the minutes of {name} once.")
         path.write_text(text, encoding="utf-8")
@@ -168,31 +262,40 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="all tutorials by default")
     parser.add_argument("--text", action="store_true", help="keep the outputs")
     parser.add_argument("--reduced", action="store_true", help="run small, and write nothing")
+    parser.add_argument("--sections", action="store_true", help="print texts, to be translated")
     arguments = parser.parse_args()
     names = arguments.names or [path.stem for path in sorted(FOLDER.glob("[0-9]*.py"))]
     for name in names:
         name = pathlib.Path(name).stem
         script, target = FOLDER / f"{name}.py", FOLDER / f"{name}.ipynb"
+        chinese = CHINESE / f"{name}.md"
+        if arguments.sections:
+            sections = [f"{marker(text)}\n\n{text}\n" for text in texts(read_script(script))]
+            print("\n".join(sections))
+            continue
         if arguments.reduced:
             seconds = execute(reduce(read_script(script)), name)
             print(f"{name}: {seconds:.0f} s, reduced", flush=True)
             continue
         share_setup(script)
         notebook = read_script(script)
+        if chinese.exists():
+            translate(notebook, chinese)  # it must fit, before minutes are spent
         if arguments.text:
             keep_outputs(notebook, target)
         else:
             seconds = execute(notebook, name)
+            print(f"{name}: {seconds:.0f} s", flush=True)
             notebook.metadata["keras_genimg"] = {"seconds": round(seconds)}
             state_minutes(name, seconds)
             notebook.cells[0].source = read_script(script).cells[0].source
         describe_images(notebook)
-        text = nbformat.writes(notebook)
-        if len(text.encode()) >= MAX_BYTES:
-            raise SystemExit(f"{name}.ipynb would have {len(text.encode()):,} bytes: show less")
-        target.write_text(text + "\n", encoding="utf-8")
-        seconds = notebook.metadata["keras_genimg"]["seconds"]
-        print(f"{target.name}: {seconds} s, {target.stat().st_size // 1000} kB", flush=True)
+        pack_images(notebook)
+        write(notebook, target)
+        if chinese.exists():
+            edition = translate(notebook, chinese)
+            describe_images(edition)
+            write(edition, chinese.with_suffix(".ipynb"))
 
 
 if __name__ == "__main__":
