@@ -223,7 +223,7 @@ show(rows, "VAE: test images, their reconstructions, samples")
 #
 # $$\log p(x) \ge E_{q(z \mid x)}[\log p(x \mid z)] - KL(q(z \mid x)\,\|\,N(0, I))$$
 #
-# The lines of `kg.VAE.train_step`, beside what they compute:
+# The lines of `kg.VAE.train_step`, shortened, beside what they compute:
 #
 # | formula | line |
 # |---|---|
@@ -360,7 +360,7 @@ show(rows, "VQ-VAE: test images, their reconstructions, samples")
 print(f"codes of the first image:\n{vq_vae.encode(test[:1])[0]}")
 
 # %% [markdown]
-# The lines of `kg.VQVAE.train_step`, beside what they compute; $\mathrm{sg}$ stops the gradient:
+# The lines of `kg.VQVAE.train_step`, shortened, beside what they compute; $\mathrm{sg}$ stops the gradient:
 #
 # | formula | line |
 # |---|---|
@@ -543,10 +543,10 @@ for step in (0.001, 0.01, 0.1):
     print(f"{step:<8}{change:>26.5f}{np.mean(after != before):>29.2%}{np.mean(same):>20.0%}")
 
 # %% [markdown]
-# Pixels are integers from 0 to 255, and the VAE's default likelihood takes each as a probability of
-# white: customary for grey images, and no likelihood of them, so compare its nats only with each
-# other. What is continuous is $z$: a small step is a small change. A code stays as it is until its
-# vector crosses to another one.
+# Pixels are integers from 0 to 255. (The VAE's default likelihood takes each as a probability of
+# white. That is customary for grey images but no likelihood of them, so compare its nats only with
+# each other.) What is continuous is $z$: a small step is a small change. A code stays as it is until
+# another vector of the codebook is nearer.
 
 # %%
 for name, value in sorted(distances.items(), key=lambda item: item[1]):
