@@ -29,11 +29,11 @@
 #
 # ## Images of a class
 #
-# After the sizes and two cells of preparation, a conditional GAN is trained in three lines, and asked
-# for each class in turn.
+# After the sizes and two cells of preparation, a conditional GAN is trained in three lines, and
+# generates each class in turn.
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "CLASS_STEPS": 4, "CLIP_STEPS": 4, "CYCLE_STEPS": 4, "PAIR_STEPS": 4, "GAN_STEPS": 4, "VAE_STEPS": 4, "TRAINED_ON": 200, "COUNT": 40}
-DATA = "mnist"  # or "fashion_mnist", or "glyphs", which needs no download
+DATA = "mnist"  # or "glyphs", which needs no download
 CLASS_STEPS = 800  # of the conditional GAN
 CLIP_STEPS = 1600  # of the sequence GAN
 CYCLE_STEPS = 320  # of the CycleGAN
@@ -168,7 +168,7 @@ print(f"real test images classified correctly: {of_real:.1%}")
 # This model comes with the package: the same class, trained for an hour on two cores with the 50,000
 # images of CIFAR-10. Classes are called by name.
 
-# %% alt=["Three rows of ten small colour images, one class per column. Cars, ships, horses and trucks can be recognised; cats, deer and frogs often cannot."]
+# %% alt=["Three rows of ten small colour images, one class per column. Planes and cars can be recognised, most horses and trucks too; cats, deer and frogs often cannot."]
 preset = kg.load_preset("conditional_gan_cifar10")
 show(preset.generate(30, seed=0, verbose=0), ", ".join(preset.class_names), columns=10)
 names = ["ship", "horse"]
@@ -178,8 +178,9 @@ print(names, "->", preset.generate(2, labels=names, seed=1, verbose=0).shape)
 # ## Your turn: the step
 #
 # Take the step of tutorial 0 and condition it on the class: one update of $D$, then one of $G$, on
-# the same fakes, without the auxiliary classifier. $-\log D$ is $\mathrm{softplus}(-l)$, and $-\log(1
-# - D)$ is $\mathrm{softplus}(l)$. The check compares both losses, and all weights, with the package's.
+# the same fakes, without the auxiliary classifier. In logits $-\log D$ is $\mathrm{softplus}(-l)$,
+# and $-\log(1 - D)$ is $\mathrm{softplus}(l)$. The check compares both losses, and all weights after
+# the step, with the package's.
 
 # %%
 def conditional_step(gan, images, labels, z):  # (B, 28, 28, 1), (B,), (B, latent_dim)
@@ -460,7 +461,7 @@ show(np.concatenate([samples["squared error"][:8], samples["GAN"][:8]]), "Square
 # mean image.
 #
 # The second: a GAN is **compared with human raters** while it generates. Nobody rates in the loop
-# above; the discriminator does. But you can. About half of these digits are real. Put the numbers of
+# above; the discriminator does. But you can. About half of these images are real. Put the numbers of
 # those that you take for generated into `guessed` and run the cell again.
 
 # %% alt=["Three rows of eight digits, real and generated ones in random order."]
@@ -482,7 +483,7 @@ if guessed:
     print(f"You get {np.sum(yours == key)}; generated were {(np.flatnonzero(key) + 1).tolist()}.")
 
 # %% [markdown]
-# The third: **traditional optimisers cannot train** two networks against each other. The smallest
+# The third: **traditional optimizers cannot train** two networks against each other. The smallest
 # such objective is $V(x, y) = xy$: $x$ descends it, $y$ ascends it, and both want to end at 0. Three
 # ways to take the steps of gradient descent:
 
@@ -516,8 +517,9 @@ plt.close()
 print("optimizer of all GANs above:", type(gan.generator_optimizer).__name__)
 
 # %% [markdown]
-# So the claim holds for simultaneous descent here, and not for an extragradient step, a method of
-# 1976. In practice alternating steps of Adam suffice, with networks and losses that damp the circling.
+# So the claim holds for simultaneous descent here, and not for extragradient steps, a method that
+# dates from 1976. The GANs of this page were trained by alternating steps of Adam, an optimizer like
+# any other.
 #
 # The fourth: **smaller batches train faster**. A step is shorter, but is an image cheaper? The model
 # is a dense VAE, whose weight $\beta$ of the KL term the article also mentions: what does it change?
@@ -675,7 +677,7 @@ print({name: round(bound, 1) for name, bound in bounds.items()},
 # | a loop that runs the generator's update only | the discriminator never learns | both updates in `train_step` |
 # | names that are used and never defined | no batches, no sizes | `kg.load` |
 # | no output activation in G | images of any range | tanh, images in [-1, 1] |
-# | G and D as an affine map and a sigmoid | one layer cannot draw digits | several layers |
+# | G and D as an affine map and a sigmoid | one layer cannot generate digits | several layers |
 # | min and max exchanged for D | D learns to be wrong, without a bound | D ascends V, G descends it |
 # | the VAE's bound under a min, in two phases | the worst model wins | `kg.VAE`, [tutorial 1](01_gan_to_vq_vae.ipynb) |
 # | "CGAN" with the networks of a GAN | frames have no order for them | `SequenceGAN` |
