@@ -91,6 +91,7 @@ from PIL import Image
 
 import keras_genimg as kg
 
+plt.close("all")  # of an earlier run
 IMAGE_SHAPE, LATENT_DIM = (28, 28, 1), 100
 preset = kg.load_preset("conditional_gan_cifar10")
 title = " · ".join(preset.class_names)
@@ -212,7 +213,8 @@ def step_is_right(step):
     expected = -np.log(p[range(5), y]).mean()
     assert abs(float(loss) - expected) < 1e-5, f"the loss should be {expected:.4f}"
     wanted = weights - 0.1 * x.T @ (p - np.eye(4)[y]) / 5
-    assert np.allclose(network.get_weights()[0], wanted, atol=1e-5), "the weights should be others"
+    right = np.allclose(network.get_weights()[0], wanted, atol=1e-5)
+    assert right, f"the weights should be {wanted.round(3).tolist()}"
     print(f"Right: loss {expected:.4f}, and the weights of the closed form.")
     return True
 

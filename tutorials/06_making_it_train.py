@@ -101,6 +101,7 @@ if tf.config.get_logical_device_configuration(cpu) is None:  # two devices, for 
     # TensorFlow fixes its list at the first operation.
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 tf.get_logger().setLevel("ERROR")  # strategies log every reduction
+plt.close("all")  # of an earlier run
 
 DEVIATION = 0.02
 angles = 2 * np.pi * np.arange(8) / 8
@@ -358,10 +359,10 @@ print(textwrap.dedent(inspect.getsource(kg.WGAN.train_step)))
 # ## Ascent and descent
 #
 # "Stochastic gradient ascent" is sometimes advised for stability. Ascent on $V$ is descent on $-V$:
-# the same update. What matters is how two updates meet. In the smallest game, $V(x, y) = x y$, $x$
-# descends and $y$ ascends. At the same time, $x \leftarrow x - \eta y$ and $y \leftarrow y + \eta x$
-# multiply the distance from the solution (0, 0) by $\sqrt{1 + \eta^2}$ in each step. In turns, they
-# circle.
+# the same update. What matters is how two updates meet. Take the smallest such objective, $V(x, y) =
+# x y$, where $x$ descends and $y$ ascends. At the same time, $x \leftarrow x - \eta y$ and $y
+# \leftarrow y + \eta x$ multiply the distance from the solution (0, 0) by $\sqrt{1 + \eta^2}$ in each
+# step. In turns, they circle.
 
 # %% alt=["Two paths around a cross at the solution: steps at the same time spiral outwards, steps in turns stay on a circle."]
 up, down = tf.Variable([0.5, -1.0]), tf.Variable([0.5, -1.0])
@@ -399,7 +400,7 @@ plt.show()
 # - Precision: the share of samples within the real manifold; recall: of real images within the
 #   generated one; coverage: of real images with a sample near them.
 
-# %% alt=["Six rows of eight garments: real, noisy, blurred by one and by two pixels until only outlines are left, shoes and bags alone where five classes are missing, and one garment eight times."]
+# %% alt=["Six rows of eight garments: real, noisy, blurred by one and by two pixels until only outlines are left, only shoes, bags and shirts where five classes are missing, and one garment eight times."]
 def noisy(images, deviation):
     rng = np.random.default_rng(SEED)
     return np.clip(images + deviation * rng.standard_normal(images.shape, "float32"), -1, 1)
