@@ -451,10 +451,10 @@ for name, images in levels.items():
     print(f"{name:<26}" + "".join(f"{values[column]:18.2f}" for column in columns))
 
 # %% [markdown]
-# Read it by columns. A distance should rise from the floor in every row. The Inception Score cannot
-# see that images repeat; recall and coverage can. Precision judges single samples, and not what is
-# missing. So rank models by a distance, take recall or coverage for diversity, and compare each with
-# its floor. [docs/metrics.md](../docs/metrics.md) has all levels, with 10,000 images.
+# Read it by columns. A distance should rise from the floor in every row. The Inception Score does not
+# see repeated images as long as the classes stay balanced; recall and coverage do. Precision judges
+# single samples, and not what is missing. So rank models by a distance, take recall or coverage for
+# diversity, and compare each with its floor. [docs/metrics.md](../docs/metrics.md) has all levels, with 10,000 images.
 #
 # ## Your turn: the distance
 #
