@@ -662,7 +662,7 @@ made = solid.generate(200, seed=1)  # (200, 16, 16, 16)
 for name, each in (("rings", volumes), ("generated", made)):
     print(f"{name:10}filled {np.mean(each > 0):.1%}, with a hole in the middle "
           f"{np.mean((each[:, 7:9, 7:9, 7:9] < 0).all(axis=(1, 2, 3))):.0%}")
-figure = plt.figure(figsize=(9, 4.6), dpi=100, layout="constrained")
+figure = plt.figure(figsize=(7, 3.6), dpi=100, layout="constrained")
 for place, each in enumerate([*volumes[:4], *made[:4]], start=1):
     axis = figure.add_subplot(2, 4, place, projection="3d")
     axis.voxels(each > 0, facecolors="#60a5fa", edgecolor="#1e3a8a", linewidth=0.3)
