@@ -118,7 +118,8 @@ if DATA != "fashion_mnist":
 # ## A classifier
 #
 # A classifier generates nothing. It belongs here because its features will measure generators. The
-# model first: one convolution with 32 kernels, pooling, ten outputs.
+# model first: one convolution with 32 kernels, pooling, ten outputs. Below are the test images to
+# whose class it gives the lowest probability, each titled with that class and the prediction.
 
 # %% alt=["Eight test images, each titled with its class and the prediction: shirts predicted as T-shirts or coats, dresses as shirts, and other pairs that look alike."]
 keras.utils.set_random_seed(0)
@@ -339,6 +340,9 @@ plt.show()
 print("distance after each epoch:", *(f"{each:.1f}" for each in watch.distances))
 
 # %% [markdown]
+# The losses are not shown: each network is measured against the other, so neither loss says how good
+# the images are. The distance does; compare it with the floor above.
+#
 # **Transposed convolution.** From a side of $n$, with kernel $k$ and stride $s$, it gives $(n-1)s +
 # k$ ("valid") or $ns$ ("same"). Three ways lead to 28:
 
@@ -532,6 +536,9 @@ kg.plotting.show_images(frames, "The three most used dimensions, and the least u
 plt.show()
 
 # %% [markdown]
+# So a VAE can be asked what its dimensions do. Nobody specified their meaning, and one may change
+# several attributes at once.
+#
 # **Between two latents.** Normal noise of 100 dimensions is about $\sqrt{100} = 10$ long. Halfway on a
 # straight line each dimension has variance $\frac14 + \frac14$, so the length is near $10 / \sqrt 2$,
 # where nothing was trained. Spherical interpolation keeps the length.

@@ -201,9 +201,13 @@ plt.show()
 
 # %% [markdown]
 # On the left the discriminator is certain that an image is generated. There minimax is flat: the
-# generator gets no gradient just when it is worst. So what stops training is a discriminator that is
-# too strong, not a generator. The same in networks: a generator is fixed, a discriminator learns, and
-# the norm of the generator's gradient is recorded for both losses.
+# generator gets no gradient just when it is worst. The non-saturating loss is flat on the right, where
+# nothing is left to gain. Least squares pulls the harder the farther the logit is from 1, and back
+# from beyond it. Hinge and Wasserstein pull equally everywhere; they differ in the discriminator.
+#
+# So what stops training is a discriminator that is too strong, not a generator. The same in networks:
+# a generator is fixed, a discriminator learns, and the norm of the generator's gradient is recorded
+# for both losses.
 
 # %% alt=["Norms on a logarithmic axis over 80 updates of the discriminator: as its score of generated images falls, the minimax gradient falls with it, and the non-saturating gradient grows."]
 def arrays(split, count):
