@@ -10,7 +10,7 @@
 # > is downloaded once; without a network drawn digits stand in for it. No GPU. (On Colab, run
 # > `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb) · [中文](zh/01_gan_to_vq_vae.ipynb)
 #
 # Contents: [A GAN](#A-GAN) · [What a discriminator measures](#What-a-discriminator-measures) · [A
 # VAE](#A-VAE) · [One bound, two tricks](#One-bound,-two-tricks) · [Your turn: the

@@ -11,7 +11,7 @@
 # > downloaded once; without a network drawn digits stand in for it. No GPU. (On Colab, run
 # > `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb) · [中文](zh/02_three_cgans.ipynb)
 #
 # Contents: [Images of a class](#Images-of-a-class) · [The same in colour](#The-same-in-colour) ·
 # [Your turn: the step](#Your-turn:-the-step) · [Clips](#Clips) · [Two sets without
