@@ -310,7 +310,7 @@ assert step_is_right(vae_step_answer)
 #
 # With `latent_dim=2` all of $z$ fits on a page. First the latents of test images, coloured by a class
 # that the model has never seen; then the images of a grid of latents, evenly spaced in the
-# probability of $N(0, I)$.
+# cumulative probability of $N(0, I)$.
 
 # %% alt=["A cloud of points around 0 in ten colours: some classes form their own regions, others overlap.", "Seven by seven images: neighbours are alike, and one kind of clothing turns into the next across the grid."]
 keras.utils.set_random_seed(0)
@@ -372,12 +372,14 @@ print(f"codes of the first image:\n{vq_vae.encode(test[:1])[0]}")
 #
 # An argmin has no gradient. The fourth row is the *straight-through* estimator: in value $z_q$, in
 # gradient $z_e$, so that the decoder's gradient arrives at the encoder unchanged. The third row pulls
-# codebook and vectors together from both sides. Encoder, codebook and decoder learn at once.
+# codebook and vectors together from both sides. (By default the codebook of `kg.VQVAE` follows moving
+# averages of the vectors instead, exercise 3: its `vq_loss` is the second term.) Encoder, codebook
+# and decoder learn at once.
 #
 # ## Your turn: the quantiser
 #
-# Write the first, second and fourth formula of the quantiser: for vectors `z_e` and a codebook, the
-# codes $k$ and the straight-through $z_q$.
+# Write the second and fourth row of the table: for vectors `z_e` and a codebook, the codes $k$ and
+# the straight-through $z_q$.
 
 # %%
 def quantise(z_e, codebook):  # (B, h, w, D), (K, D) -> (B, h, w, D), (B, h, w)
@@ -425,8 +427,8 @@ agree = np.mean(codes == vq_vae.encode(test[:32]))
 print(f"{agree:.2%} of the codes of 32 test images are those of vq_vae.encode")
 
 # %% [markdown]
-# A code that no vector chooses gets no gradient and never moves. By default the codebook of
-# `kg.VQVAE` therefore follows moving averages (exercise 3), and codes that stay unused are replaced.
+# A code that no vector chooses never moves, by gradient or by averages: `kg.VQVAE` replaces codes that
+# stay unused by vectors of the encoder.
 # *Perplexity*, $\exp$ of the entropy of the codes, tells how evenly they are used: at most $K$.
 #
 # ## Codes need a prior

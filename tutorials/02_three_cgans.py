@@ -165,8 +165,8 @@ print(f"real test images classified correctly: {of_real:.1%}")
 #
 # ## The same in colour
 #
-# This model comes with the package: the same class, trained for an hour on two cores with the 50,000
-# images of CIFAR-10. Classes are called by name.
+# This model comes with the package: a `ConditionalGAN` too, trained for an hour on two cores with the
+# 50,000 images of CIFAR-10. Classes are called by name.
 
 # %% alt=["Three rows of ten small colour images, one class per column. Planes and cars can be recognised, most horses and trucks too; cats, deer and frogs often cannot."]
 preset = kg.load_preset("conditional_gan_cifar10")
@@ -311,8 +311,8 @@ for name, each in (("real", real_clips), ("real, shuffled in time", shuffled),
 # %% [markdown]
 # A grey blot that does not move has a small number too: the frames must also be digits. Here the
 # default generator helps: it renders $z_c$ alone, and $z_m$ only moves the result, so that identity
-# need not be learned. With the paper's generator, `networks="dcgan"`, a classifier finds one
-# class in 41 % of a clip's frames after 6,250 steps ([sequences.md](../docs/sequences.md)).
+# need not be learned. With the paper's generator, `networks="dcgan"`, a classifier
+# assigns 41 % of a clip's frames to its most frequent class after 6,250 steps ([sequences.md](../docs/sequences.md)).
 #
 # ## Two sets without pairs
 #
@@ -484,7 +484,7 @@ if guessed:
 
 # %% [markdown]
 # The third: **traditional optimizers cannot train** two networks against each other. The smallest
-# such objective is $V(x, y) = xy$: $x$ descends it, $y$ ascends it, and both want to end at 0. Three
+# such objective is $V(x, y) = xy$: $x$ descends it, $y$ ascends it, and 0 is where both come to rest. Three
 # ways to take the steps of gradient descent:
 
 # %% alt=["Three paths in the plane from one starting point. Simultaneous steps spiral outwards, alternating ones circle, extragradient steps spiral into the centre."]
@@ -677,7 +677,7 @@ print({name: round(bound, 1) for name, bound in bounds.items()},
 # | a loop that runs the generator's update only | the discriminator never learns | both updates in `train_step` |
 # | names that are used and never defined | no batches, no sizes | `kg.load` |
 # | no output activation in G | images of any range | tanh, images in [-1, 1] |
-# | G and D as an affine map and a sigmoid | one layer cannot generate digits | several layers |
+# | G and D each as an affine map and a sigmoid | one layer cannot generate digits | several layers |
 # | min and max exchanged for D | D learns to be wrong, without a bound | D ascends V, G descends it |
 # | the VAE's bound under a min, in two phases | the worst model wins | `kg.VAE`, [tutorial 1](01_gan_to_vq_vae.ipynb) |
 # | "CGAN" with the networks of a GAN | frames have no order for them | `SequenceGAN` |
