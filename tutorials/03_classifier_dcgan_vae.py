@@ -10,7 +10,7 @@
 # > **You need** Keras, NumPy, and [tutorial 0](00_fifteen_minutes.ipynb). (On Colab, run `%pip
 # > install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/03_classifier_dcgan_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/03_classifier_dcgan_vae.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/03_classifier_dcgan_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/03_classifier_dcgan_vae.ipynb) · [中文](zh/03_classifier_dcgan_vae.ipynb)
 #
 # Contents: [The goal](#The-goal) · [A classifier](#A-classifier) · [Your turn: its
 # step](#Your-turn:-its-step) · [A metric](#A-metric) · [A DCGAN](#A-DCGAN) · [A VAE](#A-VAE) · [Your

@@ -10,7 +10,7 @@
 # > **You need** Keras, NumPy, and [tutorial 0](00_fifteen_minutes.ipynb). (On Colab, run `%pip
 # > install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/06_making_it_train.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/06_making_it_train.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/06_making_it_train.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/06_making_it_train.ipynb) · [中文](zh/06_making_it_train.ipynb)
 #
 # Contents: [The goal](#The-goal) · [Losses and their slopes](#Losses-and-their-slopes) · [Modes,
 # counted](#Modes,-counted) · [Your turn: the critic](#Your-turn:-the-critic) · [Ascent and
