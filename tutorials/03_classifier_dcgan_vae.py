@@ -117,7 +117,8 @@ if DATA != "fashion_mnist":
 # %% [markdown]
 # ## A classifier
 #
-# A classifier generates nothing. It belongs here because its features will measure generators. The
+# A classifier generates nothing. It belongs here because the features of a classifier will measure
+# generators. The
 # model first: one convolution with 32 kernels, pooling, ten outputs. Below are the test images to
 # whose class it gives the lowest probability, each titled with that class and the prediction.
 
@@ -703,8 +704,8 @@ for name, each in cost.items():
           f"{BATCH * each / rate:7.2f} CPU seconds")
 
 # %% [markdown]
-# The last column assumes the rate of the 3-D run. With the same filters the cost would grow with the
-# pixels; grids that start small and widen as they halve cost more. (Video, the third trend, is in
+# The last column assumes the rate of the 3-D run. With the same filters the cost would be
+# proportional to the pixels; more and wider layers for the smaller grids cost more. (Video is in
 # [tutorial 2](02_three_cgans.ipynb).)
 #
 # ### Black boxes
@@ -772,8 +773,8 @@ for name in (list(cases)[2], list(cases)[-1]):
 #
 # ### Forgeries
 #
-# `save_png` writes notes into a file. With the weights, the seed and the position, whoever has the
-# model can generate the image again. One line removes the notes and no pixel.
+# `save_png` writes notes into a file. With the hash of the weights, the seed and the position,
+# whoever has the model can generate the image again. One line removes the notes and no pixel.
 
 # %%
 weights = b"".join(np.ascontiguousarray(each).tobytes() for each in gan.ema_generator.get_weights())
@@ -791,7 +792,7 @@ with Image.open("bare.png") as file:
     print(f"copy of the file: notes {file.text}, pixels equal: {np.array_equal(file, pixels)}")
 
 # %% [markdown]
-# So a note can prove that an image was generated. Its absence proves nothing.
+# So a note says how to check that an image was generated: by generating it again. Its absence proves nothing.
 #
 # ## What the article shows, and what runs
 #
@@ -851,7 +852,7 @@ print(f"trained on real images alone, it scores noise {score(lonely, np.clip(noi
 # | layers and NumPy without imports; arrays never read | undefined names | `kg.load`, the imports above |
 # | five-dimensional grids, one doubling | 2-D layers take four; 8x8x8 is no image | 7 → 14 → 28: `dcgan_generator` |
 # | batch normalisation before tanh | brightness is tied to the batch | none there |
-# | D sees real images only, with the data set's labels as targets | "real" for everything is optimal | `kg.GAN.train_step` |
+# | D sees real images only, with the data set's labels as targets | D is right to say "real" of everything; targets above 1 make its loss unbounded | `kg.GAN.train_step` |
 # | an undefined combined model, D frozen in the loop, images as its target | see above | two tapes, each with its own weights |
 # | G first, then D | an untrained D has no useful gradient | D, then G, in each step |
 # | `Model(z, x)` from the output of a layer | Keras puts an input there; the path from the encoder is cut | call the decoder on the code |

@@ -205,7 +205,7 @@ plt.show()
 # nothing is left to gain. Least squares pulls the harder the farther the logit is from 1, and back
 # from beyond it. Hinge and Wasserstein pull equally everywhere; they differ in the discriminator.
 #
-# So what stops training is a discriminator that is too strong, not a generator. The same in networks:
+# So with the minimax loss a discriminator that is too strong stops training. The same in networks:
 # a generator is fixed, a discriminator learns, and the norm of the generator's gradient is recorded
 # for both losses.
 
@@ -303,8 +303,8 @@ for objective in RING_OBJECTIVES:
 draw_rings(ends)
 
 # %% [markdown]
-# That is one seed of a short run on easy data. On 25 Gaussians and on 1,000 stacked digits the
-# objectives differ too, in [another order](../docs/adversarial.md) than the advice has it. What stays
+# That is one seed of a short run on easy data. On 25 Gaussians and on the 1,000 modes of stacked
+# digits the objectives differ too, in [an order of their own](../docs/adversarial.md). What stays
 # is the method: known modes, a criterion, a count.
 #
 # ## Your turn: the critic
@@ -366,9 +366,9 @@ print(textwrap.dedent(inspect.getsource(kg.WGAN.train_step)))
 # the same update. What matters is how two updates meet. Take the smallest such objective, $V(x, y) =
 # x y$, where $x$ descends and $y$ ascends. At the same time, $x \leftarrow x - \eta y$ and $y
 # \leftarrow y + \eta x$ multiply the distance from the solution (0, 0) by $\sqrt{1 + \eta^2}$ in each
-# step. In turns, they circle.
+# step. In turns, they follow an ellipse.
 
-# %% alt=["Two paths around a cross at the solution: steps at the same time spiral outwards, steps in turns stay on a circle."]
+# %% alt=["Two paths around a cross at the solution: steps at the same time spiral outwards, steps in turns stay on an ellipse."]
 up, down = tf.Variable([0.5, -1.0]), tf.Variable([0.5, -1.0])
 gradient = tf.constant([2.0, 3.0])  # of some V
 up.assign_add(0.1 * gradient)
@@ -641,7 +641,7 @@ for name, model in (("one replica", alone), ("two replicas", mirrored)):
 # %% [markdown]
 # Adversarial training amplifies rounding: compare the replicas with images changed in their last
 # digit. There is no speed to gain where both share one processor; on separate devices each works on
-# half of the batch at the same time. The last row is model parallelism, for networks too large for
+# half of the batch at the same time. Each network on its own device is model parallelism, for networks too large for
 # one device: they wait for each other, so it saves memory, not time.
 #
 # ### Pruning
@@ -761,7 +761,7 @@ show_rows({"the mean image": train_images.mean(axis=0)[None].repeat(8, 0),
 # | the generator's step is `train_on_batch` of the discriminator | it learns that fakes are real; `predict` cuts the gradient | `train_step` |
 # | a VAE without mean, variance or draw | noise against images | `kg.VAE` |
 # | the bound minimised over $q$ | the KL would grow without bound | one maximum over both networks |
-# | instability when the generator is too strong | it is the discriminator | a loss that does not saturate |
+# | instability when the generator is too strong | the discriminator, too, can be too strong | a loss that does not saturate |
 # | the Inception Score as similarity to real images | it uses none | a distance, and recall |
 #
 # ## Exercises
