@@ -4,7 +4,7 @@
 # > **You will be able to** train a GAN, a VAE and a VQ-VAE, write the central lines of the last two
 # > yourself, and say why codes need a prior.
 # >
-# > **Time**: forty minutes with reading. Measured: 4.0 minutes on two CPU cores, on a shared machine.
+# > **Time**: forty minutes with reading. Measured: 5.5 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** [tutorial 0](00_fifteen_minutes.ipynb), or to know the step of a GAN. Fashion-MNIST
 # > is downloaded once; without a network drawn digits stand in for it. No GPU. (On Colab, run
@@ -678,7 +678,7 @@ print(f"without activations f is affine: |f(a) + f(b) - f(a + b) - f(0)| is {ben
 # Its GAN has dense layers, 128-128-1024-1024 against 1024-1024. With the faults fixed it is
 # `networks="mlp"`, here trained like the convolutional one above.
 
-# %% alt=["Eight images by the dense GAN: blurred shapes with specks, far from the convolutional GAN's clothes."]
+# %% alt=["Eight images by the dense GAN: grey noise without shapes, far from the convolutional GAN's clothes."]
 keras.utils.set_random_seed(0)
 dense_gan = kg.GAN(SHAPE, latent_dim=100, networks="mlp", seed=0)
 dense_gan.compile()
