@@ -852,7 +852,7 @@ print(f"squared distance to the codebook: {quantisation_error(before):.3f} befor
 # - [Three models called CGAN](02_three_cgans.ipynb): conditional, recurrent, and between two sets.
 # - [A classifier, a DCGAN and a convolutional VAE](03_classifier_dcgan_vae.ipynb): the same
 #   families with convolutions.
-# - [Where VQ-VAE and GAN meet](04_vq_vae_meets_gan.ipynb): colour images, VQGAN.
+# - [Where VQ-VAE and GAN meet](05_vq_vae_meets_gan.ipynb): colour images, VQGAN.
 # - Results of longer runs: [the README](../README.md), [codes.md](../docs/codes.md),
 #   [adversarial.md](../docs/adversarial.md).
 # - Papers: [GAN](https://arxiv.org/abs/1406.2661), [VAE](https://arxiv.org/abs/1312.6114),

@@ -1153,7 +1153,7 @@ print(f"mirrored: median distance {np.median(pixels_apart):.2f} by pixels, thoug
 # %% [markdown]
 # ## Where to go next
 #
-# - [Tutorial 4](04_vq_vae_meets_gan.ipynb): codes on a grid, a VQ-VAE with a discriminator.
+# - [Tutorial 4](04_vq_vae.ipynb): images as grids of codes.
 # - [Tutorial 6](06_making_it_train.ipynb): losses and penalties of GANs compared.
 # - [docs/latents.md](../docs/latents.md) and [docs/metrics.md](../docs/metrics.md): the same tools
 #   on models that were trained for longer.

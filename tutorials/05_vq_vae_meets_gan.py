@@ -9,7 +9,7 @@
 #
 # Measured: 4.0 minutes on two CPU cores, on a shared machine.
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/04_vq_vae_meets_gan.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/04_vq_vae_meets_gan.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/05_vq_vae_meets_gan.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/05_vq_vae_meets_gan.ipynb)
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 64, "NUM_TEST": 32, "BATCH": 16, "EVERY": 1, "STEPS": 2, "MORE": 1, "START": 0, "FEW": 1, "FILTERS": 8, "ARTICLE_WIDTH": 4, "CODES": 32, "SHOWN": 4}
 DATA = "cifar10"
