@@ -154,7 +154,7 @@ print("the codes of the first image:", *codes[0], sep="\n")
 #
 # What does one code stand for? Fill a whole grid with it, and decode.
 
-# %% alt=["Three rows of eight textures, one for each of the most used codes: plain grey, brown, blue and green areas, and stripes in several directions."]
+# %% alt=["Three rows of eight textures, one for each of the most used codes: plain areas in several colours, soft gradients and edges."]
 counts = np.bincount(codes.ravel(), minlength=CODES)  # over all test images
 by_use = np.argsort(-counts, kind="stable")
 shown = by_use[: 3 * SHOWN, None, None]  # (n, 1, 1)
@@ -163,7 +163,8 @@ kg.plotting.show_images(textures, "One code everywhere, the most used first", SH
 plt.show()
 
 # %% [markdown]
-# A code is a colour or a texture. Its neighbours refine it: the decoder sees several at once.
+# A code is a colour, an edge or a texture. Its neighbours refine it: the decoder sees several at
+# once.
 #
 # ## Your turn: the nearest code
 #
@@ -420,9 +421,7 @@ prior.compile(learning_rate=2e-3)
 vq.fit_prior(train_images, prior=prior, epochs=PRIOR_EPOCHS, verbose=0)
 
 random_codes = np.random.default_rng(0).integers(0, CODES, (SHOWN, 8, 8))
-began = time.perf_counter()
 drawn = vq.generate(2 * SHOWN, seed=0)  # (n, 32, 32, 3)
-drawing_seconds = (time.perf_counter() - began) / len(drawn)
 rows = np.concatenate([vq.decode(random_codes), drawn])
 kg.plotting.show_images(rows, "Codes at random, and from the prior", SHOWN, scale=3.2)
 plt.show()
@@ -434,8 +433,7 @@ print(f"bits per test image: {codes[0].size * math.log2(CODES):.0f} packed, {ent
 # The last number is $-\log_2 p$ of the test images' codes: what an ideal coder needs that knows
 # the prior. So one model generates and compresses; the better it predicts, the fewer the bits.
 # Trained for so short a time it draws areas that fit together rather than objects.
-
-# %% [markdown]
+#
 # ## What discrete codes save
 #
 # Codes are discrete, it is often said, to save computing. In which part? First the autoencoder
@@ -477,12 +475,13 @@ pixels, grids = train_images[:PIXEL_BATCH], vq.encode(train_images[:BATCH])
 pixel_step = seconds(lambda: of_pixels.train_on_batch(pixels)) / len(pixels)
 code_step = seconds(lambda: of_codes.train_on_batch(grids)) / len(grids)
 one_pass = seconds(lambda: of_pixels.log_likelihood(pixels)) / len(pixels)
+drawing = seconds(lambda: vq.generate(2 * SHOWN, seed=0)) / (2 * SHOWN)
 passes = {"pixels": 32 * 32 * 3, "codes": codes[0].size}
 print(f"training, per image: {1000 * pixel_step:.1f} ms over pixels, {1000 * code_step:.2f} ms over "
       f"codes: a factor of {pixel_step / code_step:.0f}")
 print(f"generating an image: {passes['pixels']} values to draw or {passes['codes']}: about "
       f"{passes['pixels'] * one_pass:.0f} s over pixels (one pass, times the values), "
-      f"{drawing_seconds:.2f} s over codes (measured, decoder included)")
+      f"{drawing:.2f} s over codes (measured, decoder included)")
 pays_after = vq_seconds / (pixel_step - code_step)
 print(f"The autoencoder was trained in {vq_seconds:.0f} s. That is paid back once the prior has "
       f"seen {pays_after:,.0f} images.")
@@ -494,10 +493,10 @@ assert pixel_step > code_step
 #
 # ## From CIFAR-10 to ImageNet
 #
-# The article names three data sets. What would they cost here? CIFAR-100 (Krizhevsky, 2009) has
-# as many images as CIFAR-10, and a tenth of them per class. ImageNet of the ILSVRC 2012 has
-# 1,281,167 training images of many sizes, usually cropped to 256x256 or scaled to 64x64. Bytes and
-# codes are exact; hours are the speed of the model above, times the number of pixels.
+# What would larger sets cost here? CIFAR-100 (Krizhevsky, 2009) has as many images as CIFAR-10, and
+# a tenth of them per class. ImageNet (ILSVRC 2012) has 1,281,167 training images of many sizes,
+# usually cropped to 256x256 or scaled to 64x64. Bytes and codes are exact; hours are the time per
+# pixel of the model above, times the number of pixels.
 
 # %%
 per_pixel = vq_seconds / (STEPS * BATCH * 32 * 32)
