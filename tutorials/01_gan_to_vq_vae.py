@@ -712,5 +712,5 @@ show(dense_samples[:8], f"The article's dense GAN, fixed, after {GAN_EPOCHS} epo
 #
 # - [2. Three readings of "CGAN"](02_three_cgans.ipynb): conditional, recurrent, and between two sets.
 # - [3. Classifier, DCGAN, VAE](03_classifier_dcgan_vae.ipynb): convolutions and their shapes.
-# - [4. VQ-VAE](04_vq_vae_meets_gan.ipynb): codebooks in colour.
+# - [4. VQ-VAE](04_vq_vae.ipynb): codebooks in colour.
 # - Longer runs: [results.md](../docs/results.md), [codes.md](../docs/codes.md).

@@ -924,7 +924,7 @@ print(f"mirrored: median distance {np.median(apart):.2f} by pixels, though each 
 # %% [markdown]
 # ## Where to go next
 #
-# - [4. VQ-VAE](04_vq_vae_meets_gan.ipynb): codes on a grid.
+# - [4. VQ-VAE](04_vq_vae.ipynb): codes on a grid.
 # - [6. Making it train](06_making_it_train.ipynb): losses and metrics of GANs compared.
 # - [docs/latents.md](../docs/latents.md), [docs/metrics.md](../docs/metrics.md): the same tools on
 #   models that were trained for longer.
