@@ -21,8 +21,8 @@
 
 # %% tags=["parameters"] reduced={"PHOTOS": 100, "EPOCHS": 1, "STEP_EPOCHS": 1, "WIDTH": 4, "VAE_EPOCHS": 3}
 PHOTOS = 750  # few, like most custom data sets; a fifth of them is held out
-EPOCHS = 48  # of the photos
-STEP_EPOCHS = 40  # of the custom step
+EPOCHS = 60  # of the photos
+STEP_EPOCHS = 100  # of the custom step
 VAE_EPOCHS = 20  # of exercise 3
 BATCH = 32  # images per update
 WIDTH = 16  # filters of the custom networks
@@ -551,7 +551,7 @@ class FeatureMatchingGAN(kg.GAN):
 # patches of generated and held-out photos at each resolution; lower is better. It needs no network,
 # so it suits photos of any kind.
 
-# %% alt=["Two groups of sixteen digits, by the step of GAN on the left and by feature matching on the right: coloured strokes on light paper, of which some form digits and others do not.", "Curves of the discriminator's loss and of the feature distance over the updates."]
+# %% alt=["Two groups of sixteen digits, by the step of GAN on the left and by feature matching on the right: coloured strokes on light paper, of which some form digits and others do not.", "Curves of the discriminator's loss and of the feature distance over the epochs."]
 trained, histories = {}, {}
 for name, model_class in (("kg.GAN", kg.GAN), ("feature matching", FeatureMatchingGAN)):
     trained[name] = custom(model_class)

@@ -697,7 +697,7 @@ for name, signature in sorted(served.signatures.items()):
 # %% [markdown]
 # `serving_default` is for clients that want bytes: a number and a seed in, 8-bit images of the
 # classes in turn out. `generate` takes the target classes and returns floats in $[-1, 1]$,
-# `decode` takes latents and classes; `discriminate` scores images.
+# `decode` takes latents and classes; `discriminate` scores images; `serving_png` returns PNGs.
 #
 # A new process in which this package and Keras cannot be imported proves that neither is needed.
 
@@ -836,12 +836,12 @@ def quantise_answer(kernel):
 
 
 assert bits_are_right(quantise_answer)
-for weight in gan.ema_generator.trainable_weights:
-    kernel = weight.numpy()
-    if weight.name == "kernel" and np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1))).all():
-        integers, scales = quantise_answer(kernel)
-        error = np.sqrt(np.mean((scales * integers - kernel) ** 2) / np.mean(kernel**2))
-        print(f"{str(kernel.shape):20} error {100 * error:.2f} % of the weights' size")
+kernels = [weight.numpy() for weight in gan.ema_generator.weights if weight.name == "kernel"]
+assert kernels
+for kernel in kernels:
+    integers, scales = quantise_answer(kernel)
+    error = np.sqrt(np.mean((scales * integers - kernel) ** 2) / np.mean(kernel**2))
+    print(f"{str(kernel.shape):20} error {100 * error:.2f} % of the weights' size")
 
 # %% [markdown]
 # How fast is each file? Batches of 64, each runtime in turn, the best of several rounds. Only the
