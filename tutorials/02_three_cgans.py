@@ -5,7 +5,7 @@
 # > one that translates between two sets without pairs; to write the conditional step and the cycle
 # > loss yourself; and to test four common claims about GANs.
 # >
-# > **Time**: forty minutes with reading. Measured: 4.0 minutes on two CPU cores, on a shared machine.
+# > **Time**: forty minutes with reading. Measured: 3.5 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** [tutorial 0](00_fifteen_minutes.ipynb), or to know the step of a GAN. MNIST is
 # > downloaded once; without a network drawn digits stand in for it. No GPU. (On Colab, run
@@ -435,7 +435,7 @@ for name, images in (("given", given), ("completed", completed)):
 # A CNN is an architecture, not a generative model: what it generates depends on its objective. Here
 # one generator network is trained twice, to match real images in squared error, and as a GAN.
 
-# %% alt=["Two rows of eight images. By squared error all are the same grey blur, the mean image; by the GAN they are different strokes, many of them digits."]
+# %% alt=["Two rows of eight images. By squared error all are the same grey blur, the mean image; by the GAN they are different strokes, some of them like digits."]
 keras.utils.set_random_seed(0)
 regression = kg.networks.dcgan_generator(SHAPE, 64)
 regression.compile(keras.optimizers.Adam(1e-3, beta_1=0.5), "mse")
@@ -624,7 +624,7 @@ print(f"mean of G(a) {roll(a).mean():.2f}, of B {b.mean():.2f}: any invertible m
 # 128-128-784, and a discriminator of four 5x5 convolutions. For readers who have it open: it does not
 # run, and its faults are shown here. First the same networks with a step that works.
 
-# %% alt=["Eight images by the article's networks after a short training: blurred strokes that are nearly the same in all."]
+# %% alt=["Eight images by the article's networks after a short training: the same white specks in all."]
 keras.utils.set_random_seed(0)
 article = kg.GAN(SHAPE, latent_dim=64, networks="dense_conv", ema_decay=0.9, seed=0)
 article.compile(learning_rate=(1e-3, 2e-4))  # of G, of D
