@@ -11,7 +11,7 @@
 # > the CIFAR-10 data set. Where it cannot be downloaded, drawn digits stand in for it. (On Colab,
 # > run `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/04_vq_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/04_vq_vae.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/04_vq_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/04_vq_vae.ipynb) · [中文](zh/04_vq_vae.ipynb)
 #
 # Contents: [Sixty-four codes](#Sixty-four-codes) · [The codebook](#The-codebook) · [Your turn: the
 # nearest code](#Your-turn:-the-nearest-code) · [A gradient through an

@@ -12,7 +12,7 @@
 # > downloaded, drawn digits stand in for it. (On Colab, run
 # > `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
-# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/05_vq_vae_meets_gan.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/05_vq_vae_meets_gan.ipynb)
+# [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/05_vq_vae_meets_gan.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/05_vq_vae_meets_gan.ipynb) · [中文](zh/05_vq_vae_meets_gan.ipynb)
 #
 # Contents: [A GAN in colour](#A-GAN-in-colour) · [Codes, and
 # blur](#Codes,-and-blur) · [Two losses in balance](#Two-losses-in-balance) · [Your turn: the
