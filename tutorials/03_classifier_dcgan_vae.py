@@ -122,7 +122,7 @@ if DATA != "fashion_mnist":
 # model first: one convolution with 32 kernels, pooling, ten outputs. Below are the test images to
 # whose class it gives the lowest probability, each titled with that class and the prediction.
 
-# %% alt=["Eight test images, each titled with its class and the prediction: shirts predicted as T-shirts or coats, dresses as shirts, and other pairs that look alike."]
+# %% alt=["Eight test images, each titled with its class and the prediction: boots and sneakers, a dress predicted as a coat, and other pairs that look alike."]
 keras.utils.set_random_seed(0)
 classifier = kg.CNNClassifier(IMAGE_SHAPE, 10)
 classifier.compile()
@@ -521,7 +521,7 @@ print(f"distance of samples: without KL {from_normal:.1f} from N(0, I), "
 # and $\sigma = 1$ for every image, and carries nothing. Each row below moves one dimension from -3 to
 # 3: the three most used, then the least.
 
-# %% alt=["Four rows of nine boots. The three most used dimensions turn a low shoe into a high boot, a wide one into a narrow one, and change its brightness; the row of the least used hardly changes."]
+# %% alt=["Four rows of nine boots. Along the three most used dimensions a boot becomes larger, narrower, or clear from a blur; the row of the least used hardly changes."]
 z_mean, z_log_var = (each.numpy() for each in vae.encoder(test, training=False))  # (n, 100) each
 kl = 0.5 * (z_mean**2 + np.exp(z_log_var) - 1 - z_log_var).mean(axis=0)  # (100,)
 order = np.argsort(kl)[::-1]  # the most used first

@@ -26,7 +26,7 @@
 #
 # A VQ-VAE (van den Oord et al., 2017) describes an image by integers. Here an image of 32x32
 # pixels becomes a grid of 8x8 *codes*, each a number from 0 to 255, and the decoder reconstructs
-# the image from these 64 numbers. After two cells of settings, the model is trained.
+# the image from these 64 numbers. After a cell of sizes and two of preparation, it is trained.
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 64, "NUM_TEST": 32, "BATCH": 16, "EVERY": 1, "STEPS": 2, "COMPARED": 2, "PRIOR_EPOCHS": 1, "FILTERS": 8, "CODES": 32, "SHOWN": 4, "REPEATS": 1, "PIXEL_BATCH": 2, "FEW": 1, "ARTICLE_WIDTH": 4}
 DATA = "cifar10"
@@ -274,7 +274,7 @@ assert quantiser_is_right(quantised_answer)
 # ## The step by hand
 #
 # With these two functions the training step is short. The reconstruction loss is the squared error
-# over the variance of the data: 1 is the error of the mean colour. The same step runs in
+# over the variance of the data: 1 is the error of the mean of all values. The same step runs in
 # `kg.VQVAE`, if its codebook is learned by gradient (`ema_decay=None`) and nothing is replaced.
 
 # %%
@@ -362,8 +362,9 @@ print(f"reconstruction loss: {logs['reconstruction_loss'][-1]:.3f} of the varian
 # `dead_code_threshold=0.1` is set to a vector of the current batch. An unused code gets there
 # after $\lceil \log 0.1 / \log 0.99 \rceil = 230$ steps.
 #
-# Ten thousand steps of wider networks reach a reconstruction loss of 0.0554 and a perplexity of
-# 340 out of 512: the published values, in 14 minutes ([docs/recipes.md](../docs/recipes.md)).
+# Ten thousand steps of wider networks reach a reconstruction loss of 0.0554 on training images and
+# a perplexity of 340 out of 512, in 14 minutes. Published are 0.056 and 328
+# ([docs/recipes.md](../docs/recipes.md)).
 #
 # ## A codec
 #
@@ -641,7 +642,7 @@ assert np.allclose(fewer[CODES], reconstructed)  # with all codes nothing change
 # ### Exercise 3: do the sizes agree with TensorFlow?
 #
 # Compare `convolved` and `transposed` with `tf.nn.conv2d`, for kernels of 1 to 5, strides of 1 to 3
-# and paddings of 0 to 2. A transposed convolution is right if the convolution maps its output back
+# and paddings of 0 to 2, smaller than the kernel. A transposed convolution is right if the convolution maps its output back
 # to the initial size.
 
 # %% tags=["answer"]

@@ -25,7 +25,7 @@
 # ## A GAN in colour
 #
 # The next image shows what a GAN learns from CIFAR-10 in an hour of two CPU cores. It comes with
-# the package, already trained. After two cells of settings, it generates.
+# the package, already trained. After a cell of sizes and two of preparation, it generates.
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_IMAGES": 64, "NUM_TEST": 32, "BATCH": 16, "EVERY": 1, "STEPS": 2, "MORE": 2, "START": 0, "FILTERS": 8, "CODES": 32, "PRIOR_EPOCHS": 1, "SR_STEPS": 2, "SR_MORE": 1, "LABELLED": 32, "SHOWN": 4}
 DATA = "cifar10"
@@ -337,7 +337,7 @@ print(f"one image: {codes_ms:.1f} ms by {math.prod(vq_gan.code_shape)} codes and
 # computes features at the small size, turns channels into pixels, (h, w, 4c) to (2h, 2w, c), and
 # adds the result to a bicubic enlargement. It descends
 #
-# $$\lVert x - G(x_{small}) \rVert^2 - \lambda \log D\big(G(x_{small})\big), \qquad \lambda = 10^{-3}.$$
+# $$\lVert x - G(x_{small}) \rVert^2 - \mu \log D\big(G(x_{small})\big), \qquad \mu = 10^{-3}.$$
 #
 # ## Your turn: its loss
 #
@@ -403,8 +403,8 @@ for column in ("PSNR", "distance", "sliced"):
 # 26.09 dB at 135.1 ([docs/translation.md](../docs/translation.md)).
 #
 # And the whole chain, from codes to a small image to a large one? What the codes have lost does not
-# come back: behind a VQ-VAE of sixteen codes the same page has 19.72 dB with the GAN, and 19.75 dB
-# with bicubic interpolation. VQGAN's discriminator acts earlier, where the decoder is trained.
+# come back: behind a VQ-VAE of sixteen codes the same page has a PSNR of 19.72 dB with the GAN, and
+# of 19.75 dB with bicubic interpolation. VQGAN's discriminator acts earlier, where the decoder is trained.
 #
 # ## Recognition
 #
@@ -412,10 +412,12 @@ for column in ("PSNR", "distance", "sliced"):
 # network is frozen, and a linear classifier is fitted to its features $X$. Ridge regression on
 # one-hot labels $Y$ has a closed form,
 #
-# $$W = X^\top (X X^\top + \alpha I)^{-1} Y.$$
+# $$W = X^\top (X X^\top + \alpha n I)^{-1} Y,$$
 #
-# Each network is compared with itself before training. Without that, one would credit training
-# with what the architecture does.
+# for $n$ labelled images, with standardised $X$ and centred $Y$.
+#
+# Each network is compared with the same architecture, untrained. Without that, one would credit
+# training with what the architecture does.
 
 # %%
 def probe(features, alpha=1.0):
@@ -458,7 +460,7 @@ for name, pair in probes.items():
 #
 # ## What the article shows, and what runs
 #
-# The article is the one behind tutorial 4, whose appendix has its encoder and decoder, and the
+# The article is the one behind tutorial 4, which has its encoder and decoder at the end, and the
 # formulas for the size of a convolution's output. What remains are an enlarging network and a GAN.
 
 # %%
@@ -546,7 +548,7 @@ assert field(patchgan(3)) == 70
 # ### Exercise 2: ten times the loss
 #
 # What happens to $\lambda \nabla_L \mathcal{L}_{GAN}$ if the adversarial loss is multiplied by
-# ten? Compute both for the trained VQGAN, with `vq_gan.generator_loss` and `vq_gan.last_kernel`.
+# ten? Compute $\lambda$ and the length of that gradient for the trained VQGAN, with `vq_gan.generator_loss` and `vq_gan.last_kernel`.
 # Take the absolute error as $\mathcal{L}_{rec}$.
 
 # %% tags=["answer"]

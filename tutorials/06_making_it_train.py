@@ -5,7 +5,7 @@
 # > the critic's update of a WGAN and the Fréchet distance, and measure what other losses, noise,
 # > optimizers, devices and fewer weights do.
 # >
-# > **Time**: 45 minutes with reading. Measured: 4.4 minutes on two CPU cores, on a shared machine.
+# > **Time**: 45 minutes with reading. Measured: 2.2 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** Keras, NumPy, and [tutorial 0](00_fifteen_minutes.ipynb). (On Colab, run `%pip
 # > install git+https://github.com/keras-genimg/keras-genimg` first.)
