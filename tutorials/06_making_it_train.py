@@ -553,7 +553,7 @@ for noise in NOISES:
 for name, rate in OPTIMIZERS.items():
     run_gan(name, optimizers=[getattr(keras.optimizers, name)(rate) for _ in range(2)])
 
-# %% alt=["Two plots of the Fréchet distance over generator updates: objectives on the left, noise and optimizers on the right. All fall; the two seeds of the default lie close together, and plain gradient descent stays above the others.", "A row of eight samples for each objective: ragged garments from the default, its second seed and least squares, flat grey shapes from the Wasserstein critics."]
+# %% alt=["Two plots of the Fréchet distance over generator updates: objectives on the left, noise and optimizers on the right. All fall and cross each other; the two seeds of the default are as far apart as most of the others.", "A row of eight samples for each objective: ragged garments from the default, its second seed, least squares and WGAN, flat grey shapes from WGAN-GP."]
 base, other = (runs[name]["distances"] for name in ("non_saturating", "another seed"))
 updates = STEPS * np.arange(1, MEASUREMENTS + 1)
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), dpi=100, layout="constrained", sharey=True)
