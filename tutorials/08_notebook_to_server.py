@@ -5,7 +5,7 @@
 # > kill to the same bits; and export it to a server, a phone or a browser, with a number at each
 # > stage that shows whether it is still the same model.
 # >
-# > **Time**: an hour with reading. Measured: 6.4 minutes on two CPU cores, on a shared machine.
+# > **Time**: an hour with reading. Measured: 1.7 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** to know what a GAN is ([tutorial 0](00_fifteen_minutes.ipynb)), and the extra
 # > `keras-genimg[export]` for ONNX, which `[notebooks]` includes. No data, no network, no GPU.
