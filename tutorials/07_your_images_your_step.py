@@ -5,7 +5,7 @@
 # > to put custom Keras networks into a model; and to write a `train_step` that is still saved,
 # > resumed and distributed.
 # >
-# > **Time**: an hour with reading. Measured: 12.9 minutes on two CPU cores, on a shared machine.
+# > **Time**: an hour with reading. Measured: 2.6 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** a Keras model trained once, and what a GAN is ([tutorial
 # > 0](00_fifteen_minutes.ipynb)). No data, no network, no GPU: drawn digits stand in for photos.
@@ -687,7 +687,7 @@ np.testing.assert_allclose(matrix, np.asarray(layer.kernel) / sigma, atol=1e-4)
 # The VAE's `encoder`, `sampling`, `decoder` and `log_likelihood_of` do the rest. For two draws of
 # the prior $\mathbb{E}\,k = (1 + 2/d)^{-d/2}$: check your kernel with it.
 
-# %% tags=["answer"] alt=["Two rows of ten blurred digits in several colours."]
+# %% tags=["answer"] alt=["Two rows of ten grey images with faint, blurred shapes of digits, mostly zeros."]
 def mean_kernel(a, b):
     """Mean of k over all pairs of rows of a (n, d) and b (m, d)."""
     squares = tf.reduce_sum(tf.square(a[:, None] - b[None]), axis=-1)  # (n, m)
