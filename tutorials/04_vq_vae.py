@@ -5,7 +5,7 @@
 # > lines that make a codebook learn, count the bits of an image, and generate from a prior over
 # > codes.
 # >
-# > **Time**: forty minutes with reading. Measured: 0.0 minutes on two CPU cores, on a shared machine.
+# > **Time**: forty minutes with reading. Measured: 2.2 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** [tutorial 0](00_fifteen_minutes.ipynb), or to know what a gradient tape does, and
 # > the CIFAR-10 data set. Where it cannot be downloaded, drawn digits stand in for it. (On Colab,
@@ -154,7 +154,7 @@ print("the codes of the first image:", *codes[0], sep="\n")
 #
 # What does one code stand for? Fill a whole grid with it, and decode.
 
-# %% alt=["Three rows of eight textures, one for each of the most used codes: plain areas in several colours, soft gradients and edges."]
+# %% alt=["Three rows of eight squares, one for each of the most used codes: nearly plain, in white, black, browns, greens and blues."]
 counts = np.bincount(codes.ravel(), minlength=CODES)  # over all test images
 by_use = np.argsort(-counts, kind="stable")
 shown = by_use[: 3 * SHOWN, None, None]  # (n, 1, 1)
@@ -163,7 +163,7 @@ kg.plotting.show_images(textures, "One code everywhere, the most used first", SH
 plt.show()
 
 # %% [markdown]
-# A code is a colour, an edge or a texture. Its neighbours refine it: the decoder sees several at
+# Repeated, a code is little more than a colour. Its neighbours make edges and textures of it: the decoder sees several at
 # once.
 #
 # ## Your turn: the nearest code
