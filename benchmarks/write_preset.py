@@ -1,7 +1,7 @@
 """Makes a preset of a run: keras_genimg/presets/NAME.keras, and its card in cards.json.
 
-The weights of all networks are kept, in float32 layers and without the states of optimizers. They
-are rounded to 11 significant bits, as those of a float16, or to more if a byte of a sample would
+The weights are kept, in float32 layers and without the states of optimizers; of a generator and its
+moving average only those of the average, from which further training starts. They are rounded to 11 significant bits, as those of a float16, or to more if a byte of a sample would
 change by more than 1. The metrics of the card are those of the rounded model.
 
     keras-genimg train conditional_gan --data mnist --output runs/conditional_gan_mnist
@@ -45,10 +45,12 @@ LOCAL = ("recipe", "data_dir", "strategy")  # settings that say nothing about th
 
 
 def without_optimizer(model):
-    """The same model in float32, not compiled."""
+    """The same model in float32, not compiled, zeros in the place of a generator with an average."""
     config = {**model.get_config(), "dtype": "float32"}
     copy = type(model).from_config(config)
     copy.set_weights(model.get_weights())
+    if getattr(copy, "ema_generator", None):  # load_preset copies it
+        copy.generator.set_weights([0 * weight for weight in copy.generator.get_weights()])
     return copy
 
 
