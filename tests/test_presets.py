@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def test_the_metrics_are_those_of_the_card(name, result, request, here):
         data_dir = request.getfixturevalue("real_data")
         if not pathlib.Path(data_dir, result["data"]).is_dir():
             pytest.skip(f"{result['data']} is not prepared in {data_dir}")
-    names = {metric.partition("[")[0] for metric in result["metrics"]}
+    names = {re.sub(r"\[.*\]$|_\d+$", "", metric) for metric in result["metrics"]}
     command = ["evaluate", name, "--metrics", *sorted(names), "--count", str(result["count"])]
     command += ["--split", result["split"], "--seed", str(result["seed"])]
     command += ["--features", result["features"]] if result["features"] else []
