@@ -1,8 +1,9 @@
 """Makes a preset of a run: keras_genimg/presets/NAME.keras, and its card in cards.json.
 
-The weights of all networks are kept, in float32 layers and without the states of optimizers. They
-are rounded to 11 significant bits, as those of a float16, or to more if a byte of a sample would
-change by more than 1. The metrics of the card are those of the rounded model.
+The weights are kept, in float32 layers and without the states of optimizers; of a generator and its
+moving average only those of the average, from which further training starts. They are rounded to 11
+significant bits, as those of a float16; where a byte of a sample would change by more than 1, those
+that samples depend on keep more. The metrics of the card are those of the rounded model.
 
     keras-genimg train conditional_gan --data mnist --output runs/conditional_gan_mnist
     python benchmarks/write_preset.py runs/conditional_gan_mnist conditional_gan_mnist
@@ -23,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from small_files import write_small
+from small_files import rounded, write_small
 
 from keras_genimg.errors import InputError
 from keras_genimg.plotting import to_uint8
@@ -34,7 +35,7 @@ from keras_genimg.runs.folder import read_record
 from keras_genimg.runs.settings import DEFAULTS
 from keras_genimg.shipped import PRESETS, read_cards
 
-BITS = (11, 14, 17, 20, 24)  # significant bits of the stored weights; the last are all
+BITS = (11, 12, 13, 14, 17, 20, 24)  # significant bits of the stored weights; the last are all
 COMPARED = 1000  # samples whose bytes are compared
 COUNTS = (1000, 10_000)  # samples of the metrics: a quick test uses the first
 LICENCES = {
@@ -45,22 +46,27 @@ LOCAL = ("recipe", "data_dir", "strategy")  # settings that say nothing about th
 
 
 def without_optimizer(model):
-    """The same model in float32, not compiled."""
+    """The same model in float32, not compiled; zeros instead of a generator with an average."""
     config = {**model.get_config(), "dtype": "float32"}
     copy = type(model).from_config(config)
     copy.set_weights(model.get_weights())
+    if getattr(copy, "ema_generator", None):  # load_preset copies it
+        copy.generator.set_weights([0 * weight for weight in copy.generator.get_weights()])
     return copy
 
 
 def write_model(model, path):
     """Writes a model with as few bits as keep its samples: the bits, and what a byte changes by."""
+    if getattr(model, "discriminator", None):  # has no part in samples
+        few = [rounded(weight, BITS[0]) for weight in model.discriminator.get_weights()]
+        model.discriminator.set_weights(few)
     weights = model.get_weights()
     exact = samples(model)
     for bits in BITS:
         model.set_weights(weights)
         write_small(model, path, bits)
-        rounded = samples(keras.saving.load_model(path))
-        change = int(np.abs(rounded.astype(int) - exact).max())
+        found = samples(keras.saving.load_model(path))
+        change = int(np.abs(found.astype(int) - exact).max())
         if change <= 1:
             return bits, change
     raise InputError(f"A model must generate the same from its file. Received: {change} of 255.")

@@ -50,7 +50,10 @@ def load_preset(name: str) -> keras.Model:
     known = presets()
     if not isinstance(name, str) or name not in known:
         raise InputError(f"A preset must be one of {', '.join(known)}. Received: {name!r}.")
-    return open_shipped(PRESETS, name, known[name])
+    model = open_shipped(PRESETS, name, known[name])
+    if getattr(model, "ema_generator", None):  # the only one of the two that the file holds
+        model.generator.set_weights(model.ema_generator.get_weights())
+    return model
 
 
 def read_cards(folder: str | os.PathLike) -> dict:

@@ -3,7 +3,10 @@
 import json
 import os
 import pathlib
+import re
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -51,6 +54,16 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def lay_out_emoji(archives, folder):
+    """The folder `emoji` that the preset was trained on, or a skip."""
+    archives = [archives / "emoji" / f"{drawing}.zip" for drawing in ("noto", "twemoji")]
+    if not all(archive.is_file() for archive in archives):
+        pytest.skip(f"{archives[0].parent} does not hold noto.zip and twemoji.zip")
+    script = pathlib.Path(__file__).parent.parent / "benchmarks" / "emoji.py"
+    command = [sys.executable, script, *archives, "--output", folder / "emoji"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_matches_its_card(name):
     card, path = CARDS[name], shipped.PRESETS / f"{name}.keras"
@@ -74,11 +87,13 @@ def test_only_files_with_a_card_are_shipped_and_they_are_small():
 @pytest.mark.parametrize("name, result", RESULTS)
 def test_the_metrics_are_those_of_the_card(name, result, request, here):
     data_dir = None
-    if result["data"] != "glyphs":
+    if result["data"] == "emoji":
+        lay_out_emoji(pathlib.Path(request.getfixturevalue("real_data")).parent / "data", here)
+    elif result["data"] != "glyphs":
         data_dir = request.getfixturevalue("real_data")
         if not pathlib.Path(data_dir, result["data"]).is_dir():
             pytest.skip(f"{result['data']} is not prepared in {data_dir}")
-    names = {metric.partition("[")[0] for metric in result["metrics"]}
+    names = {re.sub(r"\[.*\]$|_\d+$", "", metric) for metric in result["metrics"]}
     command = ["evaluate", name, "--metrics", *sorted(names), "--count", str(result["count"])]
     command += ["--split", result["split"], "--seed", str(result["seed"])]
     command += ["--features", result["features"]] if result["features"] else []
@@ -104,6 +119,14 @@ def test_the_discriminator_is_a_trained_one():
         for model in (gan, untrained)
     ]
     assert accuracy[0] > 0.9 > 0.5 > accuracy[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_starts_from_the_averaged_generator(name):
+    model = kg.load_preset(name)
+    pairs = zip(model.generator.get_weights(), model.ema_generator.get_weights(), strict=True)
+    assert all(np.array_equal(own, average) for own, average in pairs)
+    assert any(np.any(weight) for weight in model.generator.get_weights())
 
 
 def test_a_preset_of_another_class_is_refused():
