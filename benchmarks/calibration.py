@@ -1,13 +1,13 @@
 """How each metric responds to known corruptions of images: the floor, and corruption levels.
 
     TFDS_DATA_DIR=... python benchmarks/calibration.py                   # Fashion-MNIST
-    TFDS_DATA_DIR=... python benchmarks/calibration.py cifar10 --features cifar10_rotation
-    TFDS_DATA_DIR=... python benchmarks/calibration.py cifar10 --classifier second/cifar10.keras
+    TFDS_DATA_DIR=... python benchmarks/calibration.py --classifier second/fashion_mnist.keras
+    TFDS_DATA_DIR=... python benchmarks/calibration.py cifar10 --frechet \
+        --features cifar10 cifar10_small cifar10_rotation
 
 Real training images, clean (the floor) or corrupted, stand in for samples; the reference is the
-test split. Prints a Markdown table, and with --classifier the same rows in the features of another
-classifier, and the rank correlation of both. Networks that were trained without labels have no
-Inception Score.
+test split. Prints a Markdown table for each kind of features, and the rank correlation of the
+others with the first. Networks that were trained without labels have no Inception Score.
 """
 
 import argparse
@@ -93,12 +93,13 @@ def everything(name, split, data_dir=None, num_images=None):
     return np.concatenate(images), np.concatenate(labels)
 
 
-def measure(levels, real, features):
-    """All metrics of all corruption levels: {level: {metric: value}}."""
-    metrics = [FrechetDistance(features), KernelDistance(features),
-               PrecisionRecallDensityCoverage(features), SlicedWassersteinDistance()]
-    if features.has_logits:
-        metrics.append(InceptionScore(features))
+def measure(levels, real, features, frechet):
+    """All metrics of all corruption levels, or the Fréchet distance: {level: {metric: value}}."""
+    metrics = [FrechetDistance(features)]
+    if not frechet:
+        metrics += [KernelDistance(features), PrecisionRecallDensityCoverage(features)]
+        metrics += [SlicedWassersteinDistance()]
+        metrics += [InceptionScore(features)] if features.has_logits else []
     update_metrics(metrics, real_images=real)
     table = {}
     for name, images in levels:
@@ -138,7 +139,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="fashion_mnist")
     parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--features", help="of the package; by default those of the set")
+    parser.add_argument("--features", nargs="+", help="by default those of the set")
+    parser.add_argument("--frechet", action="store_true", help="the Fréchet distance alone")
     parser.add_argument("--classifier", help="a file from train_classifiers.py, of another seed")
     options = parser.parse_args()
     real, _ = everything(options.name, "test", num_images=options.count)
@@ -146,16 +148,20 @@ def main():
     print(f"{options.count} training images of {options.name}, corrupted, against {len(real)} test "
           "images")
     levels = list(ladder(images, labels, min(options.count, len(real))))
-    features = get_features(options.features or options.name)
-    first = measure(levels, real, features)
-    show(first, f"corruption, {features.name} features")
+    every = [get_features(name) for name in options.features or [options.name]]
     if options.classifier:
-        second = measure(levels, real, another_classifier(options.classifier))
-        show(second, "corruption, another seed")
-        print()
-        for column in next(iter(first.values())):
-            columns = ([row[column] for row in table.values()] for table in (first, second))
-            print(f"{column:<20} rank correlation over all levels {rank_correlation(*columns):.3f}")
+        every.append(another_classifier(options.classifier))
+    tables = {
+        features.name: measure(levels, real, features, options.frechet) for features in every
+    }
+    for name, table in tables.items():
+        show(table, f"corruption, {name} features")
+    first = tables[every[0].name]
+    for name, table in list(tables.items())[1:]:
+        print(f"\nrank correlation over all levels, {every[0].name} and {name}:")
+        for column in next(iter(table.values())):
+            columns = ([row[column] for row in each.values()] for each in (first, table))
+            print(f"{column:<30}{rank_correlation(*columns):.3f}")
 
 
 if __name__ == "__main__":
