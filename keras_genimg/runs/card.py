@@ -103,7 +103,7 @@ def _plain(text):
 
 def _pictures(folder, prior):
     shown = [("prior_samples.png" if prior else "samples.png", "Samples"),
-             ("progress.gif", "Images from the same noise, or of the same inputs, over the epochs")]  # fmt: skip
+             ("progress.gif", "Images of the same noise or inputs, over the epochs")]  # fmt: skip
     for file, what in shown:
         if os.path.isfile(os.path.join(folder, file)):
             yield f"![{what}]({file})"
