@@ -85,12 +85,14 @@ def ladder(images, labels, count, seed=0):
         yield f"each image {share} times", duplicated(whole, count // share)
 
 
-def everything(name, split, data_dir=None, num_images=None):
-    """All images and labels of a split, in its order."""
-    parts = load(name, split, batch_size=1000, with_labels=True, data_dir=data_dir,
-                 num_images=num_images)
-    images, labels = zip(*((i.numpy(), y.numpy()) for i, y in parts))
-    return np.concatenate(images), np.concatenate(labels)
+def everything(name, split, data_dir=None):
+    """All images and labels of a split, in its order; shuffled if that is class by class."""
+    parts = load(name, split, batch_size=1000, with_labels=True, data_dir=data_dir)
+    images, labels = map(np.concatenate, zip(*((i.numpy(), y.numpy()) for i, y in parts)))
+    if np.all(np.diff(labels) >= 0):
+        order = np.random.default_rng(0).permutation(len(labels))
+        images, labels = images[order], labels[order]
+    return images, labels
 
 
 def measure(levels, real, features, frechet):
@@ -143,11 +145,11 @@ def main():
     parser.add_argument("--frechet", action="store_true", help="the Fréchet distance alone")
     parser.add_argument("--classifier", help="a file from train_classifiers.py, of another seed")
     options = parser.parse_args()
-    real, _ = everything(options.name, "test", num_images=options.count)
+    real = everything(options.name, "test")[0][: options.count]
     images, labels = everything(options.name, "train")
-    print(f"{options.count} training images of {options.name}, corrupted, against {len(real)} test "
-          "images")
-    levels = list(ladder(images, labels, min(options.count, len(real))))
+    count = min(options.count, len(images))
+    print(f"{count} training images of {options.name}, corrupted, against {len(real)} test images")
+    levels = list(ladder(images, labels, count))
     every = [get_features(name) for name in options.features or [options.name]]
     if options.classifier:
         every.append(another_classifier(options.classifier))
