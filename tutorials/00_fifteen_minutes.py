@@ -2,12 +2,12 @@
 # # 0. Fifteen minutes
 #
 # > **You will be able to** write the training step of a GAN, train it until it draws digits, and
-# > say what `kg.GAN` does in its place.
+# > say what `kg.GAN` does at each point of it.
 # >
 # > **Time**: fifteen minutes with reading. Measured: 5.6 minutes on two CPU cores, on a shared machine.
 # >
-# > **You need** Python, and to have seen a Keras model train once. No data, no network, no GPU. (On
-# > Colab, run `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
+# > **You need** Python, and to have seen a Keras model train once. No data, no internet connection,
+# > no GPU. (On Colab, run `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/00_fifteen_minutes.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/00_fifteen_minutes.ipynb) · [中文](zh/00_fifteen_minutes.ipynb)
 #
@@ -60,8 +60,8 @@ def or_glyphs(name):
 # %% [markdown]
 # ## The goal
 #
-# A generator turns random numbers into images. This one comes with the package, already trained.
-# At the end of this page you will have trained one yourself.
+# A generator turns random numbers into images. The one below comes with the package, already
+# trained. At the end of this page you will have trained one yourself.
 
 # %% alt=["Two rows of ten drawn digits, 0 to 9 in each row, in several fonts and slants."]
 import html
@@ -126,17 +126,18 @@ class HandWrittenGAN(keras.Model):
         return {"d_loss": d_loss, "g_loss": g_loss}
 
 # %% [markdown]
-# Both updates use the same fakes. Goodfellow et al. draw new ones for the generator; this saves a
-# pass through it, and `kg.GAN` does the same. Each gradient names its `weights`, so no network has
-# to be frozen while the other learns.
+# Both updates use the same fakes. Goodfellow et al. draw new noise for the generator's update;
+# reusing the fakes saves a forward pass through the generator, and `kg.GAN` does the same. Each
+# gradient is taken with respect to the `weights` of one network, so no network has to be frozen
+# while the other learns.
 #
 # ## Digits appear
 #
-# The networks are convolutional, a small DCGAN: 7x7, 14x14, 28x28 in the generator, and back in the
-# discriminator. The images are digits in twelve fonts, drawn when they are needed. A callback keeps
-# what the generator makes of the *same* noise after each epoch.
+# The networks are convolutional, a small DCGAN: the feature maps grow from 7x7 to 14x14 and 28x28
+# in the generator, and shrink in the discriminator. The images are digits in twelve fonts, rendered
+# on the fly. After each epoch a callback keeps what the generator produces from the *same* noise.
 
-# %% alt=["Eight columns, one noise vector each, in four rows from epoch 1 to 12: ragged strokes become thin, legible digits, some with a tail too many. A fifth row of real images is cleaner."]
+# %% alt=["Eight columns, one noise vector each, in four rows from epoch 1 to 12: ragged strokes become thin, legible digits, some with a stray stroke. A fifth row of real images is cleaner."]
 SHAPE = (28, 28, 1)
 
 
@@ -167,9 +168,9 @@ kg.plotting.show_images(np.concatenate([*shown, real]), title, columns=8, scale=
 plt.show()
 
 # %% [markdown]
-# No line above says what a digit is. The generator never sees one: all it gets is the gradient
-# through the discriminator. The losses do not show that the images improve, since each network
-# is measured against the other.
+# No line above says what a digit is. The generator never sees a real digit: all it gets is the
+# gradient through the discriminator. Nor do the losses show that the images improve, since each
+# network is measured against the other:
 
 # %%
 for epoch in sorted({0, EPOCHS // 2, EPOCHS - 1}):
@@ -179,8 +180,8 @@ for epoch in sorted({0, EPOCHS // 2, EPOCHS - 1}):
 # %% [markdown]
 # ## Your turn: the loss
 #
-# Goodfellow's first form of the generator's loss is *minimax*: descend $\log(1 - D(G(z)))$. Write
-# it with `tf.nn.softplus`, as a mean over the logits, and run the check.
+# In its original form the generator's loss is *minimax*: descend $\log(1 - D(G(z)))$. Write it with
+# `tf.nn.softplus`, as a mean over the logits, and run the check.
 
 # %%
 def minimax_generator_loss(logits):  # (B, 1) -> ()
@@ -201,8 +202,8 @@ def loss_is_right(loss):
 loss_is_right(minimax_generator_loss)
 
 # %% [markdown]
-# The answer is in the next cell, which is collapsed. It also shows why the other form won: where
-# the discriminator is sure of a fake, at a logit of -4, the minimax loss has almost no slope.
+# The answer is in the next cell, which is collapsed. It also shows why the non-saturating form won:
+# where the discriminator is sure of a fake, at a logit of -4, the minimax loss has almost no slope.
 
 # %% tags=["answer"]
 def minimax_answer(logits):
@@ -243,7 +244,7 @@ class SideBySide:
 SideBySide(HandWrittenGAN.train_step, kg.GAN.train_step)
 
 # %% [markdown]
-# The order is the same: fakes, discriminator, generator. What differs has a reason.
+# The order is the same: fakes, discriminator, generator. Each difference has a reason.
 #
 # | in the package | why |
 # |---|---|
@@ -254,8 +255,8 @@ SideBySide(HandWrittenGAN.train_step, kg.GAN.train_step)
 # | `update_ema` | a moving average of the generator's weights, for smoother samples |
 # | `self.log` | means over the epoch and over devices |
 #
-# So with the same networks, the same noise and the same images the losses must agree. They are
-# run here, step by step.
+# So with the same networks, the same noise and the same images the losses must agree. Both are run
+# here, one step at a time.
 
 # %%
 class SameNoise(kg.GAN):
@@ -281,7 +282,7 @@ for name in ("d_loss", "g_loss"):
     assert difference < 1e-5
 
 # %% [markdown]
-# It is the same step, and so you can read the package as you read your own code: each model is one
+# It is the same step, so you can read the package as you read your own code: each model is one
 # file, each `train_step` one screen.
 #
 # ## What the package adds
@@ -325,14 +326,15 @@ except kg.InputError as error:
     print(error)
 
 # %% [markdown]
-# After so short a training the distance is 18.6, and 1.4 for real images: digits, but not yet good
-# ones. [Tutorial 8](08_notebook_to_server.ipynb) resumes a run that was killed, and trains on several
-# devices and workers; [tutorial 6](06_making_it_train.ipynb) says what the metrics mean.
+# After so short a run the Fréchet distance, where lower is better, is 18.6, against 1.4 for real
+# images: digits, but not yet good ones. [Tutorial 8](08_notebook_to_server.ipynb) resumes a run
+# that was killed, and trains on several devices and workers; [tutorial 6](06_making_it_train.ipynb)
+# says what the metrics mean.
 #
 # ## Your turn: a walk
 #
-# Walk from one noise vector to another: the images change step by step. Write the point at `t` on
-# the straight line from `a` to `b`.
+# Walk from one noise vector to another, and the image changes step by step. Write the point at `t`
+# on the straight line from `a` to `b`.
 
 # %%
 def between(a, b, t):  # (LATENT_DIM,), (LATENT_DIM,), from 0 to 1 -> (LATENT_DIM,)
@@ -384,9 +386,9 @@ assert np.isclose(d_loss, 2 * np.log(2)) and np.isclose(g_loss, np.log(2))
 # %% [markdown]
 # ### Exercise 2: least squares
 #
-# Change two lines of your step for the loss of Mao et al. (2017): $D$ descends $\frac12 (D(x) -
-# 1)^2 + \frac12 D(G(z))^2$, and $G$ descends $\frac12 (D(G(z)) - 1)^2$, on logits. Which argument
-# of `kg.GAN` does the same?
+# Change two lines of the step by hand to the loss of Mao et al. (2017): $D$ descends $\frac12
+# (D(x) - 1)^2 + \frac12 D(G(z))^2$, and $G$ descends $\frac12 (D(G(z)) - 1)^2$, on logits. Which
+# argument of `kg.GAN` does the same?
 
 # %% tags=["answer"]
 # In the step: d_loss = tf.reduce_mean((real_logits - 1) ** 2 + fake_logits**2) / 2

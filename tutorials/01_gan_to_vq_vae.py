@@ -6,8 +6,8 @@
 # >
 # > **Time**: forty minutes with reading. Measured: 5.5 minutes on two CPU cores, on a shared machine.
 # >
-# > **You need** [tutorial 0](00_fifteen_minutes.ipynb), or to know the step of a GAN. Fashion-MNIST
-# > is downloaded once; without a network drawn digits stand in for it. No GPU. (On Colab, run
+# > **You need** [tutorial 0](00_fifteen_minutes.ipynb), or to know the training step of a GAN.
+# > Fashion-MNIST is downloaded once; offline, drawn digits stand in for it. No GPU. (On Colab, run
 # > `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/01_gan_to_vq_vae.ipynb) · [中文](zh/01_gan_to_vq_vae.ipynb)
@@ -150,8 +150,10 @@ distance("GAN", gan_samples)
 #
 # $$V(D, G) = E_{x \sim p}[\log D(x)] + E_{z}[\log(1 - D(G(z)))]$$
 #
-# Let $p$ be the density of the data and $q$ that of the samples. The best discriminator is known,
-# and its value is a distance between the two, by their Jensen-Shannon divergence:
+# Let $p$ be the density of the data and $q$ that of the samples. For each $x$, $p \log D + q
+# \log(1 - D)$ is largest at the $D^*$ below. So the best discriminator is known, and its value
+# tells how far apart $p$ and $q$ are, by their Jensen-Shannon divergence, the mean of
+# $KL(p\,\|\,m)$ and $KL(q\,\|\,m)$ with $m = (p + q)/2$:
 #
 # $$D^*(x) = \frac{p(x)}{p(x) + q(x)}, \qquad V(D^*, G) = 2\,JS(p, q) - \log 4$$
 #
@@ -233,10 +235,11 @@ show(rows, "VAE: test images, their reconstructions, samples")
 # | $-E_q[\log p(x \mid z)]$ | `-mean(bernoulli_log_likelihood(images, outputs))` |
 # | $KL = \frac12 \sum_i (\mu_i^2 + \sigma_i^2 - 1 - \log \sigma_i^2)$ | `mean(gaussian_kl(z_mean, z_log_var))` |
 #
-# The first trick is *reparameterisation*: $\epsilon$ depends on no weight, so gradients pass the draw
-# into $\mu$ and $\sigma$. The second is the closed form of the KL term, for which nothing has to be
-# drawn. Both can be checked: $E[z^2] = \mu^2 + \sigma^2$ has the derivative $2\mu$ by $\mu$ and
-# $\sigma^2$ by $\log\sigma^2$, and the closed form is the mean of $\log q(z) - \log p(z)$ over draws.
+# The first trick is *reparameterisation*: $\epsilon$ depends on no weight, so gradients flow
+# through the draw to $\mu$ and $\sigma$. The second is the closed form of the KL term, which needs
+# no draws. Both can be checked: $E[z^2] = \mu^2 + \sigma^2$ has the derivative $2\mu$ with respect
+# to $\mu$ and $\sigma^2$ with respect to $\log\sigma^2$, and the closed form is the mean of $\log
+# q(z) - \log p(z)$ over draws.
 
 # %%
 mu, log_var = tf.Variable([[0.5]]), tf.Variable([[-1.0]])  # (1, 1) each
@@ -308,9 +311,9 @@ assert step_is_right(vae_step_answer)
 # %% [markdown]
 # ## A map of the latents
 #
-# With `latent_dim=2` all of $z$ fits on a page. First the latents of test images, coloured by a class
-# that the model has never seen; then the images of a grid of latents, evenly spaced in the
-# cumulative probability of $N(0, I)$.
+# With `latent_dim=2` all of $z$ fits on a page. First come the latents of test images, coloured by
+# class labels that the model has never seen; then the images decoded from a grid of latents, evenly
+# spaced in the cumulative probability of $N(0, I)$.
 
 # %% alt=["A cloud of points around 0 in ten colours: some classes form their own regions, others overlap.", "Seven by seven images: neighbours are alike, and one kind of clothing turns into the next across the grid."]
 keras.utils.set_random_seed(0)
@@ -360,7 +363,8 @@ show(rows, "VQ-VAE: test images, their reconstructions, samples")
 print(f"codes of the first image:\n{vq_vae.encode(test[:1])[0]}")
 
 # %% [markdown]
-# The lines of `kg.VQVAE.train_step`, shortened, beside what they compute; $\mathrm{sg}$ stops the gradient:
+# The lines of `kg.VQVAE.train_step`, shortened, beside what they compute; $\mathrm{sg}$ stops the
+# gradient, and squared norms are means over all values:
 #
 # | formula | line |
 # |---|---|
@@ -370,11 +374,11 @@ print(f"codes of the first image:\n{vq_vae.encode(test[:1])[0]}")
 # | $z_e + \mathrm{sg}[z_q - z_e]$, what the decoder gets | the same line: `z_q` |
 # | $\lVert x - \hat x\rVert^2$ / variance of the data | `mean((images - outputs) ** 2) / self.data_variance` |
 #
-# An argmin has no gradient. The fourth row is the *straight-through* estimator: in value $z_q$, in
-# gradient $z_e$, so that the decoder's gradient arrives at the encoder unchanged. The third row pulls
-# codebook and vectors together from both sides. (By default the codebook of `kg.VQVAE` follows moving
-# averages of the vectors instead, exercise 3: its `vq_loss` is the second term.) Encoder, codebook
-# and decoder learn at once.
+# An argmin has no gradient. The fourth row is the *straight-through* estimator: its value is $z_q$,
+# its gradient that of $z_e$, so that the decoder's gradient arrives at the encoder unchanged. The
+# third row pulls codebook and vectors towards each other. (By default the codebook of `kg.VQVAE`
+# follows moving averages of the vectors instead, exercise 3: its `vq_loss` is the second term.)
+# Encoder, codebook and decoder learn at once.
 #
 # ## Your turn: the quantiser
 #
@@ -427,16 +431,16 @@ agree = np.mean(codes == vq_vae.encode(test[:32]))
 print(f"{agree:.2%} of the codes of 32 test images are those of vq_vae.encode")
 
 # %% [markdown]
-# A code that no vector chooses never moves, by gradient or by averages: `kg.VQVAE` replaces codes that
-# stay unused by vectors of the encoder.
-# *Perplexity*, $\exp$ of the entropy of the codes, tells how evenly they are used: at most $K$.
+# A code that no vector chooses moves neither by gradient nor by moving averages: `kg.VQVAE`
+# replaces codes that stay unused with vectors of the encoder. *Perplexity*, $\exp$ of the entropy
+# of the codes, tells how evenly they are used: at most $K$.
 #
 # ## Codes need a prior
 #
-# Any grid of codes can be decoded. Four ways to draw one: the codes nearest to Gaussian noise, codes
-# drawn uniformly, codes drawn by their frequency, and codes drawn from the prior. The prior is a
-# PixelCNN ([van den Oord et al., 2016](https://arxiv.org/abs/1606.05328)), which predicts each code
-# from those before it:
+# Any grid of codes can be decoded. Here are four ways to draw one: take the codes nearest to
+# Gaussian noise, draw codes uniformly, draw them by their frequency, or draw them from the prior.
+# The prior is a PixelCNN ([van den Oord et al., 2016](https://arxiv.org/abs/1606.05328)), which
+# predicts each code from those before it:
 #
 # $$p(k) = \prod_i p(k_i \mid k_1, \dots, k_{i-1})$$
 
@@ -494,12 +498,13 @@ assert np.allclose(logits, gan.discriminator(test[:8]), atol=1e-3)
 print("D(x) = sigmoid(w F(x) + b):", np.round(1 / (1 + np.exp(-logits[:, 0])), 2))
 
 # %% [markdown]
-# As long as the two scores differ, $D$ still wins. That is usual, and the images improve all the
-# same: training ends when you end it, judged by the images or by a distance. And $F(x)$ is no
-# probability, but thousands of unbounded features; one dense layer makes them a logit.
+# As long as the two scores differ, $D$ can still tell the images apart. That is usual, and the
+# images improve all the same: training ends when you end it, judged by the images or by a distance.
+# And $F(x)$ is not a probability but 2,048 unbounded features; one dense layer turns them into a
+# logit.
 #
-# The third: a VAE is trained in **two phases**, first to reconstruct. That phase is this model with
-# `beta=0`, without the KL term.
+# The third: a VAE is trained in **two phases**, first to reconstruct, then to make samples similar
+# to real images. The first phase is this model with `beta=0`, without the KL term.
 
 # %% alt=["Two rows of eight images from the same noise. The VAE's show clothes; those of the autoencoder without a KL term are shapeless blots."]
 keras.utils.set_random_seed(0)
@@ -520,12 +525,12 @@ print(f"squared error of a real image against another: {np.mean((test - other) *
 
 # %% [markdown]
 # Without the KL term nothing makes the latents follow $N(0, I)$, from which samples are drawn. The
-# supposed second phase, similarity of samples and real images, would not help: a sample corresponds
-# to no single real image, and squared error prefers the mean image to a perfect sample, by a factor
-# of about two.
+# second phase would not help: a sample corresponds to no single real image, and squared error
+# prefers the mean image to a perfect sample, by a factor of about two.
 #
 # The fourth: VAE and VQ-VAE generate **continuous data, such as images**. How continuous are the
-# pixels, and the codes? We move latents and encoder outputs by a small share of their scale.
+# pixels, and how continuous are the codes? We move latents and encoder outputs by a small share of
+# their scale.
 
 # %%
 levels = len(np.unique(np.rint((test + 1) * 127.5)))
@@ -546,9 +551,9 @@ for step in (0.001, 0.01, 0.1):
 
 # %% [markdown]
 # Pixels are integers from 0 to 255. (The VAE's default likelihood takes each as a probability of
-# white. That is customary for grey images but no likelihood of them, so compare its nats only with
-# each other.) What is continuous is $z$: a small step is a small change. A code stays as it is until
-# another vector of the codebook is nearer.
+# white. That is customary for grey images, but it is not a likelihood of grey levels, so compare
+# its nats only with each other.) What is continuous is $z$: a small step changes the image a
+# little. A code stays as it is until another vector of the codebook is nearer.
 
 # %%
 for name, value in sorted(distances.items(), key=lambda item: item[1]):
@@ -563,8 +568,9 @@ for name, value in sorted(distances.items(), key=lambda item: item[1]):
 # %% [markdown]
 # ### Exercise 1: two distributions that do not overlap
 #
-# Move $Q$ of the toy away from $P$: equal deviations of 1, means 0 and $d$. What does $JS$ approach,
-# and what does that mean for a generator which is far from the data?
+# In the one-dimensional example, move $Q$ away from $P$: standard deviations of 1 for both, means 0
+# and $d$. What does $JS$ approach as $d$ grows, and what does that mean for a generator that is far
+# from the data?
 
 # %% tags=["answer"]
 far = np.linspace(-10, 30, 8001)
@@ -583,9 +589,9 @@ print(f"It approaches log 2 = {math.log(2):.6f} and becomes flat: no slope leads
 # %% [markdown]
 # ### Exercise 2: which dimensions of a latent are used?
 #
-# The KL term is a sum over the dimensions of $z$. Compute the part of each on the test images. A part
-# near 0 says that the dimension carries no information about its image. Show what the most and the
-# least informative one change (`kg.latents.traverse`).
+# The KL term is a sum over the dimensions of $z$. Compute the mean of each term over the test
+# images. A term near 0 says that the dimension carries no information about the image. Show what
+# the most and the least informative dimensions change (`kg.latents.traverse`).
 
 # %% tags=["answer"] alt=["Two rows of nine images. In the first the image changes step by step; in the second hardly at all."]
 z_mean, z_log_var = (part.numpy() for part in vae.encoder(test))  # (n, 16) each
@@ -605,10 +611,11 @@ show(images, "From -3 to 3: the most used dimension, the least used", columns=9)
 # %% [markdown]
 # ### Exercise 3: a codebook that follows
 #
-# With moving averages (appendix A.1 of the paper) code $j$ keeps a count $N_j$ and a sum $m_j$ of the
-# vectors that chose it: $N_j \leftarrow \gamma N_j + (1 - \gamma) n_j$, $m_j \leftarrow \gamma m_j +
-# (1 - \gamma) \sum z_e$, $e_j = m_j / N_j$. Counts start at 1 and sums at $e_j$. Do one step in NumPy
-# and compare with `kg.layers.VectorQuantizerEMA(decay=0.9)`.
+# With moving averages (appendix A.1 of the paper) code $j$ keeps a count $N_j$ and a sum $m_j$ of
+# the vectors that chose it, $n_j$ of them in the current batch: $N_j \leftarrow \gamma N_j + (1 -
+# \gamma) n_j$, $m_j \leftarrow \gamma m_j + (1 - \gamma) \sum z_e$, $e_j = m_j / N_j$. Counts start
+# at 1 and sums at $e_j$. Do one step in NumPy and compare with
+# `kg.layers.VectorQuantizerEMA(decay=0.9)`.
 
 # %% tags=["answer"]
 layer = kg.layers.VectorQuantizerEMA(num_embeddings=4, embedding_dim=2, decay=0.9, seed=0)
@@ -634,8 +641,8 @@ print(f"squared distance to the codebook: {quantisation_error(before):.3f} befor
 # ## What the article shows, and what runs
 #
 # The claims above are those of an article from which this tutorial took its subject. Its code does
-# not run. You can skip this part; it is for readers who have the article open. First the cores of
-# some faults, and what they raise.
+# not run. You can skip this part; it is for readers who have the article open. First come the cores
+# of some faults, and the errors that they raise.
 
 # %%
 def attempt(what, build):

@@ -7,9 +7,9 @@
 # >
 # > **Time**: forty minutes with reading. Measured: 3.5 minutes on two CPU cores, on a shared machine.
 # >
-# > **You need** [tutorial 0](00_fifteen_minutes.ipynb), or to know the step of a GAN. MNIST is
-# > downloaded once; without a network drawn digits stand in for it. No GPU. (On Colab, run
-# > `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)
+# > **You need** [tutorial 0](00_fifteen_minutes.ipynb), or to know the training step of a GAN.
+# > MNIST is downloaded once; offline, drawn digits stand in for it. No GPU. (On Colab, run `%pip
+# > install git+https://github.com/keras-genimg/keras-genimg` first.)
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/02_three_cgans.ipynb) · [中文](zh/02_three_cgans.ipynb)
 #
@@ -161,12 +161,13 @@ print(f"real test images classified correctly: {of_real:.1%}")
 # | $-\log C(y \mid x)$, in both losses | `self.class_loss(real_classes, labels)` |
 #
 # The last line is an auxiliary classifier ([Odena et al., 2017](https://arxiv.org/abs/1610.09585)):
-# $D$ also learns the class of real images, and $G$ to make images of it.
+# $D$ also learns to classify real images, and $G$ learns to make images that are assigned to their
+# class.
 #
 # ## The same in colour
 #
-# This model comes with the package: a `ConditionalGAN` too, trained for an hour on two cores with the
-# 50,000 images of CIFAR-10. Classes are called by name.
+# This model comes with the package: a `ConditionalGAN` too, trained for an hour on two cores with
+# the 50,000 images of CIFAR-10. Classes can be given by name.
 
 # %% alt=["Three rows of ten small colour images, one class per column. Planes and cars can be recognised, most horses and trucks too; cats, deer and frogs often cannot."]
 preset = kg.load_preset("conditional_gan_cifar10")
@@ -179,8 +180,8 @@ print(names, "->", preset.generate(2, labels=names, seed=1, verbose=0).shape)
 #
 # Take the step of tutorial 0 and condition it on the class: one update of $D$, then one of $G$, on
 # the same fakes, without the auxiliary classifier. In logits $-\log D$ is $\mathrm{softplus}(-l)$,
-# and $-\log(1 - D)$ is $\mathrm{softplus}(l)$. The check compares both losses, and all weights after
-# the step, with the package's.
+# and $-\log(1 - D)$ is $\mathrm{softplus}(l)$. The check compares both losses, and all weights
+# after the step, with those of the package.
 
 # %%
 def conditional_step(gan, images, labels, z):  # (B, 28, 28, 1), (B,), (B, latent_dim)
@@ -269,7 +270,7 @@ show(both, "One clip per row: three real ones, three generated", scale=6.5)
 # %% [markdown]
 # The generator has a recurrent part ([MoCoGAN](https://arxiv.org/abs/1707.04993): Tulyakov et al.,
 # 2018). A clip has one content vector $z_c$; a gated recurrent unit computes the motion vector of
-# each frame from fresh noise and from the motion vector before:
+# each frame from fresh noise and the previous motion vector:
 #
 # | formula | line of `kg.SequenceGAN.train_step` |
 # |---|---|
@@ -279,7 +280,8 @@ show(both, "One clip per row: three real ones, three generated", scale=6.5)
 # | $D_V$, of the whole clip | `self.clip_discriminator(fake_clips)` |
 #
 # Why two discriminators? Shuffle the frames of real clips in time. $D_I$ sees the same frames; only
-# $D_V$ can object. Then the motion: how far does the centre of brightness move per frame?
+# $D_V$ can object. Then the motion is measured: how far does the centre of brightness move per
+# frame?
 
 # %%
 order = np.random.default_rng(0).permuted(
@@ -309,16 +311,17 @@ for name, each in (("real", real_clips), ("real, shuffled in time", shuffled),
     print(f"  {name:24}{motion(each):6.2f}")
 
 # %% [markdown]
-# A grey blot that does not move has a small number too: the frames must also be digits. Here the
-# default generator helps: it renders $z_c$ alone, and $z_m$ only moves the result, so that identity
-# need not be learned. With the paper's generator, `networks="dcgan"`, a classifier
-# assigns 41 % of a clip's frames to its most frequent class after 6,250 steps ([sequences.md](../docs/sequences.md)).
+# This number does not judge the frames: a grey blot could move just as far. They must also be
+# digits, and the same one throughout. Here the default generator helps: it renders $z_c$ alone, and
+# $z_m$ only moves the result, so the identity of the digit need not be learned. With the paper's
+# generator, `networks="dcgan"`, a classifier assigns 41 % of a clip's frames to its most frequent
+# class after 6,250 steps ([sequences.md](../docs/sequences.md)).
 #
 # ## Two sets without pairs
 #
-# The third reading translates between two sets of images, of which no two belong together. Here A are
-# digits and B inverted digits, **other** ones. So the right translation is known, $G(a) = -a$, and
-# the model must find it.
+# The third reading translates between two sets of images without pairs: no image of one set belongs
+# to an image of the other. Here A holds digits and B **other** digits, inverted. So the right
+# translation is known, $G(a) = -a$, and the model must find it.
 
 # %% alt=["Three rows of eight digits. Real ones, white on black; their translations, dark on a light ground, most of the same digit; translated back, white on black and close to the first row."]
 pool = np.concatenate([x.numpy() for x in batches(200).take(max(TRAINED_ON // 400, 1))])
@@ -367,9 +370,9 @@ print(f"perfect {0:12.3f}{0:16.3f}{of_real:14.1%}")
 # | $L_{cycle}$ | `self.cycle_loss(images_a, images_b, fake_a, fake_b)` |
 # | $\frac12(D_B(G(a)) - 1)^2$, per patch | `self.generator_loss(self.discriminator_b(fake_b))` |
 #
-# No term is enough by itself. The cycle loss is 0 for $G = F = $ identity, which translates nothing.
-# The discriminators alone would accept any inverted digits, whatever the image was. Together they
-# still constrain the pair, not $G$ alone: compare the second row with the third.
+# No term is enough by itself. The cycle loss is 0 for $G = F = $ identity, which translates
+# nothing. The discriminators alone would accept any inverted digits, whatever the image was. Even
+# together they constrain the pair, not $G$ alone: compare the second row with the third.
 #
 # ## Your turn: the cycle loss
 #
@@ -407,7 +410,7 @@ assert cycle_loss_is_right(cycle_loss_answer)
 #
 # With pairs, translation is simpler. `Pix2Pix` ([Isola et al.,
 # 2017](https://arxiv.org/abs/1611.07004)) learns from corrupted and clean images to complete new
-# ones. `corrupted_pairs` masks a box of half of each side at a random place.
+# ones. `corrupted_pairs` masks a box of half the height and half the width at a random place.
 
 # %% alt=["Three rows of eight digits: with a grey box over a quarter of the image; completed; clean. Most completions continue the strokes, some by a guess that is wrong."]
 keras.utils.set_random_seed(0)
@@ -431,9 +434,10 @@ for name, images in (("given", given), ("completed", completed)):
 # ## Claims, measured
 #
 # An article on GANs makes these claims. The first: **traditional generative models, such as
-# convolutional neural networks**, minimise the difference between generated and real images directly.
-# A CNN is an architecture, not a generative model: what it generates depends on its objective. Here
-# one generator network is trained twice, to match real images in squared error, and as a GAN.
+# convolutional neural networks**, minimise the difference between generated and real images
+# directly. A CNN is an architecture, not a generative model: what it generates depends on its
+# objective. Here one generator network is trained twice: to match real images in squared error, and
+# as the generator of a GAN.
 
 # %% alt=["Two rows of eight images. By squared error all are the same grey blur, the mean image; by the GAN they are different strokes, some of them like digits."]
 keras.utils.set_random_seed(0)
@@ -457,12 +461,12 @@ for name, images in samples.items():
 show(np.concatenate([samples["squared error"][:8], samples["GAN"][:8]]), "Squared error; GAN")
 
 # %% [markdown]
-# $z$ says nothing about which image it is compared with, and the best answer to all of them is the
-# mean image.
+# $z$ says nothing about the image that the output is compared with, so in squared error the best
+# output for every $z$ is the mean image.
 #
 # The second: a GAN is **compared with human raters** while it generates. Nobody rates in the loop
-# above; the discriminator does. But you can. About half of these images are real. Put the numbers of
-# those that you take for generated into `guessed` and run the cell again.
+# above; the discriminator does. But you can. About half of these images are real. Put the numbers
+# of those that you think are generated into `guessed` and run the cell again.
 
 # %% alt=["Three rows of eight digits, real and generated ones in random order."]
 guessed = []  # such as [3, 8, 21]; the first is 1, and rows go from left to right
@@ -484,8 +488,8 @@ if guessed:
 
 # %% [markdown]
 # The third: **traditional optimizers cannot train** two networks against each other. The smallest
-# such objective is $V(x, y) = xy$: $x$ descends it, $y$ ascends it, and 0 is where both come to rest. Three
-# ways to take the steps of gradient descent:
+# such objective is $V(x, y) = xy$: $x$ descends it, $y$ ascends it, and both come to rest only at
+# (0, 0). Here are three ways to take gradient steps:
 
 # %% alt=["Three paths in the plane from one starting point. Simultaneous steps spiral outwards, alternating ones circle, extragradient steps spiral into the centre."]
 def simultaneous(x, y, rate):
@@ -517,12 +521,13 @@ plt.close()
 print("optimizer of all GANs above:", type(gan.generator_optimizer).__name__)
 
 # %% [markdown]
-# So the claim holds for simultaneous descent here, and not for extragradient steps, a method that
-# dates from 1976. The GANs of this page were trained by alternating steps of Adam, an optimizer like
-# any other.
+# So here the claim holds for simultaneous steps, which spiral outwards. Alternating ones circle,
+# and extragradient steps, a method that dates from 1976, converge. The GANs of this page were
+# trained by alternating steps of Adam, an optimizer like any other.
 #
-# The fourth: **smaller batches train faster**. A step is shorter, but is an image cheaper? The model
-# is a dense VAE, whose weight $\beta$ of the KL term the article also mentions: what does it change?
+# The fourth: **smaller batches train faster**. A step is shorter, but is an image cheaper? The
+# model is a dense VAE. The article also mentions the weight $\beta$ of its KL term: what does that
+# change?
 
 # %% alt=["Four rows of eight digits. With beta 1 reconstructions are faithful and samples varied; with beta 8 both are more blurred."]
 vaes, rows = {}, []
@@ -552,8 +557,9 @@ for batch_size in (8, 64):
 print(f"batches of 64 cost {rate[8] / rate[64]:.0%} of the time per image of batches of 8")
 
 # %% [markdown]
-# A larger $\beta$ gives latents closer to $N(0, I)$, less KL, at the price of nats lost on the pixels.
-# The bound counts both at weight 1.
+# A larger $\beta$ gives latents closer to $N(0, I)$, that is less KL, at the price of nats lost on
+# the pixels. The bound counts both at weight 1. And an image is not cheaper in a smaller batch: it
+# takes longer.
 #
 # ## Exercises
 
@@ -561,7 +567,7 @@ print(f"batches of 64 cost {rate[8] / rate[64]:.0%} of the time per image of bat
 # ### Exercise 1: the wrong class
 #
 # Give the trained discriminator real images with their own classes, and with the next class. What
-# happens to its logit? Which part of the step has it learned that from?
+# happens to its logit? From which part of the step has it learned that?
 
 # %% tags=["answer"]
 right_class = tf.constant(test_labels.astype("int32"))
@@ -579,8 +585,8 @@ assert np.allclose(classes, same_classes, atol=1e-4) and change != 0
 # ### Exercise 2: one digit, two motions
 #
 # Generate two clips of **one** content vector and two motions with the trained `SequenceGAN`, from
-# `draw_latents`. And check that a longer clip begins like the shorter one of the same seed: why must
-# it, in a recurrent generator?
+# `draw_latents`. Also check that a longer clip begins like the shorter one of the same seed. Why
+# must it, in a recurrent generator?
 
 # %% tags=["answer"] alt=["Two rows of eight frames: the same shape in both clips, at different places."]
 paths = sequence_gan.draw_latents(2, seed=5).numpy()  # (2, 8, 64)
@@ -598,8 +604,8 @@ show(clips, "One content, two motions", scale=6.5)
 # %% [markdown]
 # ### Exercise 3: a useless translator with a perfect cycle
 #
-# Find a pair $G, F$, not the identity, whose cycle loss is exactly 0 on **any** images and whose $G$
-# translates nothing into B. Which term of the generators' loss does it fail?
+# Find a pair $G, F$, not the identity, whose cycle loss is exactly 0 on **any** images, although
+# $G$ translates nothing into B. Which term of the generators' loss penalises it?
 
 # %% tags=["answer"]
 def roll(images):  # G: every image is rolled by half its width to the right
@@ -621,8 +627,8 @@ print(f"mean of G(a) {roll(a).mean():.2f}, of B {b.mean():.2f}: any invertible m
 # ## What the article shows, and what runs
 #
 # The claims above are those of an article whose one program is a GAN with a dense generator,
-# 128-128-784, and a discriminator of four 5x5 convolutions. For readers who have it open: it does not
-# run, and its faults are shown here. First the same networks with a step that works.
+# 128-128-784, and a discriminator of four 5x5 convolutions. It does not run. For readers who have
+# it open, its faults are shown here, after the same networks with a step that works.
 
 # %% alt=["Eight images by the article's networks after a short training: the same white specks in all."]
 keras.utils.set_random_seed(0)

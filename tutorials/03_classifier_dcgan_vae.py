@@ -2,8 +2,8 @@
 # # 3. Classifier, DCGAN, VAE
 #
 # > **You will be able to** train a convolutional classifier, a DCGAN and a VAE, say what each layer
-# > and each term of the loss is for, and measure what is said against generated images: too few
-# > data, too much computing, black boxes, copies, forgeries.
+# > and each term of the loss is for, and put numbers to what is said against generated images: too
+# > little data, too much computing, black boxes, copies, forgeries.
 # >
 # > **Time**: 45 minutes with reading. Measured: 3.3 minutes on two CPU cores, on a shared machine.
 # >
@@ -117,10 +117,10 @@ if DATA != "fashion_mnist":
 # %% [markdown]
 # ## A classifier
 #
-# A classifier generates nothing. It belongs here because the features of a classifier will measure
-# generators. The
-# model first: one convolution with 32 kernels, pooling, ten outputs. Below are the test images to
-# whose class it gives the lowest probability, each titled with that class and the prediction.
+# A classifier generates nothing. It belongs here because generators will be measured in the
+# features of a classifier. The first model has one convolution with 32 kernels, pooling and ten
+# outputs. Below are the test images to whose class it gives the lowest probability, each titled
+# with that class and the prediction.
 
 # %% alt=["Eight test images, each titled with its class and the prediction: boots and sneakers, a dress predicted as a coat, and other pairs that look alike."]
 keras.utils.set_random_seed(0)
@@ -157,7 +157,7 @@ row_of(test[worst], [f"{names[test_labels[i]]}: {names[guesses[i]]}?" for i in w
 # %% [markdown]
 # **Convolution.** A 3x3 kernel slides over the image. At each position it is multiplied with the
 # pixels under it, and the products are added: $y_{ij} = \sum_{a=0}^{2} \sum_{b=0}^{2} w_{ab} \,
-# x_{i+a,\,j+b}$. This one responds where brightness rises from left to right.
+# x_{i+a,\,j+b}$. The kernel below responds where brightness rises from left to right.
 
 # %%
 image = np.zeros((6, 6), "float32")
@@ -170,7 +170,8 @@ by_keras = keras.ops.conv(image[None, :, :, None], kernel[:, :, None, None])  # 
 print(by_hand, "\nlargest difference from Keras:", np.abs(by_hand - by_keras[0, :, :, 0]).max())
 
 # %% [markdown]
-# **Shapes and parameters.** A side of $n$ has $n - 3 + 1$ positions, and pooling halves it.
+# **Shapes and parameters.** A side of $n$ has $n - 3 + 1$ positions, and pooling halves that
+# number.
 
 # %%
 side = (28 - 3 + 1) // 2  # (28, 28, 1) -> (26, 26, 32) -> (13, 13, 32)
@@ -244,8 +245,8 @@ for step in range(HAND_STEPS):
 print(f"{HAND_STEPS} steps by hand: {np.mean(by_hand.classify(test) == test_labels):.1%} correct")
 
 # %% [markdown]
-# The package's step does the same. `unpack` and `batch.share` are for several devices, `log` keeps
-# means.
+# The package's step does the same. `unpack` and `batch.share` are for several devices; `log` keeps
+# running means.
 
 # %%
 print(inspect.getsource(kg.CNNClassifier.train_step))
@@ -284,7 +285,7 @@ for name, each in corrupted.items():
     print(f"{name:25}{distance(each):8.2f}")
 
 # %% [markdown]
-# A metric is tried on known faults before it judges a model: the values should rise above the
+# A metric is tried on known corruptions before it judges a model: each value should rise above the
 # floor. [docs/metrics.md](../docs/metrics.md) has more corruption levels, with 10,000 images.
 #
 # ## A DCGAN
@@ -341,11 +342,11 @@ plt.show()
 print("distance after each epoch:", *(f"{each:.1f}" for each in watch.distances))
 
 # %% [markdown]
-# The losses are not shown: each network is measured against the other, so neither loss says how good
-# the images are. The distance does; compare it with the floor above.
+# The losses are not shown: each network is measured against the other, so neither loss says how
+# good the images are. The distance does: compare it with the floor of 0.49 above.
 #
-# **Transposed convolution.** From a side of $n$, with kernel $k$ and stride $s$, it gives $(n-1)s +
-# k$ ("valid") or $ns$ ("same"). Three ways lead to 28:
+# **Transposed convolution.** From a side of $n$, a transposed convolution with kernel $k$ and
+# stride $s$ gives $(n-1)s + k$ ("valid") or $ns$ ("same"). Three ways lead to 28:
 
 # %%
 WAYS = {
@@ -369,7 +370,8 @@ for network in (gan.generator, gan.discriminator):
 
 # %% [markdown]
 # **Why "transposed".** With the image as a column, a convolution is a matrix: $y = Cx$. The
-# transposed convolution is $C^T$. It is how gradients of $y$ get back to $x$, and it is no inverse.
+# transposed convolution is $C^T$. It takes gradients with respect to $y$ back to $x$; it is not an
+# inverse.
 
 # %%
 kernel = tf.random.stateless_normal((3, 3, 1, 1), seed=(0, 0))
@@ -387,9 +389,9 @@ print(f"C^T C - identity: {np.abs(C.T @ C - np.eye(36)).max():.1f}")
 
 # %% [markdown]
 # **Batch normalisation** gives each channel mean 0 and variance 1 over the batch, and keeps running
-# averages for inference: $m \leftarrow 0.8\,m + 0.2\,m_{batch}$. After $n$ batches the initial value
-# still has the weight $0.8^n$. There is none after the generator's last layer and the
-# discriminator's first: images must be free to be dark (Radford et al., section 3).
+# averages for inference: $m \leftarrow 0.8\,m + 0.2\,m_{batch}$. After $n$ batches the initial
+# value still has the weight $0.8^n$. Neither the generator's last layer nor the discriminator's
+# first one is followed by it: images must be free to be dark (Radford et al., section 3).
 #
 # **LeakyReLU** has slope 1 above 0 and 0.2 below. The generator learns only from gradients that get
 # through the discriminator, and below 0 ReLU passes none.
@@ -472,7 +474,8 @@ def bound_is_right(bound):
 bound_is_right(negative_bound)
 
 # %% [markdown]
-# The half in $\sigma = e^{\frac12 \log \sigma^2}$ is easily lost. The answer runs on our VAE too.
+# The half in $\sigma = e^{\frac12 \log \sigma^2}$ is easily forgotten. The answer runs on our VAE
+# too.
 
 # %% tags=["answer"]
 def negative_bound_answer(encoder, decoder, images, epsilon):
@@ -492,8 +495,8 @@ assert abs(by_hand + parts["elbo"]) < 0.02 * by_hand
 
 # %% [markdown]
 # **Without KL** (`beta=0`) only reconstruction is left, as in a plain autoencoder. Codes may lie
-# anywhere, so draws from N(0, I) need not look like anything. `fit_prior` can then fit a Gaussian to
-# the codes and draw from that: also a generator (Ghosh et al., 2020).
+# anywhere, so draws from N(0, I) need not look like anything. `fit_prior` can then fit a Gaussian
+# to the codes and draw from that, which is a generator too (Ghosh et al., 2020).
 
 # %% alt=["Three rows of eight from the model without KL: sharper reconstructions, grey patches as samples of N(0, I), and recognisable if rough garments from the fitted Gaussian."]
 loose = make_vae(beta=0.0)
@@ -517,9 +520,9 @@ print(f"distance of samples: without KL {from_normal:.1f} from N(0, I), "
 # %% [markdown]
 # ## Latents
 #
-# **How many of the 100 are used?** The KL is a sum over dimensions. One whose term is 0 has $\mu = 0$
-# and $\sigma = 1$ for every image, and carries nothing. Each row below moves one dimension from -3 to
-# 3: the three most used, then the least.
+# **How many of the 100 are used?** The KL is a sum over dimensions. A dimension whose term is 0 has
+# $\mu = 0$ and $\sigma = 1$ for every image, and carries no information. Each row below moves one
+# dimension from -3 to 3: the three most used, then the least.
 
 # %% alt=["Four rows of nine boots. Along the three most used dimensions a boot becomes larger, narrower, or clear from a blur; the row of the least used hardly changes."]
 z_mean, z_log_var = (each.numpy() for each in vae.encoder(test, training=False))  # (n, 100) each
@@ -540,9 +543,10 @@ plt.show()
 # So a VAE can be asked what its dimensions do. Nobody specified their meaning, and one may change
 # several attributes at once.
 #
-# **Between two latents.** Normal noise of 100 dimensions is about $\sqrt{100} = 10$ long. Halfway on a
-# straight line each dimension has variance $\frac14 + \frac14$, so the length is near $10 / \sqrt 2$,
-# where nothing was trained. Spherical interpolation keeps the length.
+# **Between two latents.** Gaussian noise in 100 dimensions has a length of about $\sqrt{100} = 10$.
+# Halfway along a straight line each dimension has variance $\frac14 + \frac14$, so the length is
+# near $10 / \sqrt 2$, where the generator was not trained. Spherical interpolation keeps the
+# length.
 
 # %% alt=["Four rows of nine images between two pairs of samples, each pair linear and then spherical: trousers turn into a shoe, and one pullover into another, without a jump."]
 starts, ends = (gan.draw_latents(SAMPLES, seed=seed).numpy() for seed in (1, 2))  # (n, 100)
@@ -568,7 +572,8 @@ plt.show()
 #
 # ### Too few data, or bad ones
 #
-# A classifier, with as many updates: fewer images, and half of the labels at random.
+# A classifier is trained with the same number of updates, once on fewer images and once with half
+# of the labels at random.
 
 # %%
 def accuracies(number, share_wrong):
@@ -591,11 +596,11 @@ for number, share_wrong in ((NUM_TRAIN, 0.0), (FEW, 0.0), (NUM_TRAIN, 0.5)):
           f"labels, {unseen:.1%} of test images, gap {seen - unseen:+.1%}")
 
 # %% [markdown]
-# The gap is overfitting: what does not generalise. Random labels can hardly be learned, and test
-# labels are right, so that gap may be negative.
+# The gap measures overfitting: what is learned and does not generalise. Random labels can hardly be
+# learned, and test labels are right, so with random labels the gap may be negative.
 #
 # A discriminator overfits too: it scores the few images that it has seen above new ones. `augment`
-# shifts what it sees, real and fake, and cuts a box out (Zhao et al., 2020).
+# shifts all images that it sees, real and fake, and cuts a box out of them (Zhao et al., 2020).
 
 # %% alt=["Two rows of eight samples of GANs with few training images: without augmentation blotched and much alike, with it smoother blocks, few of them garments."]
 def score(network, images):
@@ -615,12 +620,13 @@ kg.plotting.show_images(shown, f"{SMALL} images: without, and with augmentation"
 plt.show()
 
 # %% [markdown]
-# A smaller gap is not yet a better image: a run this short decides little. [A longer
-# one](../docs/adversarial.md) is measured there.
+# A smaller gap does not yet mean better images: here the distance is higher with augmentation. A
+# run this short decides little; [docs/adversarial.md](../docs/adversarial.md) measures a longer
+# one.
 #
 # ### Too much computing; more pixels; 3-D
 #
-# A convolution multiplies each kernel entry at each position of its grid. A backward pass costs about
+# A convolution does one multiplication per kernel entry and position. A backward pass costs about
 # twice a forward pass, so a GAN's step costs about $3G + 8D$ per image: $3G$ and $6D$ for the two
 # updates, $2D$ to reach $G$ through $D$. A third dimension changes the layers and nothing else: our
 # volumes are handed to `kg.GAN` as images of 16 channels.
@@ -705,13 +711,13 @@ for name, each in cost.items():
 
 # %% [markdown]
 # The last column assumes the rate of the 3-D run. With the same filters the cost would be
-# proportional to the pixels; more and wider layers for the smaller grids cost more. (Video is in
-# [tutorial 2](02_three_cgans.ipynb).)
+# proportional to the pixels; the additional, wider layers for the smaller grids add to that. (Video
+# is in [tutorial 2](02_three_cgans.ipynb).)
 #
 # ### Black boxes
 #
-# A grey patch that moves over an image opens the box a little: where it lowers $\log p_{label}$, the
-# classifier used those pixels.
+# A grey patch that moves over an image opens the box a little: where it lowers $\log p_{label}$,
+# the classifier used the pixels under it.
 
 # %% alt=["Four test images: a T-shirt, a sandal, a bag and a boot.", "Four maps of 6x6 squares, light where a patch costs the classifier most: on sleeves, straps, handle and heel rather than everywhere."]
 PATCH, corners = 8, range(0, 21, 4)  # 6 positions per side
@@ -792,12 +798,13 @@ with Image.open("bare.png") as file:
     print(f"copy of the file: notes {file.text}, pixels equal: {np.array_equal(file, pixels)}")
 
 # %% [markdown]
-# So a note says how to check that an image was generated: by generating it again. Its absence proves nothing.
+# So a note says how to check that an image was generated: by generating it again. The absence of a
+# note proves nothing.
 #
 # ## What the article shows, and what runs
 #
-# An introduction to deep learning and image generation is behind this page. Its code does not run.
-# Lines of our own with the same faults:
+# This page follows an introductory article on deep learning and image generation. The article's
+# code does not run. Here are lines of our own with the same faults:
 
 # %%
 def attempt(what, function):

@@ -163,8 +163,8 @@ kg.plotting.show_images(textures, "One code everywhere, the most used first", SH
 plt.show()
 
 # %% [markdown]
-# Repeated, a code is little more than a colour. Its neighbours make edges and textures of it: the decoder sees several at
-# once.
+# Repeated, a code is little more than a colour. Edges and textures come from neighbouring codes:
+# the decoder sees several at once.
 #
 # ## Your turn: the nearest code
 #
@@ -212,8 +212,9 @@ assert same > 0.99  # rounding may decide between two codes at the same distance
 #
 # $$z_e + \mathrm{sg}[z_q - z_e],$$
 #
-# in value $z_q$, in gradient $z_e$. For that to be a good approximation, $z_e$ and its code must
-# be close, and nothing so far moves the codes at all. A second loss does both,
+# whose value is $z_q$ and whose gradient is that of $z_e$. For that to be a good approximation,
+# $z_e$ and its code must be close, and nothing so far moves the codes at all. A second loss does
+# both,
 #
 # $$L_{vq} = \lVert \mathrm{sg}[z_e] - z_q \rVert^2 + \beta\,\lVert z_e - \mathrm{sg}[z_q] \rVert^2.$$
 #
@@ -274,8 +275,9 @@ assert quantiser_is_right(quantised_answer)
 # ## The step by hand
 #
 # With these two functions the training step is short. The reconstruction loss is the squared error
-# over the variance of the data: 1 is the error of the mean of all values. The same step runs in
-# `kg.VQVAE`, if its codebook is learned by gradient (`ema_decay=None`) and nothing is replaced.
+# over the variance of the data: 1 is the error of an image filled with the mean of all values. The
+# same step runs in `kg.VQVAE`, if its codebook is learned by gradient (`ema_decay=None`) and
+# nothing is replaced.
 
 # %%
 class HandWrittenVQVAE(keras.Model):
@@ -402,8 +404,8 @@ for name, bits in (("codes, packed", 8 * len(stream) / len(codes)), ("ideal code
 
 # %% [markdown]
 # PNG is lossless (an infinite PSNR); the others are not. The comparison flatters the codes: files
-# have headers (most of the bits of so small a JPEG), and the codec was trained on images of this
-# kind, and both sides need its networks.
+# have headers (most of the bits of so small a JPEG), the codec was trained on images of this kind,
+# and both sides need its networks.
 #
 # ## A prior over codes
 #
@@ -517,10 +519,10 @@ print(f"256x256 pixels are {(256 // 4) ** 2:,} codes at a quarter of the side, "
       f"{(256 // 16) ** 2} at a sixteenth")
 
 # %% [markdown]
-# Two things follow. A data set of codes fits where its images do not: a prior is trained without
-# the pixels. And the grid must get coarser as images get larger, since a prior draws code after
-# code: `downsampling=16`, with decoders that can invent detail. That is
-# [tutorial 5](05_vq_vae_meets_gan.ipynb).
+# Two things follow. A data set of codes fits into memory where its images do not: a prior is
+# trained without the pixels. And the grid must get coarser as images get larger, since a prior
+# draws code after code: `downsampling=16`, with decoders that can invent detail. That is [tutorial
+# 5](05_vq_vae_meets_gan.ipynb).
 #
 # ## What the article shows, and what runs
 #

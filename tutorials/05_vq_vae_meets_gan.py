@@ -168,7 +168,7 @@ show(test_images, vq.reconstruct(test_images), title="Test images, and a VQ-VAE"
 #   $\hat x$. It descends the hinge loss $\mathbb{E}[\max(0, 1 - D(x)) + \max(0, 1 + D(\hat x))]$.
 #   $D$ is a PatchGAN: convolutions only, one logit per patch.
 #
-# How strong may the second be? The logits have no natural scale. So the gradients are compared
+# How strong may the second loss be? The logits have no natural scale. So the gradients are compared
 # where both arrive, at the weights $L$ of the decoder's last layer:
 #
 # $$\mathcal{L} = \mathcal{L}_{rec} + \mathcal{L}_{vq} + w\,\lambda\,\mathcal{L}_{GAN}, \qquad
@@ -218,9 +218,9 @@ print(inspect.getsource(kg.VQGAN.train_step))
 # %% [markdown]
 # ## VQGAN
 #
-# It starts from the weights of the VQ-VAE after its first training, and gets as many further steps
-# as the VQ-VAE had. Content is compared in the features of a small classifier of the package. Both
-# new terms get less weight than by default, since the decoder is close already.
+# The VQGAN starts from the weights of the VQ-VAE after its first training, and gets as many further
+# steps as the VQ-VAE had. Content is compared in the features of a small classifier of the package.
+# Both new terms get less weight than by default, since the decoder is close already.
 
 # %% alt=["Three rows of eight. Top: photographs. Middle: the VQ-VAE's reconstructions, smooth and blurred. Bottom: the VQGAN's, with crisper edges and textures, and some grain."]
 keras.utils.set_random_seed(0)
@@ -403,8 +403,9 @@ for column in ("PSNR", "distance", "sliced"):
 # 26.09 dB at 135.1 ([docs/translation.md](../docs/translation.md)).
 #
 # And the whole chain, from codes to a small image to a large one? What the codes have lost does not
-# come back: behind a VQ-VAE of sixteen codes the same page has a PSNR of 19.72 dB with the GAN, and
-# of 19.75 dB with bicubic interpolation. VQGAN's discriminator acts earlier, where the decoder is trained.
+# come back: behind a VQ-VAE of sixteen codes the same page reports a PSNR of 19.72 dB with the GAN,
+# and of 19.75 dB with bicubic interpolation. VQGAN's discriminator acts earlier, where the decoder
+# is trained.
 #
 # ## Recognition
 #
@@ -452,11 +453,12 @@ for name, pair in probes.items():
           f"{'more' if abs(trained - initial) > noise else 'less'} than the noise of {noise:.0%}")
 
 # %% [markdown]
-# The vectors are those of the VQ-VAE: the VQGAN's content network was trained with labels. A longer
-# run on Fashion-MNIST, with 10,000 test images, separates the two causes
-# ([docs/codes.md](../docs/codes.md)): a GAN's discriminator reaches 90.9 %, the same one with random
-# weights 88.1 %, pixels 84.7 %. A VQ-VAE's vectors reach 88.3 %, and 87.2 % untrained. Most of the
-# gain is the architecture's: convolutions separate classes before they have learned anything.
+# The vectors are those of the VQ-VAE, not of the VQGAN, whose content network was trained with
+# labels. A longer run on Fashion-MNIST, with 10,000 test images, separates the two causes
+# ([docs/codes.md](../docs/codes.md)): a GAN's discriminator reaches 90.9 %, the same one with
+# random weights 88.1 %, pixels 84.7 %. A VQ-VAE's vectors reach 88.3 %, and 87.2 % untrained. Most
+# of the gain is the architecture's: convolutions separate classes before they have learned
+# anything.
 #
 # ## What the article shows, and what runs
 #

@@ -2,8 +2,8 @@
 # # 6. Making it train
 #
 # > **You will be able to** choose a GAN's loss by its slopes, count the modes that it lost, write
-# > the critic's update of a WGAN and the Fréchet distance, and measure what other losses, noise,
-# > optimizers, devices and fewer weights do.
+# > the critic's update of a WGAN and the Fréchet distance, and measure the effect of other losses,
+# > noise, optimizers, several devices and fewer weights.
 # >
 # > **Time**: 45 minutes with reading. Measured: 2.2 minutes on two CPU cores, on a shared machine.
 # >
@@ -77,7 +77,7 @@ def or_glyphs(name):
 #
 # Eight narrow Gaussians on a ring are the smallest data on which a GAN can fail: it may find all of
 # them, or a few. Points are images of one pixel with two channels, so the package's classes take
-# them. Here a GAN learns the ring. By the end you will know what makes it lose it.
+# them. Here a GAN learns the ring. By the end you will know what makes a GAN lose modes of it.
 
 # %% alt=["Five scatter plots from 0 to 1,500 updates: a small wedge of points spreads over the square, becomes a ring, and gathers at the eight red crosses on it."]
 import contextlib
@@ -201,13 +201,15 @@ plt.show()
 
 # %% [markdown]
 # On the left the discriminator is certain that an image is generated. There minimax is flat: the
-# generator gets no gradient just when it is worst. The non-saturating loss is flat on the right, where
-# nothing is left to gain. Least squares pulls the harder the farther the logit is from 1, and back
-# from beyond it. Hinge and Wasserstein pull equally everywhere; they differ in the discriminator.
+# generator gets no gradient just when it is worst. The non-saturating loss is flat on the right,
+# where nothing is left to gain. Least squares pulls harder the farther the logit is from 1, and
+# from above 1 it pulls back. Hinge and Wasserstein pull equally everywhere; they differ in the
+# discriminator.
 #
-# So with the minimax loss a discriminator that is too strong stops training. The same in networks:
-# a generator is fixed, a discriminator learns, and the norm of the generator's gradient is recorded
-# for both losses.
+# So with the minimax loss a discriminator that is too strong stops training. The same can be seen
+# in networks: a generator is fixed, a discriminator learns, and the norm of the generator's
+# gradient is recorded for both losses. Both start near 0, since an untrained discriminator is
+# nearly flat: compare them at the end.
 
 # %% alt=["Norms on a logarithmic axis over 80 updates of the discriminator: as its score of generated images falls, the minimax gradient falls with it, and the non-saturating gradient grows."]
 def arrays(split, count):
@@ -267,10 +269,10 @@ plt.show()
 # %% [markdown]
 # ## Modes, counted
 #
-# A generator that makes one good image for all noise has collapsed. On the ring that can be counted:
-# a sample within three standard deviations of a centre is high-quality, and a centre with one of them
-# among 2,000 samples is found. `fast_generator` provokes a collapse: its generator learns at fifty
-# times the rate of its discriminator, which cannot follow.
+# A generator that makes the same good image from all noise has collapsed. On the ring that can be
+# counted: a sample within three standard deviations of a centre is high-quality, and a centre with
+# one of them among 2,000 samples is found. `fast_generator` provokes a collapse: its generator
+# learns at fifty times the rate of its discriminator, which cannot follow.
 
 # %% alt=["Four scatter plots. Least squares, WGAN and WGAN-GP draw a closed ring through all eight crosses; the samples of the fast generator lie close together and miss nearly all of them."]
 def found(samples):
@@ -304,8 +306,8 @@ draw_rings(ends)
 
 # %% [markdown]
 # That is one seed of a short run on easy data. On 25 Gaussians and on the 1,000 modes of stacked
-# digits the objectives differ too, in [an order of their own](../docs/adversarial.md). What stays
-# is the method: known modes, a criterion, a count.
+# digits the objectives differ too, and [rank in another order](../docs/adversarial.md). What
+# carries over is the method: known modes, a criterion, a count.
 #
 # ## Your turn: the critic
 #
@@ -340,7 +342,8 @@ critic_is_right(critic_step)
 
 # %% [markdown]
 # The answer is collapsed. Below it is the package's step: `n_critic` of your updates, each on fresh
-# images and noise, then one of the generator. Each gradient names its weights, so nothing is frozen.
+# images and noise, then one of the generator. Each gradient is taken with respect to the weights of
+# one network, so nothing is frozen.
 
 # %% tags=["answer"]
 def critic_step_answer(critic, optimizer, real, fake, clip):
@@ -455,10 +458,12 @@ for name, images in levels.items():
     print(f"{name:<26}" + "".join(f"{values[column]:18.2f}" for column in columns))
 
 # %% [markdown]
-# Read it by columns. A distance should rise from the floor in every row. The Inception Score does not
-# see repeated images as long as the classes stay balanced; recall and coverage do. Precision judges
-# single samples, and not what is missing. So rank models by a distance, take recall or coverage for
-# diversity, and compare each with its floor. [docs/metrics.md](../docs/metrics.md) has all levels, with 10,000 images.
+# Read it by columns. A distance should rise from the floor in every row. The Inception Score does
+# not see repeated images as long as the classes stay balanced. It falls here because it is the mean
+# over ten consecutive splits, and each split holds only ten different images, too few for balanced
+# classes. Recall and coverage do see them. Precision judges single samples, not what is missing. So
+# rank models by a distance, take recall or coverage for diversity, and compare each with its floor.
+# [docs/metrics.md](../docs/metrics.md) has all levels, with 10,000 images.
 #
 # ## Your turn: the distance
 #
@@ -504,11 +509,12 @@ print(f"blur of 1 pixel: {fd_answer(*both):.2f} by hand, "
 #
 # ### Another loss, other noise, another optimizer
 #
-# Least squares and Wasserstein are said to be more stable, other noise to make samples more diverse,
-# Adam or RMSprop to be faster and plain gradient descent steadier. One small pair of convolutional
-# networks tries each: the same batches, as many generator updates. WGAN and WGAN-GP make five critic
-# updates for each, at other rates. The default runs with two seeds: what differs by no more than
-# these two is not shown to differ.
+# Least squares and Wasserstein are said to be more stable, other noise to make samples more
+# diverse, Adam or RMSprop to be faster and plain gradient descent steadier. One small pair of
+# convolutional networks tries each, with the same batches and the same number of generator updates.
+# WGAN and WGAN-GP make five critic updates per generator update, at other learning rates. The
+# default runs with two seeds: whatever differs from it by no more than these two differ is not
+# shown to be different.
 
 # %%
 evaluate = kg.callbacks.EvaluateSamples(
@@ -585,17 +591,19 @@ show_rows({name: runs[name]["images"] for name in ["non_saturating", "another se
 # | least squares | 68.6, 70.8, 73.5 |
 # | WGAN | 81.5, 78.2, 80.8 |
 #
-# No objective lost a class there. With networks that batch normalisation stabilises, "use Wasserstein
-# or least squares" is not supported; "Wasserstein costs more per update" is. A tested default
-# (`gan.compile()` without arguments) is worth more than a name. What does change diversity is the
-# noise at generation: `generate(..., truncation=)` trades recall for precision.
+# No objective lost a class there. With networks that batch normalisation stabilises, the advice
+# "use Wasserstein or least squares" is not supported; the statement "Wasserstein costs more per
+# update" is. A tested default (`gan.compile()` without arguments) is worth more than a name. What
+# does change diversity is the noise at generation: `generate(..., truncation=)` trades recall for
+# precision.
 #
 # ### Several devices
 #
-# Each replica holds a copy of the model and takes its share of the batch; the gradients are added up.
-# With replica $r$ holding $B_r$ of $B$ images, $\sum_r \frac{B_r}{B} \nabla L_r = \nabla L$: nothing
-# but rounding may differ from one replica. Two logical devices suffice to check it, with plain
-# gradient descent, because Adam magnifies the rounding of tiny gradients.
+# Each replica holds a copy of the model and takes its share of the batch; the gradients are added
+# up. With replica $r$ holding $B_r$ of $B$ images, $\sum_r \frac{B_r}{B} \nabla L_r = \nabla L$:
+# nothing but rounding may distinguish the result from that of one replica. Two logical devices
+# suffice to check it, with plain gradient descent, because Adam magnifies the rounding of tiny
+# gradients.
 
 # %%
 def trained(scope, images):
@@ -641,14 +649,14 @@ for name, model in (("one replica", alone), ("two replicas", mirrored)):
 # %% [markdown]
 # Adversarial training amplifies rounding: compare the replicas with images changed in their last
 # digit. There is no speed to gain where both share one processor; on separate devices each works on
-# half of the batch at the same time. Each network on its own device is model parallelism, for networks too large for
-# one device: they wait for each other, so it saves memory, not time.
+# half of the batch at the same time. Each network on its own device is model parallelism, for
+# networks too large for one device: the devices wait for each other, so it saves memory, not time.
 #
 # ### Pruning
 #
-# `kg.callbacks.Prune` sets a growing share of the smallest weights of each kernel to zero in further
-# training, $s(t) = s_f (1 - (1 - t)^3)$ with $t$ from 0 to 1. Sparsity 0 is as much further training
-# without it, the fair comparison.
+# `kg.callbacks.Prune` sets a growing share of the smallest weights of each kernel to zero in
+# further training, $s(t) = s_f (1 - (1 - t)^3)$ with $t$ from 0 to 1. Sparsity 0 means the same
+# further training without pruning, which is the fair comparison.
 
 # %% alt=["A row of eight samples per sparsity: at 0 and 50 % the same ragged garments, at 80 % paler and more broken ones."]
 gan.save("gan.keras")
@@ -681,8 +689,8 @@ print(f"{weights:,} weights of 4 bytes: {4 * weights / 1000:.0f} kB; as int8 "
 #
 # ## What the article shows, and what runs
 #
-# An article on optimising deep generative models is behind this page. Its two programs do not run.
-# Lines of our own with the same faults:
+# This page follows an article on optimising deep generative models. The article's two programs do
+# not run. Here are lines of our own with the same faults:
 
 # %%
 def attempt(what, function):
@@ -730,8 +738,8 @@ for trainable in (True, False):  # False comes too late: the step is compiled
           f"{apart(discriminator.get_weights(), before[1]):.4f}")
 
 # %% [markdown]
-# The article's autoencoder decodes noise and compares the result with images that have nothing to do
-# with it. Then for every $z$ the optimum is the mean image: $\arg\min_f E|f(z) - x|^2 = E[x]$.
+# The article's autoencoder decodes noise and compares the result with images that have nothing to
+# do with it. Then the optimum is the mean image for every $z$: $\arg\min_f E|f(z) - x|^2 = E[x]$.
 
 # %% alt=["Three rows of eight: the mean image, a grey blur of a garment; the decoder trained against unrelated images, the same blur; and a VAE, soft but different garments."]
 keras.utils.set_random_seed(SEED)
@@ -769,8 +777,8 @@ show_rows({"the mean image": train_images.mean(axis=0)[None].repeat(8, 0),
 # %% [markdown]
 # ### Exercise 1: an undecided discriminator
 #
-# A discriminator has $D = 1/2$ for all images. What is its minimax loss, in closed form? And at which
-# logit has the generator's least-squares loss no slope?
+# A discriminator has $D = 1/2$ for all images. What is its minimax loss, in closed form? And at
+# which logit does the generator's least-squares loss have no slope?
 
 # %% tags=["answer"]
 undecided = tf.zeros((8, 1))  # logits: sigmoid(0) = 1/2
@@ -800,9 +808,10 @@ assert found(between) == (0, 0.0)
 # %% [markdown]
 # ### Exercise 3: copies
 #
-# Recall asks which real images lie in a ball around a sample that reaches to its 5th neighbour among
-# the samples. Why is it 0 as soon as each sample occurs six times, however good? Check it on features
-# of real images, with five copies and with six.
+# Recall is the share of real images that lie in a ball around some sample, where each ball reaches
+# to the sample's 5th neighbour among the samples. Why is recall 0 as soon as each sample occurs six
+# times, however good the samples are? Check it on features of real images, with five copies and
+# with six.
 
 # %% tags=["answer"]
 distinct, recalls = extract(train_images[:30]), {}  # (30, 28, 28, 1) -> (30, 128)

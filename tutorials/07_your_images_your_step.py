@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 7. Custom data, custom train_step
 #
-# > **You will be able to** train on a folder of photos as a phone gives it and serve the result;
-# > to put custom Keras networks into a model; and to write a `train_step` that is still saved,
+# > **You will be able to** train on a folder of photos as it comes from a phone, and serve the
+# > result; put custom Keras networks into a model; and write a `train_step` that is still saved,
 # > resumed and distributed.
 # >
 # > **Time**: an hour with reading. Measured: 2.6 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** a Keras model trained once, and what a GAN is ([tutorial
-# > 0](00_fifteen_minutes.ipynb)). No data, no network, no GPU: drawn digits stand in for photos.
+# > 0](00_fifteen_minutes.ipynb)). No data, no internet connection, no GPU: drawn digits stand in
+# > for photos.
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/07_your_images_your_step.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/07_your_images_your_step.ipynb) · [中文](zh/07_your_images_your_step.ipynb)
 #
@@ -159,15 +160,15 @@ kg.plotting.show_images(samples, title, columns=10, scale=4)
 plt.show()
 
 # %% [markdown]
-# `ema_decay=0.99` gives the moving average of the generator, which generates these samples, a
-# memory short enough for so few updates. Photos of 64x64 and more need the same three calls and
-# more time: [docs/photos.md](../docs/photos.md) says how much.
+# These samples come from the EMA generator; `ema_decay=0.99` gives its moving average a memory
+# short enough for so few updates. Photos of 64x64 and more need the same three calls and more time:
+# [docs/photos.md](../docs/photos.md) says how much.
 #
 # ## What was read
 #
 # The stray files did not end the training. A warning counts and names what was skipped, in one
-# sentence. Other kinds of files, such as the video and the note, are left out without one. As the
-# names are known now, the files are removed.
+# sentence. Other kinds of files, such as the video and the note, are left out without a warning.
+# The skipped files, whose names are now known, are then deleted.
 
 # %%
 print(*(textwrap.fill(str(warning.message), 98) for warning in caught), sep="\n")
@@ -179,7 +180,7 @@ print(kg.data.data_info("photos", "train[80%:]", image_size=28))
 # %% [markdown]
 # Below, the upper row shows what the files store, the lower row what the model is given. Sideways
 # photos are turned upright. Each is cropped at its centre to the shape of the target and then
-# resized, so nothing is distorted, and the ends of a wide one are lost. Pixels become float32 in
+# resized, so nothing is distorted, but the ends of a wide photo are lost. Pixels become float32 in
 # [-1, 1], the range of the generator's `tanh`.
 
 # %% alt=["Two rows of six photos. In the upper row wide photos lie on their side or show wide margins; in the lower row all are upright, square and coarser."]
@@ -278,7 +279,7 @@ for name, call, arguments in (
 #
 # Without `shuffle_seed` a folder comes class after class, and a batch has one class only. With it
 # the whole set is permuted, in an order that depends only on the seed and the number of the epoch.
-# `first_epoch=1` starts at that of epoch 1: so a resumed training sees the same images as an
+# `first_epoch=1` starts with the order of epoch 1, so a resumed run sees the same images as an
 # uninterrupted one.
 #
 # A slice such as `train[:80%]` depends only on the names of the files: whoever has the folder gets
@@ -302,9 +303,9 @@ print("epoch 1 by first_epoch is the same:", np.array_equal(epochs[1], later))
 #
 # With few photos a model may memorise them. Beside each sample stands the training photo nearest to
 # it, in pixels. A distance alone says little, because simple images are near each other. So the
-# held-out photos, which the model has not seen, give the reference: `nearer_than_held_out` is the
-# probability that a sample is nearer to the training set than one of them: about 0.5 without
-# memorisation, near 1 with it, and low for bad samples, which are far from any photo.
+# held-out photos, which the model has not seen, give the reference. `nearer_than_held_out` is the
+# probability that a sample is nearer to the training set than a held-out photo is: about 0.5
+# without memorisation, near 1 with it, and low for bad samples, which are far from any photo.
 
 # %% alt=["Two rows of ten images: generated digits above, the nearest training photo of each below. The pairs agree in colour and mostly in shape, not in the details of the strokes."]
 training = np.concatenate(list(photos()))  # (n, 28, 28, 3)
@@ -319,8 +320,9 @@ print(f"median distance to the training photos: {report['median_distance']:.2f} 
       f"nearer than held-out: {report['nearer_than_held_out']:.2f}")
 
 # %% [markdown]
-# More photos help most; `augment="translation,cutout"` shows the discriminator each one in many
-# versions, and is for long runs: [docs/adversarial.md](../docs/adversarial.md) has both measured.
+# More photos help most; `augment="translation,cutout"` shows the discriminator each photo in many
+# versions, and is for long runs: [docs/adversarial.md](../docs/adversarial.md) has measurements of
+# both.
 #
 # ## A server
 #
@@ -362,8 +364,8 @@ apart = np.abs(received.astype(int) - kg.plotting.to_uint8(direct)).max()
 print(f"{len(answers[0])} bytes a PNG; largest difference from generate: {apart} of 255 levels")
 
 # %% [markdown]
-# From the command line the same takes four commands, with a run folder that holds samples, losses
-# and the model:
+# On the command line the same takes four commands, and leaves a run folder that holds samples,
+# losses and the model:
 #
 # ```bash
 # keras-genimg train conditional_gan --data photos --image-size 28 --holdout 0.2 --output runs/photos
@@ -376,7 +378,7 @@ print(f"{len(answers[0])} bytes a PNG; largest difference from generate: {apart}
 #
 # A model of the package is an objective; its networks may be custom. The generator maps `(batch,
 # latent_dim)` to images in [-1, 1], the discriminator maps images to one logit each. Two layers of
-# `kg.layers` have what those of Keras lack. `BatchNormalization` takes its moments over the batch
+# `kg.layers` do what those of Keras do not. `BatchNormalization` takes its moments over the batch
 # of all devices together. `SpectralNormalization` divides a kernel by its largest singular value
 # $\sigma(W)$, with the gradient through the division ([Miyato et al.,
 # 2018](https://arxiv.org/abs/1802.05957)).
@@ -420,8 +422,9 @@ print(message_of(kg.GAN, SHAPE, LATENT_DIM, generator=coarse))
 print(message_of(kg.GAN, SHAPE, LATENT_DIM, discriminator=maps))
 
 # %% [markdown]
-# Shapes are checked when the model is created. Two conditions no shape shows: the generator must
-# end in [-1, 1], and the discriminator in a logit, since the losses apply the sigmoid.
+# Shapes are checked when the model is created. Two conditions are not visible in a shape: the
+# generator must end in [-1, 1], and the discriminator in a logit, since the losses apply the
+# sigmoid.
 #
 # ## A custom step
 #
@@ -443,13 +446,13 @@ print(inspect.getsource(kg.GAN.train_step))
 #
 # The rules for a custom step:
 #
-# 1. Begin with `unpack`, end with `return self.log(batch, name=scalar, ...)`.
-# 2. Noise by `sample_latents(batch)`: it draws for all devices and keeps our rows.
-# 3. Each device takes the mean over its $n$ of the $N$ images, and optimizers *sum* gradients over
-#    devices. So each gradient is multiplied by the share $n/N$: `tape.gradient(loss, weights,
-#    batch.share)`.
-# 4. Each optimizer by its name, in each step, on the same weights; no Python `if` on tensors.
-# 5. New weights and layers are created in `__init__`. Its arguments are saved automatically.
+# 1. Begin with `unpack`, end with `return self.log(batch, name=scalar, ...)`. 2. Draw noise by
+# `sample_latents(batch)`: it draws for all devices and keeps the rows of this one. 3. Each device
+# takes the mean over its $n$ of the $N$ images, and optimizers *sum* gradients over devices. So
+# each gradient is multiplied by the share $n/N$: `tape.gradient(loss, weights, batch.share)`. 4.
+# Apply each optimizer by its attribute name, in every step and to the same weights; use no Python
+# `if` on tensors. 5. Create new weights and layers in `__init__`. Its arguments are saved
+# automatically.
 #
 # ## Your turn: a mean over devices
 #
@@ -547,9 +550,9 @@ class FeatureMatchingGAN(kg.GAN):
 #
 # ## Train it
 #
-# The same networks, seed and rate, with both steps. The sliced Wasserstein distance compares
-# patches of generated and held-out photos at each resolution; lower is better. It needs no network,
-# so it suits photos of any kind.
+# Both steps train the same networks, from the same seed and at the same learning rate. The sliced
+# Wasserstein distance compares patches of generated and held-out photos at each resolution; lower
+# is better. It needs no network, so it suits photos of any kind.
 
 # %% alt=["Two groups of sixteen digits, by the step of GAN on the left and by feature matching on the right: coloured strokes on light paper, of which some form digits and others do not.", "Curves of the discriminator's loss and of the feature distance over the epochs."]
 trained, histories = {}, {}
@@ -585,9 +588,9 @@ for name, images in (("training photos", training), *((n, m.generate(len(held_ou
 # - `replicas`: trained on two devices, under a `tf.distribute` strategy;
 # - `export`: the SavedModel against the model.
 #
-# Then the same with the mistake: each device takes the mean of its own images. It raises no error
-# in training, and the model still generates images. Only such a comparison finds it. Make it the
-# test of your step.
+# Then the same check meets the mistake: each device takes the mean of its own images. It raises no
+# error in training, and the model still generates images. Only such a comparison finds it. Make the
+# check the test of your step.
 
 # %%
 class OwnMeans(FeatureMatchingGAN):
@@ -613,8 +616,8 @@ else:
 # The values are the largest differences, relative to the largest value. Two devices differ from one
 # by rounding in 64 bits, because sums are taken in another order.
 #
-# So a trained model can be saved. `load_model` finds the class by its decorator,
-# `register_keras_serializable`; in another program, import the class first.
+# So a trained model of the custom class can be saved. `load_model` finds the class by its
+# decorator, `register_keras_serializable`; in another program, import the class first.
 
 # %%
 trained["feature matching"].save("matching.keras")
@@ -684,8 +687,8 @@ np.testing.assert_allclose(matrix, np.asarray(layer.kernel) / sigma, atol=1e-4)
 #
 # $$\mathrm{MMD}^2 = \mathbb{E}\,k(z, z) + \mathbb{E}\,k(z', z') - 2\,\mathbb{E}\,k(z, z').$$
 #
-# The VAE's `encoder`, `sampling`, `decoder` and `log_likelihood_of` do the rest. For two draws of
-# the prior $\mathbb{E}\,k = (1 + 2/d)^{-d/2}$: check your kernel with it.
+# The VAE's `encoder`, `sampling`, `decoder` and `log_likelihood_of` do the rest. For two
+# independent draws of the prior $\mathbb{E}\,k = (1 + 2/d)^{-d/2}$: check your kernel with it.
 
 # %% tags=["answer"] alt=["Two rows of ten grey images with faint, blurred shapes of digits, mostly zeros."]
 def mean_kernel(a, b):

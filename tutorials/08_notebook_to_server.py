@@ -8,7 +8,7 @@
 # > **Time**: an hour with reading. Measured: 1.7 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** to know what a GAN is ([tutorial 0](00_fifteen_minutes.ipynb)), and the extra
-# > `keras-genimg[export]` for ONNX, which `[notebooks]` includes. No data, no network, no GPU.
+# > `keras-genimg[export]` for ONNX, which `[notebooks]` includes. No data, no internet, no GPU.
 #
 # [Colab](https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/08_notebook_to_server.ipynb) · [nbviewer](https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/08_notebook_to_server.ipynb) · [中文](zh/08_notebook_to_server.ipynb)
 #
@@ -398,10 +398,9 @@ axes.legend(fontsize=8, frameon=False)
 plt.show()
 
 # %% [markdown]
-# After the first update two replicas and one device differ by rounding. Then the curves may jump,
-# because of the kinks, those of the perturbed runs as well as that of two replicas. The effect of
-# one rounding error on a single device is the reference, and by that reference the strategy adds
-# only rounding.
+# After the first update two replicas and one device differ by rounding. Then the curves may jump
+# because of the kinks, of the perturbed runs and of two replicas alike. The effect of one rounding
+# error on a single device is the reference, and by that reference the strategy adds only rounding.
 #
 # This also shows what not to expect. The guarantee is about the computation: a long training on
 # another number of devices need not end with the same numbers.
