@@ -343,7 +343,7 @@ print("distance after each epoch:", *(f"{each:.1f}" for each in watch.distances)
 
 # %% [markdown]
 # The losses are not shown: each network is measured against the other, so neither loss says how
-# good the images are. The distance does: compare it with the floor of 0.49 above.
+# good the images are. The distance does: compare it with the floor above.
 #
 # **Transposed convolution.** From a side of $n$, a transposed convolution with kernel $k$ and
 # stride $s$ gives $(n-1)s + k$ ("valid") or $ns$ ("same"). Three ways lead to 28:
@@ -620,8 +620,8 @@ kg.plotting.show_images(shown, f"{SMALL} images: without, and with augmentation"
 plt.show()
 
 # %% [markdown]
-# A smaller gap does not yet mean better images: here the distance is higher with augmentation. A
-# run this short decides little; [docs/adversarial.md](../docs/adversarial.md) measures a longer
+# A smaller gap does not yet mean better images: compare the distances. A run this short decides
+# little; [docs/adversarial.md](../docs/adversarial.md) measures a longer
 # one.
 #
 # ### Too much computing; more pixels; 3-D
