@@ -200,7 +200,7 @@ def test_decode_refuses(gan, conditional):
         (gan, [0, 1, 2], "GAN has no classes. Received: labels="),
         (gan, 2, "GAN has no classes"),
         (conditional, None, "labels must be integers from 0 to 3"),
-        (conditional, [0, 1], r"begins that of the latents, \(3,\). Received: shape \(2,\)"),
+        (conditional, [0, 1], r"first axes of the latents, \(3,\). Received: shape \(2,\)"),
         (conditional, [0, 1, 4], "Received: 0 to 4"),
     ):
         with pytest.raises(InputError, match=words):
