@@ -85,9 +85,10 @@ def ladder(images, labels, count, seed=0):
         yield f"each image {share} times", duplicated(whole, count // share)
 
 
-def everything(name, split, data_dir=None):
+def everything(name, split, data_dir=None, num_images=None):
     """All images and labels of a split, in its order; shuffled if that is class by class."""
-    parts = load(name, split, batch_size=1000, with_labels=True, data_dir=data_dir)
+    parts = load(name, split, batch_size=1000, with_labels=True, data_dir=data_dir,
+                 num_images=num_images)
     images, labels = map(np.concatenate, zip(*((i.numpy(), y.numpy()) for i, y in parts)))
     if np.all(np.diff(labels) >= 0):
         order = np.random.default_rng(0).permutation(len(labels))
@@ -95,7 +96,7 @@ def everything(name, split, data_dir=None):
     return images, labels
 
 
-def measure(levels, real, features, frechet):
+def measure(levels, real, features, frechet=False):
     """All metrics of all corruption levels, or the Fréchet distance: {level: {metric: value}}."""
     metrics = [FrechetDistance(features)]
     if not frechet:
