@@ -1,6 +1,7 @@
 """Each tutorial runs from top to bottom at reduced size, and its notebook holds the same cells."""
 
 import base64
+import functools
 import io
 import os
 import pathlib
@@ -308,6 +309,10 @@ def test_a_translation_replaces_texts_alone_and_links_to_what_is_there(tmp_path,
     assert notebook.cells[1].metadata["alt"] == ["A grey square."]
 
 
+def nothing(*_):  # as the cell is before a student writes in it
+    return ...
+
+
 def minimax(logits):
     return -tf.reduce_mean(tf.nn.softplus(logits))
 
@@ -322,36 +327,107 @@ def eight_bits(kernel):
     return np.round(kernel / scales), scales
 
 
+def classifier_step(network, optimizer, images, labels, sign=1):
+    with tf.GradientTape() as tape:
+        logits = network(images)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        descended = sign * loss
+    weights = network.trainable_variables
+    optimizer.apply_gradients(zip(tape.gradient(descended, weights), weights))
+    return loss
+
+
+def negative_bound(encoder, decoder, images, epsilon, half=0.5):
+    mean, log_var = encoder(images)
+    logits = decoder(mean + np.exp(half * log_var) * epsilon)
+    errors = np.logaddexp(0, logits) - (images + 1) / 2 * logits
+    return np.sum(errors, 1) + 0.5 * np.sum(mean**2 + np.exp(log_var) - 1 - log_var, 1)
+
+
+def critic_step(critic, optimizer, real, fake, clip, clipped=True):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(critic(fake)) - tf.reduce_mean(critic(real))
+    (weight,) = critic.trainable_variables
+    optimizer.apply_gradients(zip(tape.gradient(loss, [weight]), [weight]))
+    if clipped:
+        weight.assign(np.clip(weight, -clip, clip))
+    return loss
+
+
+def fd(real, fake, power=0.5):
+    covariances = [np.cov(x, rowvar=False) for x in (real, fake)]
+    root = np.linalg.eigvals(covariances[0] @ covariances[1]).real ** power
+    means = np.sum((real.mean(0) - fake.mean(0)) ** 2)
+    return means + np.trace(sum(covariances)) - 2 * root.sum()
+
+
+def nearest(vectors, codebook):
+    distances = np.square(np.asarray(vectors)[..., None, :] - np.asarray(codebook)).sum(axis=-1)
+    return distances.argmin(axis=-1)
+
+
+def through(z_e, z_q, beta=0.25):
+    to_codes, to_vectors = (tf.reduce_mean((tf.stop_gradient(a) - b) ** 2)
+                            for a, b in ((z_e, z_q), (z_q, z_e)))  # fmt: skip
+    return z_e + tf.stop_gradient(z_q - z_e), to_codes + beta * to_vectors
+
+
+def balanced(rec_loss, gan_loss, rec_gradient, gan_gradient):
+    return rec_loss + 0.8 * tf.norm(rec_gradient) / (tf.norm(gan_gradient) + 1e-6) * gan_loss
+
+
+def enlarging(images, fakes, logits):
+    return np.mean((images - fakes) ** 2) + 1e-3 * np.mean(np.log1p(np.exp(-logits)))
+
+
 @pytest.mark.parametrize(
     "tutorial, check, name, empty, right, wrong",
     [
-        ("00", "loss_is_right", "minimax_generator_loss", lambda logits: ..., minimax,
+        ("00", "loss_is_right", "minimax_generator_loss", nothing, minimax,
          lambda logits: -minimax(-logits)),
-        ("00", "walk_is_right", "between", lambda a, b, t: ..., lambda a, b, t: a + t * (b - a),
+        ("00", "walk_is_right", "between", nothing, lambda a, b, t: a + t * (b - a),
          lambda a, b, t: t * a + (1 - t) * b),
-        ("07", "crop_is_right", "square", lambda w, h: ...,
+        ("03", "step_is_right", "classifier_step", nothing, classifier_step,
+         functools.partial(classifier_step, sign=-1)),
+        ("03", "bound_is_right", "negative_bound", nothing, negative_bound,
+         functools.partial(negative_bound, half=1)),
+        ("04", "codes_are_right", "nearest_codes", nothing, nearest,
+         lambda vectors, codebook: nearest(-vectors, codebook)),
+        ("04", "quantiser_is_right", "quantised", lambda *_: (..., ...), through,
+         functools.partial(through, beta=1.0)),
+        ("04", "quantiser_is_right", "quantised", lambda *_: (..., 0.0), through,
+         lambda z_e, z_q: (z_q, through(z_e, z_q)[1])),  # a gradient to the codebook
+        ("05", "balance_is_right", "balanced_loss", nothing, balanced,
+         lambda rec, gan, a, b: balanced(rec, gan, b, a)),
+        ("05", "enlarging_is_right", "enlarging_loss", nothing, enlarging,
+         lambda images, fakes, logits: enlarging(images, fakes, -logits)),
+        ("06", "critic_is_right", "critic_step", nothing, critic_step,
+         functools.partial(critic_step, clipped=False)),
+        ("06", "distance_is_right", "fd", nothing, fd, functools.partial(fd, power=1)),
+        ("07", "crop_is_right", "square", nothing,
          lambda w, h: ((w - min(w, h)) / 2, (h - min(w, h)) / 2, (w + min(w, h)) / 2,
                        (h + min(w, h)) / 2),
          lambda w, h: (0, 0, min(w, h), min(w, h))),
-        ("07", "mean_is_right", "mean_over_devices", lambda f, batch: ..., right_mean,
+        ("07", "mean_is_right", "mean_over_devices", nothing, right_mean,
          lambda f, batch: tf.reduce_mean(f, axis=0)),
-        ("08", "kill_is_right", "after_a_kill", lambda update, steps: ..., divmod,
+        ("08", "kill_is_right", "after_a_kill", nothing, divmod,
          lambda update, steps: (update // steps + 1, update % steps)),
-        ("08", "bits_are_right", "quantise", lambda kernel: ..., eight_bits,
+        ("08", "bits_are_right", "quantise", nothing, eight_bits,
          lambda kernel: (np.floor(kernel / eight_bits(kernel)[1]), eight_bits(kernel)[1])),
     ],
 )  # fmt: skip
 def test_what_a_student_fills_in_is_checked(tutorial, check, name, empty, right, wrong, capsys):
     (script,) = [each for each in NAMES if each.startswith(tutorial)]
     (cell,) = [c for c in script_of(script).cells if f"def {check}" in c.source]
+    used = {"keras": keras, "kg": kg, "layers": keras.layers, "np": np, "tf": tf}
 
     def told(function):
-        exec(cell.source, {"np": np, "tf": tf, "kg": kg, name: function})
+        exec(cell.source, {**used, name: function})
         return capsys.readouterr().out
 
     assert "Nothing here yet" in told(empty)
     assert told(right).startswith("Right")
-    with pytest.raises(AssertionError, match="should"):
+    with pytest.raises(AssertionError, match="should be|each channel should reach 127"):
         told(wrong)
 
 
@@ -395,112 +471,6 @@ def test_mistakes_in_what_a_student_writes_are_found(name, check, function, mist
         assert right in written
         with pytest.raises(AssertionError, match="should"):
             told(written.replace(right, wrong))
-
-
-def classifier_step(network, optimizer, images, labels, sign=1):
-    with tf.GradientTape() as tape:
-        logits = network(images)
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        descended = sign * loss
-    weights = network.trainable_variables
-    optimizer.apply_gradients(zip(tape.gradient(descended, weights), weights))
-    return loss
-
-
-def negative_bound(encoder, decoder, images, epsilon, half=0.5):
-    mean, log_var = encoder(images)
-    logits = decoder(mean + np.exp(half * log_var) * epsilon)
-    errors = np.logaddexp(0, logits) - (images + 1) / 2 * logits
-    return np.sum(errors, 1) + 0.5 * np.sum(mean**2 + np.exp(log_var) - 1 - log_var, 1)
-
-
-def critic_step(critic, optimizer, real, fake, clip, clipped=True):
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(critic(fake)) - tf.reduce_mean(critic(real))
-    (weight,) = critic.trainable_variables
-    optimizer.apply_gradients(zip(tape.gradient(loss, [weight]), [weight]))
-    if clipped:
-        weight.assign(np.clip(weight, -clip, clip))
-    return loss
-
-
-def fd(real, fake, power=0.5):
-    covariances = [np.cov(x, rowvar=False) for x in (real, fake)]
-    root = np.linalg.eigvals(covariances[0] @ covariances[1]).real ** power
-    means = np.sum((real.mean(0) - fake.mean(0)) ** 2)
-    return means + np.trace(sum(covariances)) - 2 * root.sum()
-
-
-@pytest.mark.parametrize(
-    "tutorial, check, right, wrong",
-    [
-        ("03_classifier_dcgan_vae", "step_is_right", classifier_step, {"sign": -1}),
-        ("03_classifier_dcgan_vae", "bound_is_right", negative_bound, {"half": 1}),
-        ("06_making_it_train", "critic_is_right", critic_step, {"clipped": False}),
-        ("06_making_it_train", "distance_is_right", fd, {"power": 1}),
-    ],
-)  # fmt: skip
-def test_what_a_student_fills_in_in_03_and_06_is_checked(tutorial, check, right, wrong, capsys):
-    (cell,) = [c for c in script_of(tutorial).cells if f"def {check}" in c.source]
-
-    def told(function):
-        names = {"np": np, "tf": tf, "keras": keras, "layers": keras.layers}
-        exec(cell.source, {**names, right.__name__: function})
-        return capsys.readouterr().out
-
-    assert "Nothing here yet" in told(lambda *_: ...)
-    assert told(right).startswith("Right")
-    with pytest.raises(AssertionError, match="should be"):
-        told(lambda *given: right(*given, **wrong))
-
-
-def nearest(vectors, codebook):
-    distances = np.square(np.asarray(vectors)[..., None, :] - np.asarray(codebook)).sum(axis=-1)
-    return distances.argmin(axis=-1)
-
-
-def through(z_e, z_q, beta=0.25):
-    to_codes, to_vectors = (tf.reduce_mean((tf.stop_gradient(a) - b) ** 2)
-                            for a, b in ((z_e, z_q), (z_q, z_e)))  # fmt: skip
-    return z_e + tf.stop_gradient(z_q - z_e), to_codes + beta * to_vectors
-
-
-def balanced(rec_loss, gan_loss, rec_gradient, gan_gradient):
-    return rec_loss + 0.8 * tf.norm(rec_gradient) / (tf.norm(gan_gradient) + 1e-6) * gan_loss
-
-
-def enlarging(images, fakes, logits):
-    return np.mean((images - fakes) ** 2) + 1e-3 * np.mean(np.log1p(np.exp(-logits)))
-
-
-@pytest.mark.parametrize(
-    "tutorial, check, names, empty, right, wrong",
-    [
-        ("04_vq_vae", "codes_are_right", "nearest_codes", lambda *_: ..., nearest,
-         lambda vectors, codebook: nearest(-vectors, codebook)),
-        ("04_vq_vae", "quantiser_is_right", "quantised", lambda *_: (..., ...), through,
-         lambda z_e, z_q: through(z_e, z_q, beta=1.0)),
-        ("04_vq_vae", "quantiser_is_right", "quantised", lambda *_: (..., 0.0), through,
-         lambda z_e, z_q: (z_q, through(z_e, z_q)[1])),  # a gradient to the codebook
-        ("05_vq_vae_meets_gan", "balance_is_right", "balanced_loss", lambda *_: ..., balanced,
-         lambda rec, gan, a, b: balanced(rec, gan, b, a)),
-        ("05_vq_vae_meets_gan", "enlarging_is_right", "enlarging_loss", lambda *_: ..., enlarging,
-         lambda images, fakes, logits: enlarging(images, fakes, -logits)),
-    ],
-)  # fmt: skip
-def test_what_a_student_fills_in_about_codes_is_checked(
-    tutorial, check, names, empty, right, wrong, capsys
-):
-    (cell,) = [c for c in script_of(tutorial).cells if f"def {check}" in c.source]
-
-    def told(function):
-        exec(cell.source, {"np": np, "tf": tf, names: function})
-        return capsys.readouterr().out
-
-    assert "Nothing here yet" in told(empty)
-    assert told(right).startswith("Right")
-    with pytest.raises(AssertionError, match="should be"):
-        told(wrong)
 
 
 def test_reduced_values_must_be_parameters():

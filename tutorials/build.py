@@ -7,10 +7,9 @@
     python tutorials/build.py --reduced            # in a minute each; writes nothing
     python tutorials/build.py --sections 01_gan_to_vq_vae    # prints a zh/*.md to be translated
 
-The scripts, and the Chinese texts in zh/*.md, are the only files that are edited by hand. A notebook holds the same
-cells, what they printed and drew, and the seconds that they took. Two things are shared:
-setup_cell.py is the first cell tagged `setup` of each script (a build copies it there), and
-answers are collapsed.
+The scripts, and the Chinese texts in zh/*.md, are the only files that are edited by hand. A
+notebook holds the same cells, what they printed and drew, and the seconds that they took. The first
+cell tagged `setup` of each script is setup_cell.py (a build copies it there); answers are collapsed.
 
 A cell describes its images for those who do not see them: `# %% alt=["Digits, one epoch per row"]`.
 
