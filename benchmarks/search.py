@@ -29,6 +29,7 @@ from shared import Rows, add_policy, distance, samples
 
 import keras_genimg as kg
 from keras_genimg import networks
+from keras_genimg.core import update_ema
 from keras_genimg.losses import r1_penalty
 from keras_genimg.metrics import FrechetDistance, get_features, sliced_wasserstein_distance
 
@@ -59,9 +60,32 @@ class PenalisedConditionalGAN(kg.ConditionalGAN):
         )
 
 
+class TwoPassGAN(kg.GAN):
+    """`GAN` with other fakes for each update, as in most published loops."""
+
+    def train_step(self, data):
+        images, _, batch = self.unpack(data)
+        fakes = self.generator(self.sample_latents(batch), training=True)
+        with tf.GradientTape() as tape:
+            real_logits = self.discriminator(images, training=True)
+            fake_logits = self.discriminator(fakes, training=True)
+            d_loss = self.discriminator_loss(real_logits, fake_logits) + self.weighted_r1(images)
+        weights = self.discriminator.trainable_variables
+        gradients = tape.gradient(d_loss, weights, batch.share)
+        self.discriminator_optimizer.apply_gradients(zip(gradients, weights))
+        with tf.GradientTape() as tape:
+            fakes = self.generator(self.sample_latents(batch), training=True)
+            g_loss = self.generator_loss(self.discriminator(fakes, training=True))
+        weights = self.generator.trainable_variables
+        gradients = tape.gradient(g_loss, weights, batch.share)
+        self.generator_optimizer.apply_gradients(zip(gradients, weights))
+        update_ema(self.ema_generator, self.generator, self.current_ema_decay())
+        return self.log(batch, d_loss=d_loss, g_loss=g_loss)
+
+
 def gan(
     shape, classes, rates=1e-3, betas=(0.5, 0.999), batch_size=64, generator="fastgan", filters=16,
-    kernel_size=4, discriminator="batch", d_filters=32, r1=0.0, by_class=False, **options,
+    kernel_size=4, discriminator="batch", d_filters=32, r1=0.0, by_class=False, passes=1, **options,
 ):  # fmt: skip
     """A trial: the compiled model and its batch size."""
     options = {"seed": 0, **options}
@@ -85,7 +109,8 @@ def gan(
             if discriminator == "resnet"
             else networks.dcgan_discriminator(shape, **judge)
         )
-        model = kg.GAN(shape, LATENTS, r1_weight=r1, **options)
+        kind = TwoPassGAN if passes == 2 else kg.GAN
+        model = kind(shape, LATENTS, r1_weight=r1, **options)
     rates = rates if isinstance(rates, tuple) else (rates, rates)
     model.compile(*(keras.optimizers.Adam(rate, *betas) for rate in rates))
     return model, batch_size
@@ -144,6 +169,7 @@ def trials():
         ),
         # The generator "fastgan"; and one change each.
         **{name: given(gan, **change) for name, change in changes.items()},
+        "R1, two passes": given(gan, **penalised, passes=2),
         **{f"{name}, by class": given(gan, by_class=True, **x) for name, x in changes.items()},
         "no classifier, by class": given(gan, by_class=True, classifier_weight=0.0),
     }

@@ -8,7 +8,7 @@ from keras import layers
 from keras_genimg.checks import check_count, check_image_shape
 from keras_genimg.layers import BatchNormalization, Shift
 from keras_genimg.networks.blocks import downsample, float_input, upsample
-from keras_genimg.networks.initializers import glorot_uniform, normal
+from keras_genimg.networks.initializers import normal
 from keras_genimg.networks.shapes import halvings, widths_of
 from keras_genimg.precision import policy_dtype
 
@@ -21,14 +21,14 @@ def shift_generator(
 ) -> keras.Model:
     """Content and motion to a frame: maps of the content alone, moved as a whole.
 
-    The layers of DCGAN's generator turn z_c into feature maps of the frame's size, a linear map of
-    z_m decides how far they are shifted, and two more convolutions make the image. So what a clip
-    shows is the same in all of its frames.
+    The layers of DCGAN's generator turn z_c into feature maps of the frame's size, the first two
+    numbers of z_m are how far they are shifted down and to the right, in quarters of the frame, and
+    two more convolutions make the image. So what a clip shows is the same in all of its frames.
 
     Args:
         image_shape: (height, width, channels) of a frame, multiples of 4 from 16 to 256.
         content_dim: int. Length of z_c.
-        motion_dim: int. Length of z_m.
+        motion_dim: int of at least 2. Length of z_m.
         filters: int. Filters of the last grid before the maps; they double with each halving of
             the grid, up to `widest`.
         widest: int. Most filters in a layer.
@@ -42,7 +42,7 @@ def shift_generator(
         width, channels)` in [-1, 1].
 
     Raises:
-        InputError: an invalid image shape.
+        InputError: an invalid image shape, or fewer than two numbers of motion.
 
     Example:
     >>> shift_generator((28, 28, 1), 56, 8).output_shape
@@ -51,6 +51,7 @@ def shift_generator(
     Reference: the translation of Jaderberg et al. (2015), https://arxiv.org/abs/1506.02025
     """
     image_shape = check_image_shape(image_shape)
+    check_count("motion_dim", motion_dim, minimum=2)
     sizes = halvings(image_shape)  # image first
     widths = widths_of(len(sizes) - 1, filters, widest)
     latents = float_input((content_dim + motion_dim,))
@@ -67,11 +68,10 @@ def shift_generator(
         options = {"kernel_initializer": normal(), "use_bias": False}
         x = normalized(upsample(x, small, large, width, kernel_size, **options))
 
-    # 2. z_m -> a shift in pixels. Without a hidden layer: with one, each update moved frames so far
-    # that the EMA generator averaged much of the motion away.
-    # Initial shifts have a deviation of about a tenth of the frame.
-    shift = layers.Dense(2, kernel_initializer=glorot_uniform(0.1), dtype=policy_dtype())(motion)
-    shift = layers.Rescaling([side / 2 for side in image_shape[:2]], dtype=policy_dtype())(shift)
+    # 2. z_m -> a shift in pixels, by no weights: their moving average, over updates that turn the
+    # directions of motion, moved frames half as far as the weights themselves.
+    sides = [side / 4 for side in image_shape[:2]]  # the walk's vectors are within (-1, 1)
+    shift = layers.Rescaling(sides, dtype=policy_dtype())(motion[:, :2])
     x = Shift()([x, shift])
 
     # 3. The image.

@@ -78,25 +78,27 @@ def test_mixed_bfloat16_still_gives_32_bit_logits(tmp_path):
 def test_the_parameters_of_the_generator_by_hand():
     network = shift_generator((28, 28, 1), 6, 3, filters=8, maps=4)
     grids = 6 * 7 * 7 * 32 + 16 * (32 * 16 + 16 * 4)  # 7x7 -> 14x14 -> 28x28
-    shift, image = (3 + 1) * 2, 9 * 4 * 4 + 9 * 4 + 1
+    image = 9 * 4 * 4 + 9 * 4 + 1
     trainable = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
-    assert trainable == grids + 2 * (32 + 16 + 4 + 4) + shift + image  # gammas and betas
+    assert trainable == grids + 2 * (32 + 16 + 4 + 4) + image  # gammas and betas
     assert network.input_shape == (None, 9) and network.output_shape == (None, 28, 28, 1)
     assert shift_generator((16, 32, 3), 6, 3).output_shape == (None, 16, 32, 3)
 
 
 def test_motion_moves_frames_and_changes_nothing_else():
     keras.utils.set_random_seed(0)
-    network = shift_generator((16, 32, 1), 6, 2, filters=8)
-    dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
-    (place,) = [layer for layer in dense if layer.units == 2]
-    place.set_weights([0 * place.kernel.numpy(), np.array([0.25, -0.125])])
-    latents = np.random.default_rng(0).normal(size=(1, 8)).astype("float32")
-    moved = network(latents).numpy()
-    place.set_weights([0 * weight for weight in place.get_weights()])
-    still = network(latents).numpy()
+    network = shift_generator((16, 32, 1), 6, 3, filters=8)
+    content = np.random.default_rng(0).normal(size=(1, 6)).astype("float32")
+    still, moved, other = (
+        network(np.concatenate([content, [motion]], axis=1).astype("float32")).numpy()
+        for motion in ([0, 0, 0], [0.5, -0.25, 0], [0, 0, 0.9])
+    )
     assert np.ptp(still) > 0
-    # 0.25 of half of 16 rows down, 0.125 of half of 32 columns to the left, but for the borders.
+    # 0.5 of a quarter of 16 rows down, 0.25 of one of 32 columns to the left, but for the borders.
     np.testing.assert_allclose(moved[0, 4:14, 2:26], still[0, 2:12, 4:28], atol=1e-6)
-    other = network(latents + [0, 0, 0, 0, 0, 0, 1, 1]).numpy()
-    np.testing.assert_allclose(other, still, atol=1e-6)
+    np.testing.assert_array_equal(other, still)
+
+
+def test_one_number_of_motion_is_refused():
+    with pytest.raises(InputError, match="motion_dim must be"):
+        shift_generator((16, 16, 1), 6, 1)
