@@ -168,8 +168,8 @@ plt.show()
 #
 # ## Your turn: the nearest code
 #
-# Write $k = \arg\min_j \lVert z_e - e_j \rVert$ for every vector of a batch. `vectors[..., None, :]
-# - codebook` has the shape `(B, h, w, K, D)`.
+# Write $k = \arg\min_j \lVert z_e - e_j \rVert$ for every vector of a batch. The differences
+# `vectors[..., None, :] - codebook` have the shape `(B, h, w, K, D)`.
 
 # %%
 def nearest_codes(vectors, codebook):  # (B, h, w, D), (K, D) -> (B, h, w)
