@@ -11,10 +11,12 @@ import sys
 import tempfile
 
 import keras
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
 import tensorflow as tf
+from markdown_it import MarkdownIt
 from PIL import Image
 
 TUTORIALS = pathlib.Path(__file__).resolve().parent.parent / "tutorials"
@@ -25,8 +27,17 @@ import keras_genimg as kg  # noqa: E402
 
 NAMES = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.py"))
 CHINESE = sorted(path.stem for path in build.CHINESE.glob("*.md"))
+EDITIONS = NAMES + [f"zh/{name}" for name in CHINESE]
 SHORT = ("00", "01", "04")  # the others take a minute or two, at reduced size too
 MOST_WORDS = 2_200  # of text in a notebook
+SHOWN = 1_070  # pixels of an output in JupyterLab, in a window of 1,250: wider images are shrunk
+LEAST_CELL = 96  # pixels of an image in a grid, as it is shown
+NUMBERS = {w: n for n, w in enumerate("two three four five six seven eight nine ten".split(), 2)}
+COLUMNS = re.compile(  # of a grid, in the description of its image
+    r"\b(?:rows? of|rows:|columns of|by) (?P<n>{0})\b|^(?P<first>{0}) (?:\w+ )?"
+    r"(?:columns|images|digits|maps|plots)\b".format("|".join(NUMBERS)),
+    re.IGNORECASE,
+)
 LINKS = (
     "https://colab.research.google.com/github/keras-genimg/keras-genimg/blob/main/tutorials/",
     "https://nbviewer.org/github/keras-genimg/keras-genimg/blob/main/tutorials/",
@@ -104,10 +115,74 @@ def test_every_picture_is_described(name):
     assert outputs and all(len(text) > 20 for text in described + linked)
 
 
-@pytest.mark.parametrize(
-    "name",
-    NAMES + [f"zh/{name}" for name in CHINESE],
-)
+def spans(flags):
+    """Where `flags` are true: pairs of first and one past the last."""
+    return np.flatnonzero(np.diff(np.r_[False, flags, False])).reshape(-1, 2)
+
+
+def cells_of(pixels):
+    """Widths of the images side by side in a picture: squares with white between them."""
+    widths = []
+    for top, bottom in spans((pixels < 255).any(axis=1)):
+        row = [right - left for left, right in spans((pixels[top:bottom] < 255).any(axis=0))]
+        square = all(abs(width - (bottom - top)) <= 2 for width in row)
+        widths = row if square and len(row) > max(1, len(widths)) else widths
+    return widths
+
+
+def pixels_of(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_cells_of_a_picture_are_those_that_were_drawn(scale):
+    images = np.random.default_rng(0).uniform(-1, 0.9, (12, 28, 28, 1))
+    kg.plotting.show_images(images, "A title", columns=6, scale=scale)
+    grid, plot = io.BytesIO(), io.BytesIO()
+    plt.savefig(grid, bbox_inches="tight")  # as in a notebook
+    plt.figure(figsize=(9, 3))
+    plt.plot(range(9))
+    plt.savefig(plot)
+    plt.close("all")
+    assert cells_of(pixels_of(grid.getvalue())) == pytest.approx([28 * scale] * 6, abs=2)
+    assert cells_of(pixels_of(plot.getvalue())) == []
+
+
+@pytest.mark.parametrize("name", EDITIONS)
+def test_images_of_its_grids_are_large_enough_to_see(name):
+    """Columns are counted in the pixels and read in the English description: both must agree."""
+    described = [text for cell in script_of(name.removeprefix("zh/")).cells
+                 for text in cell.metadata.get("alt", ())]  # fmt: skip
+    outputs = [output for cell in notebook_of(name).cells for output in build.images(cell)]
+    measured = 0
+    for output, text in zip(outputs, described, strict=True):
+        pixels = pixels_of(base64.b64decode(output.data["image/png"]))
+        cells, said = cells_of(pixels), COLUMNS.search(text)
+        measured += bool(cells)
+        if said is None:
+            assert not cells, f"a grid of {len(cells)} columns must say so: {text}"
+            continue
+        columns = NUMBERS[(said["n"] or said["first"]).lower()]
+        assert len(cells) in (0, columns), f"{len(cells)} columns in the image of: {text}"
+        width = min(cells, default=pixels.shape[1] / columns) * min(1, SHOWN / pixels.shape[1])
+        assert width >= LEAST_CELL, f"{width:.0f} pixels per image, in: {text}"
+    assert measured >= 3
+
+
+@pytest.mark.parametrize("name", EDITIONS)
+def test_its_texts_are_the_markdown_that_was_meant(name):
+    """Lines that begin with "- " or with a number by accident break inline code and lists."""
+    parse = MarkdownIt("commonmark").enable("table").parse
+    texts = [cell.source for cell in notebook_of(name).cells if cell.cell_type == "markdown"]
+    inline = [token for text in texts for token in parse(text) if token.type == "inline"]
+    assert inline
+    for token in inline:
+        assert not [each.content for each in token.children if each.type == "text"
+                    and "`" in each.content]  # fmt: skip
+        assert not re.search(r"[.:;] \d\. [A-Z`]", token.content), token.content
+
+
+@pytest.mark.parametrize("name", EDITIONS)
 def test_its_contents_are_its_headings(name):
     text = [cell.source for cell in notebook_of(name).cells if cell.cell_type == "markdown"]
     headings = re.findall(r"^## (.*)$", "\n".join(text), re.MULTILINE)

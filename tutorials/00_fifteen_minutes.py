@@ -66,6 +66,7 @@ def or_glyphs(name):
 # %% alt=["Two rows of ten drawn digits, 0 to 9 in each row, in several fonts and slants."]
 import html
 import inspect
+import textwrap
 
 import keras
 import matplotlib.pyplot as plt
@@ -83,14 +84,16 @@ plt.show()
 #
 # Two networks are trained against each other (Goodfellow et al., 2014). The generator $G$ turns
 # noise $z$ into an image. The discriminator $D$ sees an image and returns a *logit*: high for
-# real, low for fake. Its sigmoid is the probability that the image is real.
+# real, low for fake. The sigmoid of the logit, $D(x)$, is the probability that the image $x$ is
+# real. Each network descends a loss of its own, by gradient steps:
 #
 # - $D$ descends $-\log D(x) - \log(1 - D(G(z)))$: real images up, fakes down.
 # - $G$ descends $-\log D(G(z))$: its fakes up. This is the *non-saturating* loss: its gradient is
 #   large where $D$ recognises the fakes.
 #
 # With logits, $-\log D = \mathrm{softplus}(-\text{logit})$ and $-\log(1 - D) =
-# \mathrm{softplus}(\text{logit})$. The rest is plain Keras. The images are float32 in [-1, 1].
+# \mathrm{softplus}(\text{logit})$, where $\mathrm{softplus}(a) = \log(1 + e^a)$. The rest is plain
+# Keras. The images are float32 in [-1, 1].
 
 # %%
 class HandWrittenGAN(keras.Model):
@@ -133,7 +136,7 @@ class HandWrittenGAN(keras.Model):
 #
 # ## Digits appear
 #
-# The networks are convolutional, a small DCGAN: the feature maps grow from 7x7 to 14x14 and 28x28
+# The networks are convolutional, a small DCGAN (Radford et al., 2016): the feature maps grow from 7x7 to 14x14 and 28x28
 # in the generator, and shrink in the discriminator. The images are digits in twelve fonts, rendered
 # on the fly. After each epoch a callback keeps what the generator produces from the *same* noise.
 
@@ -236,8 +239,11 @@ class SideBySide:
             lines = inspect.getsource(function).replace(function.__doc__ or "\0", "").splitlines()
             lines = [line.split("  #")[0].removeprefix("    ") for line in lines]
             kept = [line for line in lines if line.strip(' "') and line.strip()[0] != "#"]
+            kept = [textwrap.fill(line, 76, subsequent_indent=" " * 12, break_long_words=False)
+                    for line in kept]  # so that two columns fit beside each other
             code = html.escape("\n".join(kept))
-            cells += f"<td style='vertical-align:top;text-align:left'><pre>{code}</pre></td>"
+            cells += (f"<td style='vertical-align:top;text-align:left'>"
+                      f"<pre style='white-space:pre;font-size:11px'>{code}</pre></td>")
         return f"<table><tr>{cells}</tr></table>"
 
 
@@ -301,7 +307,7 @@ equal = [np.array_equal(a, b) for a, b in zip(kept, found, strict=True)]
 print(f"{sum(equal)} of {len(kept)} arrays are equal after loading")
 assert all(equal)
 
-# 2. Replicas: the same code on all devices of the machine, with the same result.
+# 2. Replicas: the same code on all devices of the machine. Tutorial 8 compares the results.
 with kg.distribution.get_strategy("mirrored").scope():
     kg.GAN(SHAPE, LATENT_DIM, networks="mlp").compile()
 

@@ -16,7 +16,8 @@
 # step](#Your-turn:-its-step) · [A metric](#A-metric) · [A DCGAN](#A-DCGAN) · [A VAE](#A-VAE) · [Your
 # turn: the bound](#Your-turn:-the-bound) · [Latents](#Latents) · [Claims,
 # measured](#Claims,-measured) · [What the article shows, and what
-# runs](#What-the-article-shows,-and-what-runs) · [Exercises](#Exercises)
+# runs](#What-the-article-shows,-and-what-runs) · [Exercises](#Exercises) · [Appendix: layers,
+# checked](#Appendix:-layers,-checked)
 
 # %% tags=["parameters"] reduced={"DATA": "glyphs", "NUM_TRAIN": 256, "NUM_TEST": 128, "CLASSIFIER_EPOCHS": 1, "FEW": 64, "HAND_STEPS": 2, "GAN_EPOCHS": 2, "SMALL": 64, "SMALL_STEPS": 2, "TINY_STEPS": 2, "VAE_EPOCHS": 1, "SOLID_STEPS": 2, "SAMPLES": 70, "FILTERS": 4}
 DATA = "fashion_mnist"
@@ -95,7 +96,7 @@ plt.close("all")  # of an earlier run
 IMAGE_SHAPE, LATENT_DIM = (28, 28, 1), 100
 preset = kg.load_preset("conditional_gan_cifar10")
 title = " · ".join(preset.class_names)
-kg.plotting.show_images(preset.generate(20, np.arange(20) % 10, seed=1), title, 10, scale=3)
+kg.plotting.show_images(preset.generate(20, np.arange(20) % 10, seed=1), title, 10, scale=3.1)
 plt.show()
 
 # %% tags=["setup"]
@@ -118,9 +119,9 @@ if DATA != "fashion_mnist":
 # ## A classifier
 #
 # A classifier generates nothing. It belongs here because generators will be measured in the
-# features of a classifier. The first model has one convolution with 32 kernels, pooling and ten
-# outputs. Below are the test images to whose class it gives the lowest probability, each titled
-# with that class and the prediction.
+# features of a classifier, the numbers that its last layer decides from. The first model has one
+# convolution with 32 kernels, pooling and ten outputs. Below are the test images to whose class it
+# gives the lowest probability, each titled with that class and the prediction.
 
 # %% alt=["Eight test images, each titled with its class and the prediction: boots and sneakers, a dress predicted as a coat, and other pairs that look alike."]
 keras.utils.set_random_seed(0)
@@ -170,8 +171,8 @@ by_keras = keras.ops.conv(image[None, :, :, None], kernel[:, :, None, None])  # 
 print(by_hand, "\nlargest difference from Keras:", np.abs(by_hand - by_keras[0, :, :, 0]).max())
 
 # %% [markdown]
-# **Shapes and parameters.** A side of $n$ has $n - 3 + 1$ positions, and pooling halves that
-# number.
+# **Shapes and parameters.** A side of $n$ has $n - 3 + 1$ positions. Pooling keeps the largest
+# value of each 2x2 block, which halves that number.
 
 # %%
 side = (28 - 3 + 1) // 2  # (28, 28, 1) -> (26, 26, 32) -> (13, 13, 32)
@@ -183,8 +184,8 @@ print(f"{flat:,} features, {by_hand:,} parameters, as in the model")
 
 # %% [markdown]
 # **Softmax.** The dense layer gives ten logits, $l = Wx + b$, and $p_k = e^{l_k} / \sum_j e^{l_j}$
-# turns them into probabilities. The loss is the cross-entropy, $-\log p_{label}$. A classifier that
-# only guesses has $\log 10$, and an untrained one is near it.
+# turns them into probabilities. The loss is the cross-entropy, $-\log p_{label}$, in nats, the unit of
+# natural logarithms. A classifier that only guesses has $\log 10$, and an untrained one is near it.
 
 # %%
 print(f"untrained: {before:.2f} nats; log 10 = {np.log(10):.2f}")
@@ -245,8 +246,8 @@ for step in range(HAND_STEPS):
 print(f"{HAND_STEPS} steps by hand: {np.mean(by_hand.classify(test) == test_labels):.1%} correct")
 
 # %% [markdown]
-# The package's step does the same. `unpack` and `batch.share` are for several devices; `log` keeps
-# running means.
+# The package's step does the same. `unpack` and `batch.share` check the batch and weight the
+# gradients of several devices; `log` keeps running means.
 
 # %%
 print(inspect.getsource(kg.CNNClassifier.train_step))
@@ -255,7 +256,8 @@ print(inspect.getsource(kg.CNNClassifier.train_step))
 # ## A metric
 #
 # A second classifier, of two convolutions and a dense layer, gives each image 64 features. The
-# Fréchet distance compares Gaussians fitted to the features of two sets of images:
+# Fréchet distance compares Gaussians fitted to the features of two sets of images, with means $m$
+# and covariances $S$:
 #
 # $$d = |m_1 - m_2|^2 + \mathrm{tr}(S_1 + S_2 - 2 (S_1 S_2)^{1/2})$$
 
@@ -346,7 +348,9 @@ print("distance after each epoch:", *(f"{each:.1f}" for each in watch.distances)
 # good the images are. The distance does: compare it with the floor above.
 #
 # **Transposed convolution.** From a side of $n$, a transposed convolution with kernel $k$ and
-# stride $s$ gives $(n-1)s + k$ ("valid") or $ns$ ("same"). Three ways lead to 28:
+# stride $s$ gives $(n-1)s + k$ ("valid") or $ns$ ("same"). Three ways lead to 28. (The
+# [appendix](#Appendix:-layers,-checked) says why it is called transposed, and what the layers
+# between the convolutions do.)
 
 # %%
 WAYS = {
@@ -361,54 +365,12 @@ for name, (side, convolutions) in WAYS.items():
         side = side * s if padding == "same" else (side - 1) * s + k
         assert grid.shape[1:3] == (side, side)
         sides.append(side)
-    print(name, " -> ".join(map(str, sides)))
+    print(f"{name}:", " -> ".join(map(str, sides)))
 for network in (gan.generator, gan.discriminator):
     print(f"\n{network.name}")
     for layer in network.layers[1:]:
         shape = str(layer.output.shape[1:])
         print(f"    {type(layer).__name__:20}{shape:14}{layer.count_params():>9,} parameters")
-
-# %% [markdown]
-# **Why "transposed".** With the image as a column, a convolution is a matrix: $y = Cx$. The
-# transposed convolution is $C^T$. It takes gradients with respect to $y$ back to $x$; it is not an
-# inverse.
-
-# %%
-kernel = tf.random.stateless_normal((3, 3, 1, 1), seed=(0, 0))
-x = tf.random.stateless_normal((1, 6, 6, 1), seed=(0, 1))
-with tf.GradientTape(persistent=True) as tape:
-    tape.watch(x)
-    y = tf.nn.conv2d(x, kernel, strides=2, padding="SAME")  # (1, 6, 6, 1) -> (1, 3, 3, 1)
-    weighted = tf.reduce_sum(y * y)
-C = tf.reshape(tape.jacobian(y, x), (9, 36)).numpy()
-upstream = 2 * y.numpy()  # the gradient of y * y
-by_layer = tf.nn.conv2d_transpose(upstream, kernel, (1, 6, 6, 1), 2, "SAME").numpy().ravel()
-for name, other in (("C^T y", C.T @ upstream.ravel()), ("tape", tape.gradient(weighted, x))):
-    print(f"{name} - layer: {np.abs(np.ravel(other) - by_layer).max():.1e}")
-print(f"C^T C - identity: {np.abs(C.T @ C - np.eye(36)).max():.1f}")
-
-# %% [markdown]
-# **Batch normalisation** gives each channel mean 0 and variance 1 over the batch, and keeps running
-# averages for inference: $m \leftarrow 0.8\,m + 0.2\,m_{batch}$. After $n$ batches the initial
-# value still has the weight $0.8^n$. Neither the generator's last layer nor the discriminator's
-# first one is followed by it: images must be free to be dark (Radford et al., section 3).
-#
-# **LeakyReLU** has slope 1 above 0 and 0.2 below. The generator learns only from gradients that get
-# through the discriminator, and below 0 ReLU passes none.
-
-# %%
-values = np.random.default_rng(0).normal(5.0, 2.0, size=(256, 1)).astype("float32")
-norm = layers.BatchNormalization(momentum=0.8)
-for _ in range(5):
-    out = norm(values, training=True).numpy()
-print(f"output: mean {abs(out.mean()):.3f}, deviation {out.std():.3f}; running mean after 5 batches "
-      f"{norm.moving_mean.numpy()[0]:.3f}, by formula {values.mean() * (1 - 0.8**5):.3f}")
-x = tf.constant([-3.0, -1.0, 1.0, 3.0])
-for layer in (layers.ReLU(), layers.LeakyReLU(0.2)):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x)
-    print(type(layer).__name__, "slopes at -3, -1, 1, 3:", tape.gradient(y, x).numpy().round(2))
 
 # %% [markdown]
 # ## A VAE
@@ -435,7 +397,7 @@ vae_distance = distance(vae.generate(SAMPLES, seed=1))
 print(f"distance: VAE {vae_distance:.1f}, GAN {watch.distances[-1]:.1f}")
 
 # %% [markdown]
-# **The bound.** Training descends, in nats,
+# **The bound.** Training descends, in nats, the negative *evidence lower bound* (ELBO),
 #
 # $$-\mathrm{ELBO} = -E_q[\log p(x|z)] + \mathrm{KL}(q(z|x) \,\|\, N(0, I)).$$
 #
@@ -504,8 +466,8 @@ loose.fit(endless(NUM_TRAIN), steps_per_epoch=steps, epochs=VAE_EPOCHS, verbose=
 for name, model in (("with KL", vae), ("without", loose)):
     mean, log_var = (each.numpy() for each in model.encoder(test, training=False))
     error = np.mean((model.reconstruct(test) - test) ** 2)
-    print(f"{name}: squared error {error:.4f}; codes deviate by {mean.std():.2f}, "
-          f"noise by {np.exp(log_var / 2).mean():.3f}")
+    print(f"{name}: squared error {error:.4f}; deviation of the codes {mean.std():.2f}, "
+          f"of the draws around each {np.exp(log_var / 2).mean():.3f}")
 rows = [loose.reconstruct(test[:8]), loose.generate(8, seed=1)]
 from_normal = distance(loose.generate(SAMPLES, seed=1))
 loose.fit_prior(images[:2_000], num_components=1)
@@ -570,7 +532,7 @@ plt.show()
 # Image generation is said to need too much data and computing, to be a black box, to copy and to
 # forge. Each claim gets a number here, for one seed.
 #
-# ### Too few data, or bad ones
+# ### Too little data, or bad data
 #
 # A classifier is trained with the same number of updates, once on fewer images and once with half
 # of the labels at random.
@@ -735,10 +697,10 @@ row_of(drops.reshape(4, 6, 6), [f"at most {drop.max():.2g} nats" for drop in dro
 # ### Copies of training images
 #
 # For each sample we look for the nearest training image, by pixels; test images, which no model has
-# seen, are the reference. `nearer` is the probability that a sample is nearer to the training set than
-# a test image is: 0.5 without copying, 1 for copies. `copies` is the share of samples nearer than all
-# but the nearest 1 % of test images. Two controls show that the report can find copies: training
-# images with a little noise, and a model without KL that overfits sixteen images.
+# seen, are the reference. `nearer` is the probability that a sample is nearer to the training set
+# than a test image is: 0.5 without copying, 1 for copies. `copies` is the share of samples that are
+# nearer to it than 99 % of the test images are. Two controls show that the report can find copies:
+# training images with a little noise, and a model without KL that overfits sixteen images.
 
 # %% alt=["Two rows of eight: the GAN's samples that are closest to training images, mostly trousers, above those images, which differ in outline and detail.", "Two rows of eight: samples of the overfitted model above its training images, which they equal."]
 HALF = min(300, NUM_TEST // 2)
@@ -910,7 +872,7 @@ assert np.isclose(np.linalg.norm(linear), 10 / np.sqrt(2))  # (a + b) / 2, |a|^2
 assert np.isclose(np.linalg.norm(spherical), 10)
 angle_0 = [kg.latents.interpolate(vae, a, a, 3, method)[1] for method in ("linear", "spherical")]
 assert np.allclose(*angle_0)  # the length is 10 cos(angle / 2): equal at angle 0 alone
-print(np.linalg.norm(linear), np.linalg.norm(spherical))
+print(f"linear {np.linalg.norm(linear):.2f}, spherical {np.linalg.norm(spherical):.2f}")
 
 # %% [markdown]
 # ### Exercise 3: what the report must find
@@ -927,6 +889,50 @@ apart = kg.metrics.nearest_training_images(mirrored, images)["distances"]
 back_again = kg.metrics.nearest_training_images(mirrored, images[:, :, ::-1])["distances"]
 assert np.allclose(back_again, 0, atol=0.05)  # to find it, look among mirrored images as well
 print(f"mirrored: median distance {np.median(apart):.2f} by pixels, though each is a copy")
+
+# %% [markdown]
+# ## Appendix: layers, checked
+#
+# **Why "transposed".** With the image as a column, a convolution is a matrix: $y = Cx$. The
+# transposed convolution is $C^T$. It takes gradients with respect to $y$ back to $x$; it is not an
+# inverse.
+
+# %%
+kernel = tf.random.stateless_normal((3, 3, 1, 1), seed=(0, 0))
+x = tf.random.stateless_normal((1, 6, 6, 1), seed=(0, 1))
+with tf.GradientTape(persistent=True) as tape:
+    tape.watch(x)
+    y = tf.nn.conv2d(x, kernel, strides=2, padding="SAME")  # (1, 6, 6, 1) -> (1, 3, 3, 1)
+    weighted = tf.reduce_sum(y * y)
+C = tf.reshape(tape.jacobian(y, x), (9, 36)).numpy()
+upstream = 2 * y.numpy()  # the gradient of y * y
+by_layer = tf.nn.conv2d_transpose(upstream, kernel, (1, 6, 6, 1), 2, "SAME").numpy().ravel()
+for name, other in (("C^T y", C.T @ upstream.ravel()), ("tape", tape.gradient(weighted, x))):
+    print(f"{name} - layer: {np.abs(np.ravel(other) - by_layer).max():.1e}")
+print(f"C^T C - identity: {np.abs(C.T @ C - np.eye(36)).max():.1f}")
+
+# %% [markdown]
+# **Batch normalisation** gives each channel mean 0 and variance 1 over the batch, and keeps running
+# averages for inference: $m \leftarrow 0.8\,m + 0.2\,m_{batch}$. After $n$ batches the initial
+# value still has the weight $0.8^n$. Neither the generator's last layer nor the discriminator's
+# first one is followed by it: images must be free to be dark (Radford et al., section 3).
+#
+# **LeakyReLU** has slope 1 above 0 and 0.2 below. The generator learns only from gradients that get
+# through the discriminator, and below 0 ReLU passes none.
+
+# %%
+values = np.random.default_rng(0).normal(5.0, 2.0, size=(256, 1)).astype("float32")
+norm = layers.BatchNormalization(momentum=0.8)
+for _ in range(5):
+    out = norm(values, training=True).numpy()
+print(f"output: mean {abs(out.mean()):.3f}, deviation {out.std():.3f}; running mean after 5 batches "
+      f"{norm.moving_mean.numpy()[0]:.3f}, by formula {values.mean() * (1 - 0.8**5):.3f}")
+x = tf.constant([-3.0, -1.0, 1.0, 3.0])
+for layer in (layers.ReLU(), layers.LeakyReLU(0.2)):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    print(type(layer).__name__, "slopes at -3, -1, 1, 3:", tape.gradient(y, x).numpy().round(2))
 
 # %% [markdown]
 # ## Where to go next

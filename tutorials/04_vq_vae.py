@@ -168,8 +168,8 @@ plt.show()
 #
 # ## Your turn: the nearest code
 #
-# Write $k = \arg\min_j \lVert z_e - e_j \rVert$ for every vector of a batch. `vectors[..., None, :]
-# - codebook` has the shape `(B, h, w, K, D)`.
+# Write $k = \arg\min_j \lVert z_e - e_j \rVert$ for every vector of a batch. The differences
+# `vectors[..., None, :] - codebook` have the shape `(B, h, w, K, D)`.
 
 # %%
 def nearest_codes(vectors, codebook):  # (B, h, w, D), (K, D) -> (B, h, w)
@@ -365,7 +365,7 @@ print(f"reconstruction loss: {logs['reconstruction_loss'][-1]:.3f} of the varian
 # after $\lceil \log 0.1 / \log 0.99 \rceil = 230$ steps.
 #
 # Ten thousand steps of wider networks reach a reconstruction loss of 0.0554 on training images and
-# a perplexity of 340 out of 512, in 14 minutes. Published are 0.056 and 328
+# a perplexity of 340 out of 512, in 14 minutes. The published values are 0.056 and 328
 # ([docs/recipes.md](../docs/recipes.md)).
 #
 # ## A codec
@@ -482,9 +482,10 @@ drawing = seconds(lambda: vq.generate(2 * SHOWN, seed=0)) / (2 * SHOWN)
 passes = {"pixels": 32 * 32 * 3, "codes": codes[0].size}
 print(f"training, per image: {1000 * pixel_step:.1f} ms over pixels, {1000 * code_step:.2f} ms over "
       f"codes: a factor of {pixel_step / code_step:.0f}")
-print(f"generating an image: {passes['pixels']} values to draw or {passes['codes']}: about "
-      f"{passes['pixels'] * one_pass:.0f} s over pixels (one pass, times the values), "
-      f"{drawing:.2f} s over codes (measured, decoder included)")
+print(f"generating an image over pixels: about {passes['pixels'] * one_pass:.0f} s (one pass, times "
+      f"{passes['pixels']} values)")
+print(f"generating an image over codes: {1000 * drawing:.1f} ms ({passes['codes']} codes and the "
+      "decoder, measured)")
 pays_after = vq_seconds / (pixel_step - code_step)
 print(f"The autoencoder was trained in {vq_seconds:.0f} s. That is paid back once the prior has "
       f"seen {pays_after:,.0f} images.")
@@ -514,7 +515,7 @@ for name, count, classes, side in (
     as_codes = count * grid * math.log2(CODES) / 8
     hours = count * side * side * per_pixel / 3600
     print(f"{name:18} {count:9,} {count / classes:10,.0f} {as_bytes / 1e9:6.2f} GB "
-          f"{as_codes / 1e9:6.3f} GB {hours:10.1f}")
+          f"{as_codes / 1e9:6.3f} GB {hours:10.2f}")
 print(f"256x256 pixels are {(256 // 4) ** 2:,} codes at a quarter of the side, "
       f"{(256 // 16) ** 2} at a sixteenth")
 

@@ -219,7 +219,7 @@ print(inspect.getsource(kg.VQGAN.train_step))
 # ## VQGAN
 #
 # The VQGAN starts from the weights of the VQ-VAE after its first training, and gets as many further
-# steps as the VQ-VAE had. Content is compared in the features of a small classifier of the package.
+# steps as the VQ-VAE got. Content is compared in the features of a small classifier of the package.
 # Both new terms get less weight than by default, since the decoder is close already.
 
 # %% alt=["Three rows of eight. Top: photographs. Middle: the VQ-VAE's reconstructions, smooth and blurred. Bottom: the VQGAN's, with crisper edges and textures, and some grain."]
@@ -327,8 +327,9 @@ print(f"one image: {codes_ms:.1f} ms by {math.prod(vq_gan.code_shape)} codes and
 
 # %% [markdown]
 # The GAN at the top was trained for an hour, this prior and its codes for a few minutes; compare
-# methods only at equal cost. The times do compare: a GAN needs one pass, a prior one for each code.
-# GANs are sometimes called slow. Only their training is.
+# methods only at equal cost. The times of generation can be compared: a GAN needs one pass, a prior
+# one for each code. So a GAN, which is sometimes called slow, is the faster of the two here. How long
+# training takes is another question, which these times do not answer.
 #
 # ## The third network: from small to large
 #
@@ -550,8 +551,8 @@ assert field(patchgan(3)) == 70
 # ### Exercise 2: ten times the loss
 #
 # What happens to $\lambda \nabla_L \mathcal{L}_{GAN}$ if the adversarial loss is multiplied by
-# ten? Compute $\lambda$ and the length of that gradient for the trained VQGAN, with `vq_gan.generator_loss` and `vq_gan.last_kernel`.
-# Take the absolute error as $\mathcal{L}_{rec}$.
+# ten? Compute $\lambda$ and the length of that gradient for the trained VQGAN, with
+# `vq_gan.generator_loss` and `vq_gan.last_kernel`. Take the absolute error as $\mathcal{L}_{rec}$.
 
 # %% tags=["answer"]
 def weight_and_length(scale):

@@ -446,13 +446,14 @@ print(inspect.getsource(kg.GAN.train_step))
 #
 # The rules for a custom step:
 #
-# 1. Begin with `unpack`, end with `return self.log(batch, name=scalar, ...)`. 2. Draw noise by
-# `sample_latents(batch)`: it draws for all devices and keeps the rows of this one. 3. Each device
-# takes the mean over its $n$ of the $N$ images, and optimizers *sum* gradients over devices. So
-# each gradient is multiplied by the share $n/N$: `tape.gradient(loss, weights, batch.share)`. 4.
-# Apply each optimizer by its attribute name, in every step and to the same weights; use no Python
-# `if` on tensors. 5. Create new weights and layers in `__init__`. Its arguments are saved
-# automatically.
+# 1. Begin with `unpack`, end with `return self.log(batch, name=scalar, ...)`.
+# 2. Draw noise by `sample_latents(batch)`: it draws for all devices and keeps the rows of this one.
+# 3. Each device takes the mean over its $n$ of the $N$ images, and optimizers *sum* gradients over
+#    devices. So each gradient is multiplied by the share $n/N$:
+#    `tape.gradient(loss, weights, batch.share)`.
+# 4. Apply each optimizer by its attribute name, in every step and to the same weights; use no
+#    Python `if` on tensors.
+# 5. Create new weights and layers in `__init__`. Its arguments are saved automatically.
 #
 # ## Your turn: a mean over devices
 #
@@ -554,7 +555,7 @@ class FeatureMatchingGAN(kg.GAN):
 # Wasserstein distance compares patches of generated and held-out photos at each resolution; lower
 # is better. It needs no network, so it suits photos of any kind.
 
-# %% alt=["Two groups of sixteen digits, by the step of GAN on the left and by feature matching on the right: coloured strokes on light paper, of which some form digits and others do not.", "Curves of the discriminator's loss and of the feature distance over the epochs."]
+# %% alt=["Two groups of sixteen digits, by the step of GAN on the left and by feature matching on the right, together in four rows of eight: coloured strokes on light paper, of which some form digits and others do not.", "Curves of the discriminator's loss and of the feature distance over the epochs."]
 trained, histories = {}, {}
 for name, model_class in (("kg.GAN", kg.GAN), ("feature matching", FeatureMatchingGAN)):
     trained[name] = custom(model_class)
