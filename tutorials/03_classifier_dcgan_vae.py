@@ -915,7 +915,7 @@ print(f"C^T C - identity: {np.abs(C.T @ C - np.eye(36)).max():.1f}")
 # **Batch normalisation** gives each channel mean 0 and variance 1 over the batch, and keeps running
 # averages for inference: $m \leftarrow 0.8\,m + 0.2\,m_{batch}$. After $n$ batches the initial
 # value still has the weight $0.8^n$. Neither the generator's last layer nor the discriminator's
-# first one is followed by it: images must be free to be dark (Radford et al., section 3).
+# first one is followed by it: with it there, samples oscillated (Radford et al., section 3).
 #
 # **LeakyReLU** has slope 1 above 0 and 0.2 below. The generator learns only from gradients that get
 # through the discriminator, and below 0 ReLU passes none.

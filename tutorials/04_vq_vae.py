@@ -603,7 +603,7 @@ print(f"values in an image {32 * 32 * 3}, in the output of the article's encoder
 # | the reconstruction as the only loss | nothing moves the codes, and an argmin has no gradient | $L_{vq}$, and the straight-through gradient |
 # | discrete codes "reduce the cost" | not that of the autoencoder | a prior over codes, timed above |
 # | a VQ-VAE that generates | no distribution of codes | `fit_prior` |
-# | no data, no optimiser, no loop | none of it was run | `compile`, `fit` |
+# | no data, no optimizer, no loop | none of it was run | `compile`, `fit` |
 #
 # ## Exercises
 

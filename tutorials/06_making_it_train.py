@@ -274,7 +274,7 @@ plt.show()
 # one of them among 2,000 samples is found. `fast_generator` provokes a collapse: its generator
 # learns at fifty times the rate of its discriminator, which cannot follow.
 
-# %% alt=["Four scatter plots. Least squares, WGAN and WGAN-GP draw a closed ring through all eight crosses; the samples of the fast generator lie close together and miss nearly all of them."]
+# %% alt=["Four scatter plots. Least squares, WGAN and WGAN-GP draw a closed ring through all eight crosses; the samples of the fast generator lie close together and miss all of them."]
 def found(samples):
     """(centres found, share of high-quality samples) of points `(n, 2)`."""
     distances = np.linalg.norm(samples[:, None] - CENTRES, axis=2)  # (n, 8)
@@ -559,7 +559,7 @@ for noise in NOISES:
 for name, rate in OPTIMIZERS.items():
     run_gan(name, optimizers=[getattr(keras.optimizers, name)(rate) for _ in range(2)])
 
-# %% alt=["Two plots of the Fréchet distance over generator updates: objectives on the left, noise and optimizers on the right. All fall and cross each other; the two seeds of the default are as far apart as most of the others.", "A row of eight samples for each objective: ragged garments from the default, its second seed, least squares and WGAN, flat grey shapes from WGAN-GP."]
+# %% alt=["Two plots of the Fréchet distance over generator updates: objectives on the left, noise and optimizers on the right. All fall overall and cross each other; the two seeds of the default are as far apart as most of the others.", "A row of eight samples for each objective: ragged garments from the default, its second seed, least squares and WGAN, flat grey shapes from WGAN-GP."]
 base, other = (runs[name]["distances"] for name in ("non_saturating", "another seed"))
 updates = STEPS * np.arange(1, MEASUREMENTS + 1)
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), dpi=100, layout="constrained", sharey=True)

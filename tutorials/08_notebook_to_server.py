@@ -262,8 +262,8 @@ print("joined again, they are the batch:", np.array_equal(joined, whole_images))
 #    \sum_r \frac{n_r}{N} L_r$, and optimizers *sum* gradients over replicas. So the gradient of
 #    each replica is multiplied by its share $n_r / N$: `batch.share` in the step below.
 # 2. Noise must be drawn for the global batch, and each replica keeps its rows.
-# 3. Statistics that are not sums over images (the moments of batch normalisation) are computed over
-#    all replicas.
+# 3. Statistics through which the output of one image depends on the others of the batch (the
+#    moments of batch normalisation) are computed over all replicas.
 #
 # Find the first two in the step that has just been run: `batch.share` is the last argument of both
 # `tape.gradient` calls, and `sample_latents(batch)` knows the position of the replica's images in
@@ -385,7 +385,7 @@ ends = sorted(each[-1] for each in perturbed)
 print(f"after update {COMPARE_STEPS}, perturbed runs on one device differ from the first by "
       f"{ends[0]:.1e} to {ends[-1]:.1e}, two replicas by {apart[-1]:.1e}")
 
-# %% alt=["Curves on a logarithmic scale over the updates. The dashed curve, the change since the start, lies above those of the perturbed runs and of two replicas, which begin near the rounding of 32-bit floats and grow."]
+# %% alt=["Curves on a logarithmic scale over the updates. The dashed curve, the change since the start, lies above those of the perturbed runs and of two replicas, most of which begin near the rounding of 32-bit floats, and grow."]
 figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
 steps = np.arange(1, COMPARE_STEPS + 1)
 for number, each in enumerate(perturbed):
@@ -398,9 +398,10 @@ axes.legend(fontsize=8, frameon=False)
 plt.show()
 
 # %% [markdown]
-# After the first update two replicas and one device differ by rounding. Then the curves may jump
-# because of the kinks, of the perturbed runs and of two replicas alike. The effect of one rounding
-# error on a single device is the reference, and by that reference the strategy adds only rounding.
+# After the first update two replicas and one device differ by rounding. The curves may jump at any
+# update because of the kinks, of the perturbed runs and of two replicas alike. The effect of one
+# rounding error on a single device is the reference, and by that reference the strategy adds only
+# rounding.
 #
 # This also shows what not to expect. The guarantee is about the computation: a long training on
 # another number of devices need not end with the same numbers.
