@@ -136,9 +136,9 @@ class HandWrittenGAN(keras.Model):
 #
 # ## Digits appear
 #
-# The networks are convolutional, a small DCGAN (Radford et al., 2016): the feature maps grow from 7x7 to 14x14 and 28x28
-# in the generator, and shrink in the discriminator. The images are digits in twelve fonts, rendered
-# on the fly. After each epoch a callback keeps what the generator produces from the *same* noise.
+# The networks are convolutional, a small DCGAN (Radford et al., 2016): the feature maps grow from
+# 7x7 to 14x14 and 28x28 in the generator, and shrink in the discriminator. The images are digits in
+# twelve fonts, rendered on the fly. After each epoch a callback keeps what the generator produces from the *same* noise.
 
 # %% alt=["Eight columns, one noise vector each, in four rows from epoch 1 to 12: ragged strokes become thin, legible digits, some with a stray stroke. A fifth row of real images is cleaner."]
 SHAPE = (28, 28, 1)

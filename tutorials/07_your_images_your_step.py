@@ -379,8 +379,8 @@ print(f"{len(answers[0])} bytes a PNG; largest difference from generate: {apart}
 # A model of the package is an objective; its networks may be custom. The generator maps `(batch,
 # latent_dim)` to images in [-1, 1], the discriminator maps images to one logit each. Two layers of
 # `kg.layers` do what those of Keras do not by default. `BatchNormalization` takes its moments over
-# the batch of all devices together. `SpectralNormalization` divides a kernel by its largest singular value
-# $\sigma(W)$, with the gradient through the division ([Miyato et al.,
+# the batch of all devices together. `SpectralNormalization` divides a kernel by its largest singular
+# value $\sigma(W)$, with the gradient through the division ([Miyato et al.,
 # 2018](https://arxiv.org/abs/1802.05957)).
 
 # %%

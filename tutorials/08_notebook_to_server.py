@@ -399,9 +399,8 @@ plt.show()
 
 # %% [markdown]
 # After the first update two replicas and one device differ by rounding. The curves may jump at any
-# update because of the kinks, of the perturbed runs and of two replicas alike. The effect of one
-# rounding error on a single device is the reference, and by that reference the strategy adds only
-# rounding.
+# update because of the kinks, of the perturbed runs and of two replicas alike. By the effect of one
+# rounding error on a single device, the reference, the strategy adds only rounding.
 #
 # This also shows what not to expect. The guarantee is about the computation: a long training on
 # another number of devices need not end with the same numbers.
