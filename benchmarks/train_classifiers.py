@@ -58,14 +58,14 @@ class Recipe(NamedTuple):
     shift: int | None = None
     flip: bool = False
     predicts: str = "class"
-    bits: int = 24
+    bits: int = 11
 
 
 RECIPES = {
     "fashion_mnist": Recipe("fashion_mnist", epochs=10),
     "mnist": Recipe("mnist", epochs=4),
     "glyphs": Recipe("glyphs"),
-    "cifar10_small": Recipe("cifar10", shift=4, flip=True, bits=11),
+    "cifar10_small": Recipe("cifar10", shift=4, flip=True),
     "cifar10": Recipe(
         "cifar10", "wide", epochs=10, batch_size=500, shift=2, flip=True, bits=9
     ),

@@ -2,8 +2,9 @@
 
 The weights are kept, in float32 layers and without the states of optimizers; of a generator and its
 moving average only those of the average, from which further training starts. They are rounded to 11
-significant bits, as those of a float16; where a byte of a sample would change by more than 1, those
-that samples depend on keep more. The metrics of the card are those of the rounded model.
+significant bits, as those of a float16, or more where a byte of a sample would change by more than
+1; those of a discriminator to 8, as those of a bfloat16. The metrics of the card are those of the
+rounded model.
 
     keras-genimg train conditional_gan --data mnist --output runs/conditional_gan_mnist
     python benchmarks/write_preset.py runs/conditional_gan_mnist conditional_gan_mnist
@@ -36,6 +37,7 @@ from keras_genimg.runs.settings import DEFAULTS
 from keras_genimg.shipped import PRESETS, read_cards
 
 BITS = (11, 12, 13, 14, 17, 20, 24)  # significant bits of the stored weights; the last are all
+TRAINING_BITS = 8  # of a discriminator, which no sample depends on: those of a bfloat16
 COMPARED = 1000  # samples whose bytes are compared
 COUNTS = (1000, 10_000)  # samples of the metrics: a quick test uses the first
 LICENCES = {
@@ -58,7 +60,7 @@ def without_optimizer(model):
 def write_model(model, path):
     """Writes a model with as few bits as keep its samples: the bits, and what a byte changes by."""
     if getattr(model, "discriminator", None):  # has no part in samples
-        few = [rounded(weight, BITS[0]) for weight in model.discriminator.get_weights()]
+        few = [rounded(weight, TRAINING_BITS) for weight in model.discriminator.get_weights()]
         model.discriminator.set_weights(few)
     weights = model.get_weights()
     exact = samples(model)

@@ -79,10 +79,10 @@ def test_a_preset_has_no_optimizer_and_the_policy_float32(writer, tmp_path, monk
     assert bits == 11 and change <= 1
     saved = keras.saving.load_model(tmp_path / "gan.keras")
     assert not saved.compiled and saved.class_names == ("a", "b", "c", "d")
-    for name in ("ema_generator", "discriminator"):
+    for name, precision in (("ema_generator", 11), ("discriminator", 8)):
         stored, exact = (getattr(each, name).get_weights() for each in (saved, gan))
         for mine, theirs in zip(stored, exact, strict=True):
-            np.testing.assert_allclose(mine, theirs, rtol=2.0**-11)
+            np.testing.assert_allclose(mine, theirs, rtol=2.0**-precision)
     assert not any(np.any(weight) for weight in saved.generator.get_weights())
     with zipfile.ZipFile(tmp_path / "gan.keras") as archive:
         with archive.open("model.weights.h5") as file, h5py.File(file) as tree:
