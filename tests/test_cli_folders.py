@@ -101,6 +101,8 @@ def test_fewer_images_than_a_batch(model, more, tmp_path, capsys):
     assert main(arguments) == 0
     size = 4 if model == "cyclegan" else 6
     assert f"batches of {size} (not" in capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["count"] == size
 
 
 def test_a_share_that_is_none(capsys):

@@ -11,7 +11,12 @@ from PIL import Image
 from keras_genimg import plotting
 from keras_genimg.cli import main
 from keras_genimg.data import load, load_pairs
-from keras_genimg.runs.pairs import in_pairs
+from keras_genimg.runs.pairs import (
+    evaluation_pairs,
+    images_of_second_set,
+    in_pairs,
+    number_of_pairs,
+)
 from keras_genimg.runs.translations import PER_PAIR
 
 SMALL = ["--image-size", "16", "--batch-size", "8", "--steps-per-epoch", "2", "--epochs", "2"]
@@ -188,6 +193,22 @@ def test_a_resumed_stream_is_that_of_the_unbroken_run(kind, tmp_path):
     for part in range(2):  # otherwise nothing is shown
         firsts = [pair[part].tobytes() for pair in unbroken]
         assert len(set(firsts)) > 6
+
+
+@pytest.mark.filterwarnings("ignore:Skipped", "ignore:Images without")
+def test_what_is_evaluated_is_what_is_counted(tmp_path):
+    """All images, also of sets smaller than a batch, without damaged ones."""
+    sets = [photos(tmp_path / name, count) for name, count in (("a", 10), ("b", 7))]
+    damaged = sets[1] / "3.png"
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    source = {"data_dir": None, "channels": None, "image_size": 16}
+    settings = {"corruption": None, "data": str(sets[0]), "data_b": str(sets[1]), **source}
+    for batch_size, sizes in ((100, [6]), (4, [4, 2])):
+        data = load(settings["data"], batch_size=batch_size, **source)
+        pairs = evaluation_pairs(data, settings, "train", (16, 16, 1), batch_size, None, 0)
+        assert [[len(part) for part in pair] for pair in pairs] == [[n, n] for n in sizes]
+    assert images_of_second_set(settings, (16, 16, 1)) == 6
+    assert number_of_pairs(settings, "train") == number_of_pairs(settings, "train", 7) == 6
 
 
 @pytest.mark.parametrize(

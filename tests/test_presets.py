@@ -229,6 +229,12 @@ def test_names_of_classes_are_found_in_another_case():
         gan.class_numbers("Us")  # of two
 
 
+def test_an_accent_may_be_written_in_two_ways():
+    gan = kg.ConditionalGAN((16, 16, 1), 3)
+    gan.class_names = ["e\u0301te\u0301", "\u00e9tude", "ete"]  # as folders of two systems
+    assert gan.class_numbers(["\u00e9t\u00e9", "E\u0301tude", "ete"]).tolist() == [0, 1, 2]
+
+
 class Hub:
     """What Keras calls of huggingface_hub; repositories are folders, and hold files alone."""
 

@@ -1,6 +1,7 @@
 """What adversarial models share: two optimizers, noise, and an EMA copy of the generator."""
 
 import functools
+import os
 
 import keras
 import tensorflow as tf
@@ -81,7 +82,7 @@ class AdversarialModel(OptimizerPair, ImageModel):
         """
         if network is None:
             return None
-        if isinstance(network, str):
+        if isinstance(network, (str, os.PathLike)):
             network = self.make_network(
                 role, None, lambda: feature_maps(network, takes, full_size=True, name=role), takes
             )

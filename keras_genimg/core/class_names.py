@@ -1,5 +1,7 @@
 """The names of a model's classes, and labels given as numbers or as names."""
 
+import unicodedata
+
 import numpy as np
 
 from keras_genimg.checks import check_class_names, check_labels, is_integer
@@ -61,7 +63,7 @@ class NamesClasses:
         names = self.class_names or ()
         if name in names:
             return names.index(name)  # also "2", where folders are named by numbers
-        alike = [each for each in names if each.casefold() == name.casefold()]
+        alike = [each for each in names if _folded(each) == _folded(name)]
         if len(alike) == 1:  # "sneaker" for "Sneaker"
             return names.index(alike[0])
         if name.isdecimal():
@@ -88,3 +90,8 @@ class NamesClasses:
         self._check_has_classes("labels")
         labels = np.arange(self.num_classes) if labels is None else self.class_numbers(labels)
         return np.resize(labels, count).astype("int32")
+
+
+def _folded(name):
+    """A name without letter case; some systems name a folder by an e and an accent for an é."""
+    return unicodedata.normalize("NFC", name).casefold()

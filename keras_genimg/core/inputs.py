@@ -55,6 +55,7 @@ def batches_of(
         return x  # its batches are split already, and are not checked
     if _in_memory(x):
         arrays = checks((x, y, weights))
+        _check_rows(model, *arrays[:2])
         if in_training:
             warn_of_unit_range(model, *arrays[:2])
         if batch_size is None:
@@ -187,6 +188,17 @@ class CheckedBatches(keras.utils.PyDataset):
 def _in_memory(x):
     """Whether x is an array of any library, or a list, and not something that yields batches."""
     return isinstance(x, (list, tuple, dict)) or hasattr(x, "shape") or hasattr(x, "__array__")
+
+
+def _check_rows(model, x, y):
+    """What a model does not take is passed on to its step, in batches like the images."""
+    for array in [] if y is None else tf.nest.flatten(y):
+        if np.shape(array)[:1] != (len(x),):
+            name = model.data.parts[0].name
+            raise InputError(
+                f"{type(model).__name__} takes as many rows of y as {name}. "
+                f"Received: {len(x)} {name} and y of shape {tuple(np.shape(array))}."
+            )
 
 
 def _seed(model):

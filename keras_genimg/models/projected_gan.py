@@ -218,12 +218,14 @@ class ProjectedGAN(LatentGAN):
         """The discriminators' logits of images.
 
         Args:
-            images: float tensor `(n, *image_shape)` in [-1, 1].
-            labels: int32 tensor `(n,)`, of a model with classes.
+            images: float array or tensor `(n, *image_shape)` in [-1, 1].
+            labels: integers `(n,)`, of a model with classes.
 
         Returns:
             float tensor `(n, discriminators)`, for each D_l the mean over its map.
         """
+        if labels is not None:  # Keras refuses arrays beside the tensors of the maps
+            labels = tf.cast(labels, tf.int32)
         logits = self.judged(self.projected(images), labels)
         return tf.stack([tf.reduce_mean(each, axis=(1, 2, 3)) for each in logits], axis=1)
 

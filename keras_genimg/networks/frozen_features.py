@@ -122,6 +122,8 @@ def _plain(name):
 
 
 def _opened(features, name):
+    if isinstance(features, os.PathLike):
+        features = os.fspath(features)
     if isinstance(features, str) and features.endswith(".keras"):
         if not os.path.isfile(features):
             raise InputError(f"{name} must be a file that exists. Received: {features}.")

@@ -84,11 +84,13 @@ def info_of_second_set(settings: dict, image_shape: tuple) -> DataInfo | None:
     return data_info(settings["data_b"], **_source_b(settings, image_shape))
 
 
-def images_of_second_set(settings: dict, image_shape: tuple) -> int:
-    """The number of readable training images of `--data-b`."""
+def images_of_second_set(
+    settings: dict, image_shape: tuple, split: str | None = None, count: int | None = None
+) -> int:
+    """The number of readable images of `--data-b`, by default those to train on."""
     source = _source_b(settings, image_shape)
-    split = training_split(settings["data_b"], settings.get("holdout"), **source)
-    return readable_images(settings["data_b"], split, **source)[0]
+    split = split or training_split(settings["data_b"], settings.get("holdout"), **source)
+    return readable_images(settings["data_b"], split, num_images=count, **source)[0]
 
 
 def in_pairs(data, settings, image_shape, batch_size, first_batch) -> tf.data.Dataset:
@@ -137,9 +139,10 @@ def evaluation_pairs(
         return data
     others = load(
         settings["data_b"], split, batch_size=batch_size, num_images=count,
-        drop_remainder=True, **_source_b(settings, image_shape),
+        **_source_b(settings, image_shape),
     )
-    return tf.data.Dataset.zip(data, others)
+    # Batches of as many images of both sets, whose last ones may differ.
+    return tf.data.Dataset.zip(data.unbatch(), others.unbatch()).batch(batch_size)
 
 
 def named_pairs(settings: dict, split: str, **options) -> tf.data.Dataset:
@@ -148,10 +151,11 @@ def named_pairs(settings: dict, split: str, **options) -> tf.data.Dataset:
     return load_pairs(settings["data"], settings["data_b"], split, **{**source, **options})
 
 
-def number_of_pairs(settings: dict, split: str) -> int:
-    """The number of these pairs."""
-    source = {key: settings[key] for key in ("image_size", "channels")}
-    return open_pairs(settings["data"], settings["data_b"], split, **source)[0].num_images
+def number_of_pairs(settings: dict, split: str, count: int | None = None) -> int:
+    """The number of these pairs, or of `count` of them, of which both images can be read."""
+    source = settings["image_size"], settings["channels"]
+    opened = open_pairs(settings["data"], settings["data_b"], split, *source, count)
+    return opened[-1]().num_images
 
 
 def held_out_pairs(settings: dict, count: int) -> list:

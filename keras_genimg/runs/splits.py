@@ -46,10 +46,12 @@ def held_out_split(name: str, holdout: float | None = None, **source) -> str:
 
 def readable_images(
     name: str, split: str, image_size: int | tuple | None = None,
-    data_dir: str | None = None, channels: int | None = None,
+    data_dir: str | None = None, channels: int | None = None, num_images: int | None = None,
+    num_frames: int | None = None,
 ) -> tuple:  # fmt: skip
     """The number of images of a split that can be read, and what is skipped: reason -> count."""
-    reader = open_set(name, split, image_size, data_dir, channels, None, None)[1]()
+    opened = open_set(name, split, image_size, data_dir, channels, num_images, num_frames)
+    reader = opened[1]()
     return reader.num_images, dict(reader.skipped)
 
 

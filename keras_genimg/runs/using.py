@@ -11,7 +11,7 @@ from keras_genimg import plotting
 from keras_genimg.callbacks import EvaluateSamples
 from keras_genimg.checks import check_count, check_seed
 from keras_genimg.core import Clips, Labels, Pairs, SamplesLogits
-from keras_genimg.data import data_info, load
+from keras_genimg.data import load
 from keras_genimg.errors import InputError
 from keras_genimg.export import is_saved_model
 from keras_genimg.metrics import features_for
@@ -23,11 +23,12 @@ from keras_genimg.runs.likelihood import measure_likelihood
 from keras_genimg.runs.outputs import Output, check_memory
 from keras_genimg.runs.pairs import (
     evaluation_pairs,
+    images_of_second_set,
     named_pairs,
     number_of_pairs,
     paired_by_name,
 )
-from keras_genimg.runs.splits import held_out_split, same_set
+from keras_genimg.runs.splits import held_out_split, readable_images, same_set
 from keras_genimg.runs.translations import PER_PAIR, check_per_pair, measure_translations
 from keras_genimg.version import __version__
 from keras_genimg.video import ANIMATIONS, check_animation
@@ -223,14 +224,16 @@ def evaluate(
     def pairs():
         if by_name:
             return named_pairs(sets, split, batch_size=100, num_images=count)
-        images = images_of(100, with_labels=labelled, num_images=count,
-                           drop_remainder=bool(trained.get("data_b")))  # fmt: skip
+        images = images_of(100, with_labels=labelled, num_images=count)
         return evaluation_pairs(images, trained, split_b, model.image_shape, 100, count, seed)
 
     def number():
         if by_name:
-            return count or number_of_pairs(sets, split)
-        return count or data_info(data, split, **settings).num_images
+            return number_of_pairs(sets, split, count)
+        found = readable_images(data, split, num_images=count, **settings)[0]
+        if not trained.get("data_b"):
+            return found
+        return min(found, images_of_second_set(trained, model.image_shape, split_b, count))
 
     if len(of_samples) < len(metrics or ()):
         images = images_of(500, with_labels=labelled, num_images=count)
@@ -253,7 +256,7 @@ def evaluate(
         callback.set_model(model)
         callback.on_train_begin()
         values.update(callback.evaluate())
-        real = data_info(data, split, **settings).num_images
+        real = readable_images(data, split, **settings)[0]
         results.update(count=count, real_count=real, features=features, seed=seed)
         print(f"{count} samples, seed {seed}, against the {real} images of {data}/{split}")
     if not metrics:

@@ -452,3 +452,6 @@ def test_a_gan_takes_what_it_is_given_beside_images():
     np.testing.assert_array_equal(y, LABELS[:4])
     x, y = next(iter(batches_of(model, IMAGES, list(LABELS), batch_size=4)))
     np.testing.assert_array_equal(y, LABELS[:4])
+    for y in (LABELS[:5], np.append(LABELS, 0), 3, (LABELS, LABELS[:5])):
+        message = message_of(lambda: batches_of(model, IMAGES, y, batch_size=4))
+        assert message.startswith("GAN takes as many rows of y as images. Received: 20 images and")

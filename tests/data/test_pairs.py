@@ -53,6 +53,12 @@ def test_files_of_one_name_are_a_pair(folders, either_way):
     assert firsts[:10] != firsts[10:]
 
 
+def test_an_accent_may_be_written_in_two_ways(tmp_path):
+    one = save(tmp_path / "one", ["caf\u00e9.png", "b.png"], 10)
+    two = save(tmp_path / "two", ["cafe\u0301.png", "b.png"], 20)
+    assert sorted(values(load_pairs(one, two, batch_size=2))) == [(10, 20), (11, 21)]
+
+
 def test_a_resumed_stream_is_that_of_the_unbroken_one(folders, either_way):
     def stream(step):
         first_epoch, first_batch = divmod(step, 3)  # epochs of 3 batches

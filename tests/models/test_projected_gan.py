@@ -113,9 +113,10 @@ def test_a_model_with_classes():
     model.fit(images, labels, batch_size=3, verbose=0)
     of_one, of_another = (model.generate(2, labels=label, seed=0) for label in (0, 1))
     assert np.abs(of_one - of_another).max() > 1e-4
-    images = tf.constant(images)
-    logits = model.discriminate(images, tf.constant(labels, tf.int32))
+    logits = model.discriminate(images, labels)
     assert logits.shape == (6, 3)
+    tensors = tf.constant(images), tf.constant(labels, tf.int32)
+    np.testing.assert_array_equal(model.discriminate(*tensors), logits)
     with pytest.raises(InputError, match="is trained on"):
         model.fit(smooth_pictures(4), verbose=0)
 
@@ -187,7 +188,8 @@ def test_a_copy_is_held_and_a_file_is_read(tmp_path):
     features.save(tmp_path / "features.keras")
     images = smooth_pictures(2)
     expected = [features.layers[1](images), features(images)]
-    for given in (features, str(tmp_path / "features.keras")):
+    path = tmp_path / "features.keras"
+    for given in (features, path, str(path)):
         found = feature_maps(given, SHAPE)(images)
         for mine, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-6)

@@ -57,7 +57,7 @@ def test_by_path_by_model_and_after_loading_it_is_the_same_network(make, tmp_pat
     path = tmp_path / "classifier.keras"
     classifier.save(path)
     keras.utils.set_random_seed(0)
-    model = make(str(path))
+    model = make(path)  # a pathlib.Path, or a string
     path.unlink()
     images = smooth_pictures(4)
     maps = model.content_network(images)

@@ -1,6 +1,7 @@
 """Pairs of images from two folders: the files of one name belong together."""
 
 import os
+import unicodedata
 import warnings
 
 from keras_genimg.data.images import checked_count, split_and_slice
@@ -75,6 +76,7 @@ def _names_of(folder: str, found: Split) -> dict:
     names = {}
     for index, file in enumerate(found.files):
         name = os.path.splitext("/".join(file.parts[found.depth :]))[0]
+        name = unicodedata.normalize("NFC", name)  # an e and an accent are an é
         if name in names:
             twins = " and ".join("/".join(found.files[i].parts) for i in (names[name], index))
             raise InputError(
