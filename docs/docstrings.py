@@ -22,8 +22,16 @@ class Sections(griffe.Extension):
                 text = code(text) if title == "Example" else flush(text)
                 before += f"**{title}:** {text}\n\n"
             else:
-                before += f"{title.replace('Call arguments', 'Other Parameters')}:{text}"
+                title = title.replace("Call arguments", "Other Parameters")
+                before += f"{title}:{on_one_line(text)}"
         obj.docstring.value = before
+
+
+def on_one_line(text):
+    """A section of "names: what they are", without line breaks between the names of an entry."""
+    indent = re.match(r"\n*( *)", text)[1]
+    names = rf"^{indent}(?! )[^:\n]*(?:\n +[^:\n]*)*:"
+    return re.sub(names, lambda match: re.sub(r"\n +", " ", match[0]), text, flags=re.M)
 
 
 def flush(text):

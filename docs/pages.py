@@ -6,6 +6,8 @@
 import pathlib
 import posixpath
 import re
+from html import escape, unescape
+from urllib.parse import quote
 
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
@@ -27,7 +29,13 @@ NOTEBOOKS = sorted(
 )
 PAGES = {**{source: page for page, source in SOURCES.items()}, **dict(zip(NOTEBOOKS, NOTEBOOKS))}
 COMMAND = []  # build or serve
-LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+# Code, which stays as it is, or a link: its text if that is the name of a file, what is before the
+# address, the address and what follows.
+LINK = re.compile(
+    r"^( *)```.*?^\1```|`[^`\n]+`|(\[[\w/]+\.md)?(\]\()([^)\s#]+)((?:#[^)\s]*)?\))",
+    flags=re.M | re.S,
+)
+HEADING = re.compile(r'(<h([1-6])) id="[^"]*">(.*?)<a class="anchor-link" href="[^"]*">')
 
 
 def on_startup(command, dirty):
@@ -60,12 +68,17 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links between files of the repository become links between pages, or to the repository."""
+    """Links between files of the repository become links between pages, or to the repository.
+
+    A link whose text is the name of a file gets the title of the page instead.
+    """
     uri = page.file.src_uri
     source = SOURCES.get(uri, f"docs/{uri}")
 
     def moved(match):
-        before, link, after = match.groups()
+        _, text, before, link, after = match.groups()
+        if link is None:
+            return match[0]
         if link.startswith((GITHUB, RAW)):
             path = link.removeprefix(GITHUB).removeprefix(RAW)
         elif re.match(r"[a-z]+:", link):
@@ -74,17 +87,33 @@ def on_page_markdown(markdown, page, config, files):
             path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
         target = PAGES.get(path, path.removeprefix("docs/"))
         if path not in PAGES and not path.startswith("docs/"):
-            return before + GITHUB + path + after
-        return before + posixpath.relpath(target, posixpath.dirname(uri) or ".") + after
+            return (text or "") + before + GITHUB + path + after
+        file = files.get_file_from_path(target) if text else None
+        text = f"[{file.page.title}" if file and file.page and file.page.title else text or ""
+        return text + before + posixpath.relpath(target, posixpath.dirname(uri) or ".") + after
 
     return LINK.sub(moved, markdown)
 
 
 def on_page_content(html, page, config, files):
-    """The same for notebooks, which are HTML by the time that MkDocs reads them."""
+    """The same for notebooks, which are HTML by the time that MkDocs reads them.
+
+    Headings get the anchors that they have in Jupyter, which the links of notebooks use.
+    """
     source = page.file.src_uri
     if source not in NOTEBOOKS:
         return html
+    entries = list(flat(page.toc))
+
+    def anchored(match):
+        start, _, title = match.groups()
+        anchor = unescape(re.sub("<[^>]*>", "", title)).replace(" ", "-")
+        entry = entries.pop(0)
+        entry.title, entry.id = title, anchor
+        link = f'<a class="anchor-link" href="#{quote(anchor)}">'
+        return f'{start} id="{escape(anchor)}">{title}{link}'
+
+    html = HEADING.sub(anchored, html)
 
     def moved(match):
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
@@ -93,3 +122,10 @@ def on_page_content(html, page, config, files):
         return f'href="{link}{match[2] or ""}"'
 
     return re.sub(r'href="([^":#]+)(#[^"]*)?"', moved, html)
+
+
+def flat(entries):
+    """The entries of a table of contents, in the order of the page."""
+    for entry in entries:
+        yield entry
+        yield from flat(entry.children)

@@ -66,7 +66,7 @@ def test_the_options_it_names_exist(capsys):
     from keras_genimg.options import parser
 
     synopsis = (ROOT / "docs" / "cli.md").read_text()
-    text = synopsis + "\n".join(blocks("bash"))
+    text = (synopsis + "\n".join(blocks("bash"))).replace("\n    ", " ")  # a command, a line
     helps = []
     for command in ("train", "prior", "generate", "interpolate", "invert", "evaluate", "export"):
         try:
