@@ -69,8 +69,12 @@ def test_the_model_of_a_recipe_can_be_made(name, monkeypatch):
 def test_the_prior_of_emoji_is_over_the_codes_of_the_models_of_emoji():
     assert PRIORS == ["code_transformer_emoji"]
     gan, vae = (read_recipe(f"vq_{name}_emoji")["settings"] for name in ("gan", "vae"))
-    more = {"content_network", "perceptual_weight", "adversarial_start_step"}
+    more = {"content_network", "perceptual_weight", "adversarial_weight", "adversarial_start_step"}
     shared = {k: v for k, v in gan["set"].items() if k not in more}
+    schedules = [each["set"]["learning_rate"]["config"] for each in (gan, vae)]
+    for each, schedule in zip((gan, vae), schedules):  # the same, each over its own steps
+        assert schedule.pop("decay_steps") == each["epochs"] * (SETS["emoji"].num_images // 32)
+    assert schedules[0] == schedules[1]
     assert {**shared, "data_variance": vae["set"]["data_variance"]} == vae["set"]
     settings = read_recipe("code_transformer_emoji")["settings"]
     given = dict(settings["set"])
