@@ -4,7 +4,7 @@
 # > **You will be able to** write the training step of a GAN, train it until it draws digits, and
 # > say what `kg.GAN` does at each point of it.
 # >
-# > **Time**: fifteen minutes with reading. Measured: 5.6 minutes on two CPU cores, on a shared machine.
+# > **Time**: fifteen minutes with reading. Measured: 2.5 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** Python, and to have seen a Keras model train once. No data, no internet connection,
 # > no GPU. (On Colab, run `%pip install git+https://github.com/keras-genimg/keras-genimg` first.)

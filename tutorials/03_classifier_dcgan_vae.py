@@ -5,7 +5,7 @@
 # > and each term of the loss is for, and put numbers to what is said against generated images: too
 # > little data, too much computing, black boxes, copies, forgeries.
 # >
-# > **Time**: 45 minutes with reading. Measured: 3.3 minutes on two CPU cores, on a shared machine.
+# > **Time**: 45 minutes with reading. Measured: 6.6 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** Keras, NumPy, and [tutorial 0](00_fifteen_minutes.ipynb). (On Colab, run `%pip
 # > install git+https://github.com/keras-genimg/keras-genimg` first.)

@@ -5,7 +5,7 @@
 # > lines that make a codebook learn, count the bits of an image, and generate from a prior over
 # > codes.
 # >
-# > **Time**: forty minutes with reading. Measured: 2.2 minutes on two CPU cores, on a shared machine.
+# > **Time**: forty minutes with reading. Measured: 5.3 minutes on two CPU cores, on a shared machine.
 # >
 # > **You need** [tutorial 0](00_fifteen_minutes.ipynb), or to know what a gradient tape does, and
 # > the CIFAR-10 data set. Where it cannot be downloaded, drawn digits stand in for it. (On Colab,
