@@ -121,7 +121,7 @@ def spans(flags):
 
 
 def cells_of(pixels):
-    """Widths of the images side by side in a picture: squares with white between them."""
+    """Widths of the images side by side in a grid: squares with white between them."""
     widths = []
     for top, bottom in spans((pixels < 255).any(axis=1)):
         row = [right - left for left, right in spans((pixels[top:bottom] < 255).any(axis=0))]
@@ -135,7 +135,7 @@ def pixels_of(png):
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_cells_of_a_picture_are_those_that_were_drawn(scale):
+def test_cells_of_a_grid_are_those_that_were_drawn(scale):
     images = np.random.default_rng(0).uniform(-1, 0.9, (12, 28, 28, 1))
     kg.plotting.show_images(images, "A title", columns=6, scale=scale)
     grid, plot = io.BytesIO(), io.BytesIO()

@@ -85,7 +85,7 @@ plt.show()
 # Two networks are trained against each other (Goodfellow et al., 2014). The generator $G$ turns
 # noise $z$ into an image. The discriminator $D$ sees an image and returns a *logit*: high for
 # real, low for fake. The sigmoid of the logit, $D(x)$, is the probability that the image $x$ is
-# real. Each network descends a loss of its own, by gradient steps:
+# real. Each network descends its loss, by gradient steps:
 #
 # - $D$ descends $-\log D(x) - \log(1 - D(G(z)))$: real images up, fakes down.
 # - $G$ descends $-\log D(G(z))$: its fakes up. This is the *non-saturating* loss: its gradient is
