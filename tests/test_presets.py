@@ -259,6 +259,12 @@ class Hub:
         return str(self.folder / repo_id)
 
 
+def test_evaluate_says_that_the_data_of_the_training_are_not_here(here, capfd):
+    line = refused(capfd, "evaluate", "conditional_gan_emoji", "--metrics", "frechet_distance")
+    assert "conditional_gan_emoji was trained on emoji, which was not found" in line
+    assert "name a data set with --data" in line
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     monkeypatch.setattr("keras.src.saving.saving_lib.huggingface_hub", Hub(tmp_path))

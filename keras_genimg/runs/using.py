@@ -11,7 +11,7 @@ from keras_genimg import plotting
 from keras_genimg.callbacks import EvaluateSamples
 from keras_genimg.checks import check_count, check_seed
 from keras_genimg.core import Clips, Labels, Pairs, SamplesLogits
-from keras_genimg.data import load
+from keras_genimg.data import data_info, load
 from keras_genimg.errors import InputError
 from keras_genimg.export import is_saved_model
 from keras_genimg.metrics import features_for
@@ -200,6 +200,7 @@ def evaluate(
     trained = read_record(folder)["settings"]
     if data is None:
         data, data_dir = trained["data"], data_dir or trained.get("data_dir")
+        _check_still_there(folder, data, data_dir)
     trained["data_dir"] = data_dir
     settings = {"image_size": (height, width), "channels": channels, "data_dir": data_dir,
                 "num_frames": model.num_frames if model.data.part(Clips) else None}
@@ -272,6 +273,17 @@ def evaluate(
     for name, value in results["metrics"].items():
         print(f"{name:<{width}}{value:.4f}")
     print(path)
+
+
+def _check_still_there(folder, name, data_dir):
+    """Checks that the data of a training can be evaluated on: they may be a folder elsewhere."""
+    try:
+        data_info(name, data_dir=data_dir)
+    except InputError as error:
+        raise InputError(
+            f"{folder} was trained on {name}, which was not found; name a data set with --data. "
+            f"{error}"
+        ) from None
 
 
 def _default_split(name, trained, settings):
