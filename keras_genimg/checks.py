@@ -116,28 +116,6 @@ def check_choice(name: str, value, choices) -> str:
     return value
 
 
-def check_bool(name: str, value) -> bool:
-    """Checks an argument that is True or False.
-
-    Args:
-        name: string. The argument's name in the message.
-        value: the value received.
-
-    Returns:
-        `value` as a `bool`.
-
-    Raises:
-        InputError: any other value.
-
-    Example:
-    >>> check_bool("jitter", True)
-    True
-    """
-    if not isinstance(value, (bool, np.bool_)):
-        raise InputError(f"{name} must be True or False. Received: {name}={value!r}.")
-    return bool(value)
-
-
 def check_path(name: str, value) -> str:
     """Checks a path.
 

@@ -103,7 +103,7 @@ MODELS = {
     "sequence_gan": Case(keras_genimg.SequenceGAN, SHAPE, 3, 5, 4),
     # Generators that are soon traced, and a pool that is soon full.
     "cyclegan": Case(keras_genimg.CycleGAN, SHAPE, pool_size=12, residual_blocks=1),
-    "pix2pix": Case(keras_genimg.Pix2Pix, (16, 16, 3), SHAPE, jitter=True),
+    "pix2pix": Case(keras_genimg.Pix2Pix, (16, 16, 3), SHAPE),
     "code_transformer": Case(
         keras_genimg.CodeTransformer, code_shape=(4, 4), num_embeddings=16, num_classes=4,
         features=8, layers=1, num_heads=2, dropout=0.1,

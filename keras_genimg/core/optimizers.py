@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_genimg.checks import check_bool, check_count, check_number, first_reason
+from keras_genimg.checks import check_count, check_number, first_reason
 from keras_genimg.core.layer_states import check_layers, weights_by_name
 from keras_genimg.errors import InputError
 from keras_genimg.optimizers import Adam, LinearDecay
@@ -235,9 +236,10 @@ def resolve_optimizer(name: str, optimizer) -> keras.optimizers.Optimizer:
 
 def _check_execution(run_eagerly, steps_per_execution, jit_compile):
     check_count("steps_per_execution", steps_per_execution)
-    check_bool("run_eagerly", run_eagerly)
-    if jit_compile != "auto":
-        check_bool("jit_compile", jit_compile)
+    for name, value, other in (("run_eagerly", run_eagerly, False),
+                               ("jit_compile", jit_compile, jit_compile == "auto")):  # fmt: skip
+        if not isinstance(value, (bool, np.bool_)) and not other:
+            raise InputError(f"{name} must be True or False. Received: {name}={value!r}.")
 
 
 def _check_usable(name, optimizer):

@@ -3,9 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_genimg.checks import check_bool, check_number
+from keras_genimg.checks import check_number
 from keras_genimg.core import Pairs, TranslationModel, adam_pair, mean_scores
-from keras_genimg.layers import diff_augment
 from keras_genimg.losses import get_adversarial_loss
 from keras_genimg.networks import patchgan_discriminator, unet
 
@@ -35,10 +34,7 @@ class Pix2Pix(TranslationModel):
         loss: `"non_saturating"`, `"minimax"`, `"least_squares"`, `"hinge"`,
             `"wasserstein"`, or a pair of functions `(generator_loss(fake_logits),
             discriminator_loss(real_logits, fake_logits))`.
-        jitter: bool. Whether training moves both images of a pair alike by random whole pixels,
-            up to an eighth of each side (Section 6.2), so that few pairs are memorised later.
-            Pixels that move in are 0, the middle grey.
-        seed: int, optional. Makes the dropout and the jitter in training reproducible.
+        seed: int, optional. Makes the dropout in training reproducible.
 
     Logs: `g_loss` (the whole loss of G) and `l1_loss` (the mean absolute error); with an
     adversarial loss also `d_loss` and the mean of sigmoid(logit) on targets and on
@@ -47,8 +43,7 @@ class Pix2Pix(TranslationModel):
     Differences: `translate` uses the moving moments of batch normalisation and no dropout, so that
     a translation does not depend on its batch or on chance. The paper runs G at test time as in
     training: `model(images, training=True)`, which also updates the moving moments. The default
-    networks are smaller, with one layer of dropout instead of three. The paper's jitter enlarges
-    images by an eighth and crops them at random, and mirrors them.
+    networks are smaller, with one layer of dropout instead of three.
 
     Raises:
         InputError: invalid arguments.
@@ -69,15 +64,12 @@ class Pix2Pix(TranslationModel):
     def __init__(
         self, image_shape=(32, 32, 3), source_shape=None, *, l1_weight: float = 100.0,
         adversarial_weight: float = 1.0, generator=None, discriminator=None,
-        loss="non_saturating", jitter: bool = False, seed: int | None = None, **kwargs,
+        loss="non_saturating", seed: int | None = None, **kwargs,
     ):
         super().__init__(image_shape, source_shape, seed, **kwargs)
         self.l1_weight = check_number("l1_weight", l1_weight)
         self.adversarial_weight = check_number("adversarial_weight", adversarial_weight)
         self.generator_loss, self.discriminator_loss = get_adversarial_loss(loss)
-        self.jitter = check_bool("jitter", jitter)
-        if jitter:
-            self.jitter_seeds = keras.random.SeedGenerator(seed)
         self.generator = self.make_network(
             "generator", generator, lambda: unet(self.source_shape, self.image_shape, seed=seed),
             takes=self.source_shape, makes=self.image_shape,
@@ -97,10 +89,6 @@ class Pix2Pix(TranslationModel):
     def train_step(self, data):
         """Section 3.3 of Isola et al. (2017): an update of D, then one of G, on pairs (x, y)."""
         inputs, targets, batch = self.unpack(data)  # x: (B, h, w, d), y: (B, h, w, c)
-        if self.jitter:  # T(x), T(y)
-            seed = self.jitter_seeds.next()
-            inputs = diff_augment(inputs, batch, seed, "translation")
-            targets = diff_augment(targets, batch, seed, "translation")
 
         # 1. Translations G(x), with dropout as the noise.
         with tf.GradientTape() as generator_tape:

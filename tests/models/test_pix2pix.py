@@ -112,27 +112,6 @@ def test_translations_use_moving_moments_and_no_dropout():
     assert sum(changed) == len(changed)
 
 
-def test_jitter_moves_both_images_of_a_pair_alike():
-    def l1_losses(targets, **arguments):
-        images = keras.Input(COLOR)
-        same = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")(images)
-        model = Pix2Pix(COLOR, generator=keras.Model(images, same), seed=3, **arguments)
-        model.compile(**sgd(0.0))
-        fit = model.fit(TARGETS, targets, batch_size=8, epochs=3, shuffle=False, verbose=0)
-        return fit.history["l1_loss"]
-
-    assert l1_losses(TARGETS, jitter=True) == [0.0] * 3  # T(x) - T(x)
-    moved, still = l1_losses(-TARGETS, jitter=True), l1_losses(-TARGETS)
-    assert len(set(still)) == 1 and len(set(moved)) == 3
-    # Up to an eighth of each side, of which at most so much moves out of the image.
-    assert all(0.5 < loss / still[0] <= 1.2 for loss in moved)
-
-
-def test_jitter_is_true_or_false():
-    with pytest.raises(InputError, match="jitter must be True or False. Received: jitter=0.1"):
-        small(jitter=0.1)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, 0.0])
 def test_it_learns_to_translate_inputs_into_targets(weight):
