@@ -43,6 +43,7 @@ COUNTS = (1000, 10_000)  # samples of the metrics: a quick test uses the first
 LICENCES = {
     "glyphs": "drawn by keras_genimg; that of the fonts: DejaVu, STIX, BaKoMa (Computer Modern)",
     "cifar10": "none stated by its authors",
+    "mnist": "CC BY-SA 3.0, Yann LeCun and Corinna Cortes",
     "fashion_mnist": "MIT, Copyright 2017 Zalando SE",
 }
 LOCAL = ("recipe", "data_dir", "strategy")  # settings that say nothing about the model
