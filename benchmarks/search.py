@@ -116,12 +116,12 @@ def gan(
     return model, batch_size
 
 
-def packaged(shape, classes, kind, rate=None, by_class=False, **options):
+def packaged(shape, classes, kind, rate=None, batch_size=64, by_class=False, **options):
     """A model of the package with its own settings."""
     options = {"num_classes": classes, **options} if by_class else options
     model = kind(image_shape=shape, seed=0, **options)
     model.compile(learning_rate=rate)
-    return model, 64
+    return model, batch_size
 
 
 def trials():
@@ -156,6 +156,12 @@ def trials():
     return {
         # As they are.
         "default": given(packaged, kind=kg.GAN),
+        "default, R1": given(packaged, kind=kg.GAN, r1_weight=0.1),
+        "default, translation": given(packaged, kind=kg.GAN, augment="translation"),
+        "default, R1, translation": given(
+            packaged, kind=kg.GAN, r1_weight=0.1, augment="translation"
+        ),
+        "default, batch 32": given(packaged, kind=kg.GAN, batch_size=32),
         "default by class": given(packaged, kind=kg.ConditionalGAN, by_class=True),
         "dcgan5": given(packaged, kind=kg.GAN, networks="dcgan5"),
         "dcgan5, rate 5e-4": given(packaged, kind=kg.GAN, networks="dcgan5", rate=5e-4),

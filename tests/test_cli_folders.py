@@ -88,6 +88,16 @@ def test_a_folder_is_held_out_and_evaluated_by_default(photos, tmp_path, capsys)
     assert "holdout=0.5 (was 0.2)" in capsys.readouterr().err
 
 
+def test_images_of_several_sizes_are_evaluated_by_default(tmp_path):
+    folder, data = tmp_path / "run", tmp_path / "photos"
+    write_images(data, 4)
+    Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(data / "larger.png")
+    train = ["train", "vae", "--data", str(data), "--image-size", "16", "--set", "networks=mlp"]
+    assert main([*train, "--epochs", "1", "--output", str(folder)]) == 0
+    assert main(["evaluate", str(folder)]) == 0
+    assert json.loads((folder / "metrics.json").read_text())["count"] == 5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model, more", [
     ("wgan", ["--set", "n_critic=2"]), ("cyclegan", ["--data-b"]),

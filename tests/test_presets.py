@@ -235,6 +235,12 @@ def test_an_accent_may_be_written_in_two_ways():
     assert gan.class_numbers(["\u00e9t\u00e9", "E\u0301tude", "ete"]).tolist() == [0, 1, 2]
 
 
+def test_evaluate_says_that_the_data_of_the_training_are_not_here(here, capfd):
+    line = refused(capfd, "evaluate", "conditional_gan_emoji", "--metrics", "frechet_distance")
+    assert "conditional_gan_emoji was trained on emoji, which was not found" in line
+    assert "name a data set with --data" in line
+
+
 class Hub:
     """What Keras calls of huggingface_hub; repositories are folders, and hold files alone."""
 
@@ -257,12 +263,6 @@ class Hub:
 
     def snapshot_download(self, repo_id, library_name, library_version):
         return str(self.folder / repo_id)
-
-
-def test_evaluate_says_that_the_data_of_the_training_are_not_here(here, capfd):
-    line = refused(capfd, "evaluate", "conditional_gan_emoji", "--metrics", "frechet_distance")
-    assert "conditional_gan_emoji was trained on emoji, which was not found" in line
-    assert "name a data set with --data" in line
 
 
 @pytest.fixture

@@ -198,12 +198,14 @@ def evaluate(
     model = load_run(folder)
     height, width, channels = model.image_shape
     trained = read_record(folder)["settings"]
-    if data is None:
+    named = data is not None
+    if not named:
         data, data_dir = trained["data"], data_dir or trained.get("data_dir")
-        _check_still_there(folder, data, data_dir)
     trained["data_dir"] = data_dir
     settings = {"image_size": (height, width), "channels": channels, "data_dir": data_dir,
                 "num_frames": model.num_frames if model.data.part(Clips) else None}
+    if not named:
+        _check_still_there(folder, data, settings)
     labelled = model.data.part(Labels) is not None
     split_b = split
     if split is None and not paired_by_name(model.data, trained):
@@ -275,10 +277,10 @@ def evaluate(
     print(path)
 
 
-def _check_still_there(folder, name, data_dir):
+def _check_still_there(folder, name, settings):
     """Checks that the data of a training can be evaluated on: they may be a folder elsewhere."""
     try:
-        data_info(name, data_dir=data_dir)
+        data_info(name, **settings)
     except InputError as error:
         raise InputError(
             f"{folder} was trained on {name}, which was not found; name a data set with --data. "
