@@ -106,7 +106,7 @@ MODELS = {
     "pix2pix": Case(keras_genimg.Pix2Pix, (16, 16, 3), SHAPE),
     "code_transformer": Case(
         keras_genimg.CodeTransformer, code_shape=(4, 4), num_embeddings=16, num_classes=4,
-        features=8, layers=1, num_heads=2, dropout=0.1,
+        features=8, layers=1, num_heads=2, dropout=0.1, label_dropout=0.3, guidance_scale=2.0,
     ),
     "pixel_cnn": Case(keras_genimg.PixelCNN, SHAPE, levels=2, **PIXEL_CNN),
     "pixel_cnn_of_codes": Case(

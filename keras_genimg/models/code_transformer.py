@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_genimg.checks import check_code_shape, check_count, check_number
 from keras_genimg.core import AutoregressiveModel, Codes, dtype_policy
+from keras_genimg.errors import InputError
 from keras_genimg.networks import CausalTransformer
 from keras_genimg.optimizers import Adam
 
@@ -27,6 +28,11 @@ class CodeTransformer(AutoregressiveModel):
         num_classes: int, optional. Makes the model conditional: it is trained on `(codes, labels)`,
             and generates by label.
         dropout: float in [0, 1). Rate in each block.
+        label_dropout: float in [0, 1). Share of the labels that are left out in training, so that
+            the model also learns to do without; 0.1 is usual where guidance is wanted.
+        guidance_scale: float of at least 1. Above 1, generated codes follow their class more
+            (classifier-free guidance): the logits are l + (scale - 1) (l - l'), where l' are those
+            without a class. Needs `label_dropout`; a code then costs two positions.
         seed: int, optional. Makes the dropout in training reproducible.
 
     `generate_codes`, and `generate` of the model that holds this one as its prior, also take
@@ -44,7 +50,8 @@ class CodeTransformer(AutoregressiveModel):
     >>> prior.generate_codes(4, seed=1).shape
     (4, 7, 7)
 
-    Reference: https://arxiv.org/abs/2012.09841, section 3.2
+    Reference: https://arxiv.org/abs/2012.09841, section 3.2; guidance: Gafni et al. (2022),
+        https://arxiv.org/abs/2203.13131
     """
 
     data = Codes()
@@ -56,11 +63,22 @@ class CodeTransformer(AutoregressiveModel):
     def __init__(
         self, code_shape=(7, 7), num_embeddings: int = 128, *, features: int = 128,
         layers: int = 4, num_heads: int = 4, num_classes: int | None = None, dropout: float = 0.0,
-        seed: int | None = None, **kwargs,
+        label_dropout: float = 0.0, guidance_scale: float = 1.0, seed: int | None = None, **kwargs,
     ):
         shape = check_code_shape(code_shape)
         levels = check_count("num_embeddings", num_embeddings)
         super().__init__(None, levels, shape, num_classes, seed=seed, **kwargs)
+        check_number("label_dropout", label_dropout, 0.0, 0.99)
+        check_number("guidance_scale", guidance_scale, low=1.0)
+        if label_dropout and num_classes is None:
+            raise InputError(
+                f"label_dropout needs num_classes. Received: label_dropout={label_dropout}."
+            )
+        if guidance_scale != 1.0 and not label_dropout:
+            raise InputError(
+                "guidance_scale needs a label_dropout above 0. "
+                f"Received: guidance_scale={guidance_scale}, label_dropout=0."
+            )
         with dtype_policy(self.dtype_policy):
             self.network = CausalTransformer(
                 (*shape, 1),
@@ -71,6 +89,8 @@ class CodeTransformer(AutoregressiveModel):
                 num_classes,
                 check_number("dropout", dropout, 0.0, 0.99),
                 seed,
+                label_dropout,
+                guidance_scale,
             )
         self.built = True
 

@@ -142,7 +142,7 @@ class VAE(LatentVariableModel):
         self.log_scale = self.add_weight(
             name="log_scale",
             shape=(shape[2],),
-            initializer=keras.initializers.Constant(-1.0),
+            initializer=keras.initializers.Constant(-2.0),
             dtype=dtype,
             trainable=likelihood != "bernoulli",
         )

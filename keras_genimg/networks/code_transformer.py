@@ -72,6 +72,9 @@ class CausalTransformer(keras.layers.Layer):
         num_classes: int, or None without classes.
         dropout: float. Rate in each block and after the embedding.
         seed: int or None. Seed of the dropout.
+        label_dropout: float. Share of the labels that are replaced by "no class" in training.
+        guidance_scale: float. Other than 1, `sample` draws from l + (scale - 1) (l - l'), where l
+            are the logits and l' those without a class. Needs `label_dropout`.
 
     Call arguments:
         values: int tensor `(B, height, width, 1)` in [0, levels).
@@ -88,21 +91,25 @@ class CausalTransformer(keras.layers.Layer):
 
     Reference: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners",
         section 2.3; over the codes of images: Esser et al. (2021), section 3.2,
-        https://arxiv.org/abs/2012.09841
+        https://arxiv.org/abs/2012.09841; guidance: Gafni et al. (2022),
+        https://arxiv.org/abs/2203.13131
     """
 
     def __init__(
         self, shape: tuple, levels: int, features: int = 128, num_layers: int = 4,
         num_heads: int = 4, num_classes: int | None = None, dropout: float = 0.0,
-        seed: int | None = None, **kwargs,
+        seed: int | None = None, label_dropout: float = 0.0,
+        guidance_scale: float = 1.0, **kwargs,
     ):
         super().__init__(**kwargs)
-        self.shape, self.levels = tuple(shape), levels
+        self.shape, self.levels, self.num_classes = tuple(shape), levels, num_classes
         self.features, self.num_heads = features, num_heads
+        self.label_dropout, self.guidance_scale = None, guidance_scale
         self.length = shape[0] * shape[1]
         self.embedding = keras.layers.Embedding(levels, features, normal())
-        # Before the first code: one start for all, or one per class.
-        self.start = keras.layers.Embedding(num_classes or 1, features, normal())
+        # Before the first code: one start for all, or one per class, and one for no class.
+        starts = (num_classes or 1) + bool(label_dropout)
+        self.start = keras.layers.Embedding(starts, features, normal())
         self.rows, self.columns = (
             keras.layers.Embedding(size, features, normal()) for size in shape[:2]
         )
@@ -113,6 +120,9 @@ class CausalTransformer(keras.layers.Layer):
             )
             for index in range(num_layers)
         ]
+        if label_dropout:
+            label_seed = None if seed is None else seed + 1 + 2 * num_layers
+            self.label_dropout = Dropout(label_dropout, label_seed)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
         self.head = keras.layers.Dense(levels, dtype=policy_dtype())
 
@@ -126,6 +136,9 @@ class CausalTransformer(keras.layers.Layer):
         self, values: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
         codes = tf.reshape(values, (-1, self.length))  # (B, h, w, 1) -> (B, h*w)
+        if self.label_dropout and training:
+            kept = self.label_dropout(tf.ones(tf.shape(labels)), training=True) > 0.0  # (B,)
+            labels = tf.where(kept, labels, self.num_classes)
         before = self.embedding(codes[:, :-1])  # (B, h*w - 1, features)
         x = tf.concat([self._start(tf.shape(codes)[0], labels), before], axis=1) + self._places()
         x = self.dropout(x, training=training)
@@ -164,22 +177,30 @@ class CausalTransformer(keras.layers.Layer):
             int32 tensor `(count, height, width, 1)`.
         """
         height, width, _ = self.shape
-        places = self._places()
-        size = (count, self.num_heads, self.length, self.features // self.num_heads)
+        places, guided = self._places(), self.guidance_scale != 1.0
+        passes = 2 if guided else 1  # the second half of the rows: the same codes, without a class
+        if guided:
+            labels = tf.concat([labels, tf.fill((count,), self.num_classes)], axis=0)
+        size = (passes * count, self.num_heads, self.length, self.features // self.num_heads)
         empty = tf.zeros(size, self.compute_dtype)
 
         def position(column, row, x, cache, noise, made):
-            """Draws one code from the features before it, `(B, 1, features)`."""
+            """Draws one code from the features before it, `(passes * B, 1, features)`."""
             number = row * width + column
             x, kept = x + places[number], []
             for block, (keys, values) in zip(self.blocks, cache):
                 x, keys, values = block.step(x, keys, values, number)
                 kept.append((keys, values))
-            logits = allowed(self.head(self.norm(x))[:, 0])  # (B, levels)
+            logits = self.head(self.norm(x))[:, 0]  # (passes * B, levels)
+            if guided:
+                logits, without = tf.split(logits, 2)
+                logits += (self.guidance_scale - 1.0) * (logits - without)
+            logits = allowed(logits)  # (B, levels)
             scores = logits + tf.cast(noise[:, column, 0], logits.dtype)
             code = tf.argmax(scores, axis=-1, output_type=tf.int32)  # (B,)
             made = made.write(number, code)
-            return column + 1, row, self.embedding(code)[:, None], kept, noise, made
+            x = self.embedding(tf.tile(code, [passes]))[:, None]
+            return column + 1, row, x, kept, noise, made
 
         def draw_row(row, x, cache, made):
             state = (0, row, x, cache, noise_of_row(row), made)
@@ -190,7 +211,7 @@ class CausalTransformer(keras.layers.Layer):
 
         made = tf.TensorArray(tf.int32, self.length, element_shape=(None,))
         cache = [(empty, empty) for _ in self.blocks]
-        state = (0, self._start(count, labels), cache, made)
+        state = (0, self._start(passes * count, labels), cache, made)
         made = tf.while_loop(
             lambda row, *_: row < height, draw_row, state, parallel_iterations=1
         )[-1]

@@ -84,6 +84,40 @@ def test_cached_samples_are_those_of_whole_passes(num_classes, options):
     assert not options or (model.generate_codes(5, labels, seed=7) != made).any()
 
 
+@pytest.mark.parametrize("sampling", [{}, {"temperature": 1.3, "top_k": 3, "top_p": 0.8}])
+def test_guidance_moves_the_logits_away_from_those_without_a_class(sampling):
+    model = lively(num_classes=3, label_dropout=0.1, guidance_scale=2.5)
+    labels = np.array([2, 0, 1, 1, 0])
+    made = model.generate_codes(5, labels, seed=7, **sampling)
+    latents = model.draw_latents(5, 7)
+    codes = np.zeros((5, 3, 4), "int32")
+    for row, column in np.ndindex(3, 4):
+        logits = model(codes, labels).numpy()[:, row, column]
+        without = model.network(codes[..., None], np.full(5, 3)).numpy()[:, row, column, 0]
+        logits = without + 2.5 * (logits - without)
+        noise = model.gumbel_noise(latents, row).numpy()[:, column, 0]
+        if sampling:
+            logits = warped(logits, **sampling)
+        codes[:, row, column] = (logits + sampling.get("temperature", 1.0) * noise).argmax(-1)
+    np.testing.assert_array_equal(made, codes)
+    again = model.generate_codes(5, labels, seed=7, batch_size=2, **sampling)
+    np.testing.assert_array_equal(again, made)
+    plain = lively(num_classes=3, label_dropout=0.1)
+    assert (plain.generate_codes(5, labels, seed=7, **sampling) != made).any()
+
+
+def test_a_share_of_the_labels_is_left_out_in_training():
+    model = lively(num_classes=3, label_dropout=0.4, seed=0)
+    codes = np.zeros((2000, 3, 4), "int32")
+    labels = np.arange(2000) % 3
+    first = model(codes, labels, training=True).numpy()[:, 0, 0]
+    of = [model.network(codes[:1, ..., None], tf.constant([k]))[0, 0, 0, 0] for k in range(4)]
+    left_out = np.abs(first - of[3]).max(axis=1) < 1e-6
+    kept = np.abs(first - np.array(of)[labels]).max(axis=1) < 1e-6
+    assert (kept ^ left_out).all() and 0.35 < left_out.mean() < 0.45
+    assert np.abs(model(codes, labels).numpy()[:, 0, 0] - np.array(of)[labels]).max() < 1e-6
+
+
 @pytest.mark.slow
 def test_it_learns_which_code_follows_which():
     codes = (RNG.integers(0, 4, (64, 1, 1)) + np.arange(12).reshape(1, 3, 4)) % 4
@@ -103,11 +137,14 @@ def test_it_learns_which_code_follows_which():
         (lambda: CodeTransformer((3,), 5), "code_shape must be (height, width)"),
         (lambda: CodeTransformer((3, 4), 0), "num_embeddings must be a positive integer"),
         (lambda: CodeTransformer((3, 4), 5, features=10, num_heads=4), "multiple of num_heads"),
+        (lambda: lively(label_dropout=0.1), "label_dropout needs num_classes"),
+        (lambda: lively(num_classes=3, guidance_scale=2.0), "guidance_scale needs a label_dropout"),
+        (lambda: lively(num_classes=3, guidance_scale=0.5), "guidance_scale must be a finite"),
         (lambda: lively().log_likelihood(np.full((1, 3, 4), 5)), "integers from 0 to 4"),
         (lambda: lively().generate(2), "of codes does not generate images"),
         (lambda: lively(num_classes=3).generate_codes(2, 3), "labels"),
     ],
-    ids=range(6),
+    ids=range(9),
 )
 def test_what_does_not_fit(call, words):
     with pytest.raises(InputError) as caught:

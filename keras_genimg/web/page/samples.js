@@ -36,7 +36,8 @@ export function showSamples({ shape, classes, latents }) {
     images.forEach((image, i) => {
       const [canvas, caption] = $("grid").children[i].children;
       draw(canvas, image, shape);
-      caption.textContent = `${i + 1} ${classes ? classes[samples[i].label] : ""}`;
+      const name = classes ? classes[samples[i].label] : "";
+      caption.textContent = `${i + 1} ${name.replaceAll("_", "_\u200b")}`;  // may break after _
     });
     drawOne();
     drawWalk();
