@@ -23,15 +23,20 @@ def rounded(values, bits):
     return words.astype("uint32").view("float32").reshape(values.shape)
 
 
-def write_small(model, path, bits):
-    """Saves a model that is not compiled, its weights rounded, in place too, and compressed."""
+def write_small(model, path, bits, prior=None):
+    """Saves a model that is not compiled, its weights rounded, in place too, and compressed.
+
+    Those of a `prior` that it holds stay as they are: a rounded probability may change a sample.
+    """
+    exact = prior.get_weights() if prior else []
     model.set_weights([rounded(weight, bits) for weight in model.get_weights()])
+    if prior:
+        prior.set_weights(exact)
     model.save(path)
     with zipfile.ZipFile(path) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     contents["config.json"] = json.dumps(portable(json.loads(contents["config.json"])))
-    if bits < 24:
-        contents["model.weights.h5"] = compressed(contents["model.weights.h5"])
+    contents["model.weights.h5"] = compressed(contents["model.weights.h5"])
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
             archive.writestr(name, content)

@@ -3,8 +3,8 @@
 The weights are kept, in float32 layers and without the states of optimizers; of a generator and its
 moving average only those of the average, from which further training starts. They are rounded to 11
 significant bits, as those of a float16, or more where a byte of a sample would change by more than
-1; those of a discriminator to 8, as those of a bfloat16. The metrics of the card are those of the
-rounded model.
+1; those of a discriminator to 5, those of a prior over codes not at all. The metrics of the card
+are those of the rounded model.
 
     keras-genimg train conditional_gan --data mnist --output runs/conditional_gan_mnist
     python benchmarks/write_preset.py runs/conditional_gan_mnist conditional_gan_mnist
@@ -37,7 +37,7 @@ from keras_genimg.runs.settings import DEFAULTS
 from keras_genimg.shipped import PRESETS, read_cards
 
 BITS = (11, 12, 13, 14, 17, 20, 24)  # significant bits of the stored weights; the last are all
-TRAINING_BITS = 8  # of a discriminator, which no sample depends on: those of a bfloat16
+TRAINING_BITS = 5  # of a discriminator, which no sample depends on
 COMPARED = 1000  # samples whose bytes are compared
 COUNTS = (1000, 10_000)  # samples of the metrics: a quick test uses the first
 LICENCES = {
@@ -68,7 +68,7 @@ def write_model(model, path):
     exact = samples(model)
     for bits in BITS:
         model.set_weights(weights)
-        write_small(model, path, bits)
+        write_small(model, path, bits, getattr(model, "prior", None))
         found = samples(keras.saving.load_model(path))
         change = int(np.abs(found.astype(int) - exact).max())
         if change <= 1:
@@ -110,6 +110,21 @@ def command_of(record):
     return " ".join(words)
 
 
+def prior_command(run):
+    """The command that trains the prior of such a run, or None."""
+    path = pathlib.Path(run, "prior.json")
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    words = ["keras-genimg prior RUN"]
+    for name in ("kind", "epochs", "batch_size", "policy", "seed"):
+        if record[name] is not None:
+            words.append(f"--{name.replace('_', '-')} {record[name]}")
+    words += ["--by-class"] if record["by_class"] else []
+    words += [f"--set {_assigned(*each)}" for each in record["settings"].items()]
+    return " ".join(words)
+
+
 def _assigned(name, value):
     return shlex.quote(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
 
@@ -127,12 +142,13 @@ def card_of(path, run, model, licence):
     record = public(read_record(run))
     settings = {key: each for key, each in record["settings"].items() if key not in LOCAL}
     data, cls = settings["data"], type(model)
+    prior = prior_command(run)
     return {
         "about": f"{cls.about}, trained on {data}",
         "class": cls.__name__,
         "image_shape": list(model.image_shape),
         "class_names": model.class_names,
-        "command": command_of(record),
+        "command": command_of(record) + (f" --output RUN && {prior}" if prior else ""),
         "data": {"name": data, "licence": licence, "images": record["num_images"]},
         "seconds": round(record["seconds"]),
         "model": record["model"],

@@ -29,6 +29,7 @@ from keras_genimg.metrics import features_for
 from keras_genimg.runs.binarization import binarized_as_trained, check_binarization
 from keras_genimg.runs.folder import (
     check_entries,
+    check_run,
     cut_logs,
     describe_run,
     read_logs,
@@ -103,6 +104,9 @@ def train(
         settings = complete_settings(
             name, of_model.data, given, recipe or {}, folder, resume, overwrite
         )
+        if settings["start_from"] and not resume:
+            inherited = _arguments_of_model(of_model, settings["start_from"])
+            settings["set"] = {**inherited, **settings["set"]}
         check_used(settings, connect_timeout)
         earlier, position = {}, (None, 0, 0)
         if resume:
@@ -242,6 +246,13 @@ def _compared(record, info, info_b, num_images, position, model):
 
 def _has_workers(strategy):
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def _arguments_of_model(of_model, folder):
+    """What --set gave the model of a run or a preset, as far as this class takes it too."""
+    check_run(folder)
+    known = argument_names(of_model)
+    return {k: v for k, v in read_record(folder)["settings"].get("set", {}).items() if k in known}
 
 
 def _make_model(of_model, settings, info, info_b=None):

@@ -60,6 +60,21 @@ def test_it_learns_the_codes_and_leaves_the_model_alone(kind):
     assert any((a != b).any() for a, b in zip(prior.get_weights(), prior_weights))
 
 
+def test_another_prior_takes_the_place_of_the_first(tmp_path):
+    model, images = vq_vae(), smooth_pictures(32)
+    model.fit_prior(images, prior=PRIORS["pixel_cnn"](), batch_size=16, verbose=0)
+    for kind, epochs in (("code_transformer", 1), ("code_transformer", 4), ("pixel_cnn", 1)):
+        model.fit_prior(images, prior=PRIORS[kind](), batch_size=16, epochs=epochs, verbose=0)
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        assert len(again.weights) == len(model.weights) == len(vq_vae().weights) + len(
+            model.prior.weights
+        )
+        for mine, other in zip(model.prior.get_weights(), again.prior.get_weights()):
+            np.testing.assert_array_equal(mine, other)
+        np.testing.assert_array_equal(again.generate(9, seed=1), model.generate(9, seed=1))
+
+
 def test_a_prior_reads_its_codes_without_the_tuning_thread_and_takes_what_fit_takes(monkeypatch):
     seen = []
     fit = keras.Model.fit
