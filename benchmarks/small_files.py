@@ -23,15 +23,15 @@ def rounded(values, bits):
     return words.astype("uint32").view("float32").reshape(values.shape)
 
 
-def write_small(model, path, bits, prior=None):
-    """Saves a model that is not compiled, its weights rounded, in place too, and compressed.
+def write_small(model, path, bits, priors=()):
+    """Saves a model that is not compiled, with rounded (also in place) and compressed weights.
 
-    Those of a `prior` that it holds stay as they are: a rounded probability may change a sample.
+    Those of `priors` that it holds are not rounded: a rounded probability may change a sample.
     """
-    exact = prior.get_weights() if prior else []
+    exact = [prior.get_weights() for prior in priors]
     model.set_weights([rounded(weight, bits) for weight in model.get_weights()])
-    if prior:
-        prior.set_weights(exact)
+    for prior, weights in zip(priors, exact):
+        prior.set_weights(weights)
     model.save(path)
     with zipfile.ZipFile(path) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}

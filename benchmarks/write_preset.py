@@ -3,8 +3,8 @@
 The weights are kept, in float32 layers and without the states of optimizers; of a generator and its
 moving average only those of the average, from which further training starts. They are rounded to 11
 significant bits, as those of a float16, or more where a byte of a sample would change by more than
-1; those of a discriminator to 5, those of a prior over codes not at all. The metrics of the card
-are those of the rounded model.
+1. A discriminator's are rounded to 5 bits; those of a prior over codes are not rounded. The metrics
+of the card are those of the rounded model.
 
     keras-genimg train conditional_gan --data mnist --output runs/conditional_gan_mnist
     python benchmarks/write_preset.py runs/conditional_gan_mnist conditional_gan_mnist
@@ -68,7 +68,7 @@ def write_model(model, path):
     exact = samples(model)
     for bits in BITS:
         model.set_weights(weights)
-        write_small(model, path, bits, getattr(model, "prior", None))
+        write_small(model, path, bits, model.held_priors() if hasattr(model, "held_priors") else ())
         found = samples(keras.saving.load_model(path))
         change = int(np.abs(found.astype(int) - exact).max())
         if change <= 1:

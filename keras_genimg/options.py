@@ -84,8 +84,8 @@ def _add_train(train):
         "with --recipe")
     add("--recipe", metavar="NAME", help="settings that reproduce a published number, from "
         "keras-genimg list; other options take precedence")
-    add("--start-from", metavar="RUN", help="start from the weights and the arguments of "
-        "another run, or of a preset, of the same model")
+    add("--start-from", metavar="RUN", help="start from the weights, and the --set "
+        "arguments, of another run or a preset of the same model; --set takes precedence")
     add("--data", metavar="NAME", help="glyphs (built in, the default; moving_glyphs for "
         "sequence_gan), a tensorflow-datasets set (mnist, fashion_mnist, cifar10), or a folder of "
         "images")

@@ -19,7 +19,7 @@ from keras_genimg import shipped
 from keras_genimg.cli import main
 from keras_genimg.errors import InputError
 from keras_genimg.runs import load_run
-from keras_genimg.runs.folder import find_run
+from keras_genimg.runs.folder import find_run, start_from
 
 CARDS = kg.presets()
 NAMES = list(CARDS)
@@ -127,6 +127,17 @@ def test_training_starts_from_the_averaged_generator(name):
     pairs = zip(model.generator.get_weights(), model.ema_generator.get_weights(), strict=True)
     assert all(np.array_equal(own, average) for own, average in pairs)
     assert any(np.any(weight) for weight in model.generator.get_weights())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_new_model_takes_the_weights_of_any_preset(name):
+    preset = kg.load_preset(name)
+    new = type(preset).from_config({**preset.get_config(), "prior": None} if "vq" in name
+                                   else preset.get_config())  # fmt: skip
+    start_from(new, name)
+    assert getattr(new, "prior", None) is None
+    for mine, theirs in zip(new.weights, preset.weights):  # those of a prior come last
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_preset_of_another_class_is_refused():

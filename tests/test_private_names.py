@@ -26,6 +26,7 @@ LISTED = {
     "_momentums": "the slots of Adam's fused kernel",
     "_seed_generators": "states of random numbers, in the order of files of version 0.1",
     "_self_unconditional_dependency_names": "not to count layers twice",
+    "_tracker": "to forget a network that another replaces",
     "_trainable_variables": "the weights that an optimizer was built for",
     "_velocities": "the slots of Adam's fused kernel",
 }

@@ -98,9 +98,8 @@ class RecordsArguments:
     """Mixin of a `keras.Model` that records its constructor arguments, by name, in `arguments`.
 
     Subclasses write no `get_config`. Arguments that their constructor passes on as `*args` and
-    `**kwargs` are recorded under the names of the constructor that takes them. Code that sets
-    part of the configuration later, such as a prior, records it too:
-    `self.arguments["prior"] = prior`.
+    `**kwargs` are recorded under the names of the constructor that takes them. A network that is
+    set later, such as a prior, is recorded too: `self.hold("prior", prior)`.
     """
 
     def __new__(cls, *args, **kwargs):
@@ -124,6 +123,21 @@ class RecordsArguments:
         if name in argument_names(type(self)):
             self.arguments[name] = value
         return value
+
+    def hold(self, name: str, network: keras.layers.Layer) -> None:
+        """Sets an attribute, and the argument of that name, to a network.
+
+        Keras would go on saving the weights of the network that it replaces, and load those.
+
+        Args:
+            name: str.
+            network: layer or model.
+        """
+        held = getattr(self, name)
+        if held is not None and held is not network:
+            self._tracker.untrack(held)
+        setattr(self, name, network)
+        self.arguments[name] = network
 
     def is_custom(self, *names: str) -> bool:
         """Whether any of these networks was given to the constructor.

@@ -89,10 +89,7 @@ class HoldsPriors(ImageModel):
             )
         for name, prior in priors.items():
             prior.trainable = False
-            if getattr(self, name) in self._layers:  # Keras would go on saving its weights
-                self._layers.remove(getattr(self, name))
-            setattr(self, name, prior)
-            self.arguments[name] = prior
+            self.hold(name, prior)
         self.num_classes = classes.pop() if classes else None
         self.__dict__.pop("_compiled_methods", None)  # may have been traced with other priors
 

@@ -29,10 +29,11 @@ class CodeTransformer(AutoregressiveModel):
             and generates by label.
         dropout: float in [0, 1). Rate in each block.
         label_dropout: float in [0, 1). Share of the labels that are left out in training, so that
-            the model also learns to do without; 0.1 is usual where guidance is wanted.
+            the model also learns the unconditional distribution; guidance usually has 0.1.
         guidance_scale: float of at least 1. Above 1, generated codes follow their class more
             (classifier-free guidance): the logits are l + (scale - 1) (l - l'), where l' are those
-            without a class. Needs `label_dropout`; a code then costs two positions.
+            without a class. Needs `label_dropout`; each code then takes two forward passes.
+            Likelihoods are those without guidance.
         seed: int, optional. Makes the dropout in training reproducible.
 
     `generate_codes`, and `generate` of the model that holds this one as its prior, also take
@@ -72,7 +73,8 @@ class CodeTransformer(AutoregressiveModel):
         check_number("guidance_scale", guidance_scale, low=1.0)
         if label_dropout and num_classes is None:
             raise InputError(
-                f"label_dropout needs num_classes. Received: label_dropout={label_dropout}."
+                "label_dropout needs num_classes (keras-genimg prior --by-class). "
+                f"Received: label_dropout={label_dropout}."
             )
         if guidance_scale != 1.0 and not label_dropout:
             raise InputError(
@@ -93,6 +95,11 @@ class CodeTransformer(AutoregressiveModel):
                 guidance_scale,
             )
         self.built = True
+
+    @property
+    def guidance_scale(self) -> float:
+        """The scale of the guidance, as constructed."""
+        return self.network.guidance_scale
 
     def default_optimizers(self, learning_rate=None):
         # At the size of GPT-2 Adam needs 6e-4 or less; these models are smaller.

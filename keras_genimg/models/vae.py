@@ -326,5 +326,5 @@ class VAE(LatentVariableModel):
         noise = np.random.default_rng(check_seed(seed)).normal(size=z_mean.shape)
         mixture = GaussianMixture(num_components, self.latent_dim, dtype=self.dtype_policy)
         log_likelihood = mixture.fit(z_mean + np.exp(0.5 * z_log_var) * noise, seed=seed)
-        self.prior = self.arguments["prior"] = mixture
+        self.hold("prior", mixture)
         return history_of(mixture, {"log_likelihood": log_likelihood})

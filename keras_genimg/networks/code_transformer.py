@@ -180,6 +180,7 @@ class CausalTransformer(keras.layers.Layer):
         places, guided = self._places(), self.guidance_scale != 1.0
         passes = 2 if guided else 1  # the second half of the rows: the same codes, without a class
         if guided:
+            labels = tf.cast(labels, tf.int32)
             labels = tf.concat([labels, tf.fill((count,), self.num_classes)], axis=0)
         size = (passes * count, self.num_heads, self.length, self.features // self.num_heads)
         empty = tf.zeros(size, self.compute_dtype)

@@ -16,6 +16,7 @@ from keras_genimg.callbacks.checkpoint_files import read_note
 from keras_genimg.callbacks.resume import latest_position
 from keras_genimg.checks import check_choice, check_count, check_number, first_reason, is_integer
 from keras_genimg.core import ImageModel
+from keras_genimg.core.priors import PRIORS
 from keras_genimg.data import check_binarize, check_corruption
 from keras_genimg.errors import InputError, tell
 from keras_genimg.export import is_saved_model
@@ -178,15 +179,16 @@ def start_from(model, folder) -> None:
 
     Args:
         model: model, newly created.
-        folder: path of a run folder, or the name of a preset, with the same networks. One class is
-            the other or its subclass, such as VAE and IWAE.
+        folder: path of a run folder, or the name of a preset, with the same networks, priors
+            apart. One class is the other or its subclass, such as VAE and IWAE.
 
     Raises:
         InputError: not a run, or a run of another class or with other shapes.
     """
     find_run(folder)
     other = load_run(folder)
-    mine, given = ([tuple(w.shape) for w in each.weights] for each in (model, other))
+    own, others = _without_priors(model), _without_priors(other)
+    mine, given = ([tuple(w.shape) for w in weights] for weights in (own, others))
     related = isinstance(other, type(model)) or isinstance(model, type(other))
     if not related or mine != given:
         numbers = [sum(math.prod(shape) for shape in shapes) for shapes in (mine, given)]
@@ -195,7 +197,15 @@ def start_from(model, folder) -> None:
             f"{type(model).__name__} with {numbers[0]:,} weights. "
             f"Received: {folder}, {type(other).__name__} with {numbers[1]:,}."
         )
-    model.set_weights(other.get_weights())
+    for weight, value in zip(own, others):
+        weight.assign(value.numpy())
+
+
+def _without_priors(model):
+    """The weights of a model, without those of priors, which are fitted after its training."""
+    priors = [each for each in (getattr(model, name, None) for name in PRIORS) if each is not None]
+    held = {id(weight) for prior in priors for weight in prior.weights}
+    return [weight for weight in model.weights if id(weight) not in held]
 
 
 def check_run(folder) -> None:

@@ -69,6 +69,8 @@ __all__ = ["train"]
 
 # Entries of run.json that a resumed run takes over.
 OF_PROGRESS = ("seconds", "epochs_done", "model_epochs", "final_logs")
+# Arguments that --start-from does not take over: those of the data, and what begins anew.
+OF_EACH_RUN = {"image_shape", "num_classes", "seed", "kl_warmup_steps"}
 SAMPLES = 10_000  # per evaluation, the size of the test splits of the small sets
 
 
@@ -105,8 +107,7 @@ def train(
             name, of_model.data, given, recipe or {}, folder, resume, overwrite
         )
         if settings["start_from"] and not resume:
-            inherited = _arguments_of_model(of_model, settings["start_from"])
-            settings["set"] = {**inherited, **settings["set"]}
+            settings["set"] = _arguments_of_model(name, of_model, settings)
         check_used(settings, connect_timeout)
         earlier, position = {}, (None, 0, 0)
         if resume:
@@ -248,11 +249,22 @@ def _has_workers(strategy):
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def _arguments_of_model(of_model, folder):
-    """What --set gave the model of a run or a preset, as far as this class takes it too."""
-    check_run(folder)
-    known = argument_names(of_model)
-    return {k: v for k, v in read_record(folder)["settings"].get("set", {}).items() if k in known}
+def _arguments_of_model(name, of_model, settings):
+    """The arguments of --set, with those of the run or preset to start from, which it says.
+
+    None of a recipe, whose settings are complete, nor of another class, which is refused later.
+    """
+    start, given = settings["start_from"], settings["set"]
+    check_run(start)
+    record = read_record(start)
+    if settings["recipe"] or record["model"] != name:
+        return given
+    names = argument_names(of_model) - OF_EACH_RUN - set(given)
+    found = {k: v for k, v in record["settings"].get("set", {}).items() if k in names}
+    if found:
+        words = ", ".join(f"{name}={value}" for name, value in found.items())
+        tell(f"{words}, as in {start}; --set gives other values.")
+    return {**found, **given}
 
 
 def _make_model(of_model, settings, info, info_b=None):

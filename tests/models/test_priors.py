@@ -63,8 +63,9 @@ def test_it_learns_the_codes_and_leaves_the_model_alone(kind):
 def test_another_prior_takes_the_place_of_the_first(tmp_path):
     model, images = vq_vae(), smooth_pictures(32)
     model.fit_prior(images, prior=PRIORS["pixel_cnn"](), batch_size=16, verbose=0)
-    for kind, epochs in (("code_transformer", 1), ("code_transformer", 4), ("pixel_cnn", 1)):
-        model.fit_prior(images, prior=PRIORS[kind](), batch_size=16, epochs=epochs, verbose=0)
+    priors = [PRIORS[kind]() for kind in ("code_transformer", "code_transformer", "pixel_cnn")]
+    for epochs, prior in enumerate([*priors, priors[-1], priors[0]], start=1):  # some once more
+        model.fit_prior(images, prior=prior, batch_size=16, epochs=epochs, verbose=0)
         model.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
         assert len(again.weights) == len(model.weights) == len(vq_vae().weights) + len(
@@ -73,6 +74,22 @@ def test_another_prior_takes_the_place_of_the_first(tmp_path):
         for mine, other in zip(model.prior.get_weights(), again.prior.get_weights()):
             np.testing.assert_array_equal(mine, other)
         np.testing.assert_array_equal(again.generate(9, seed=1), model.generate(9, seed=1))
+
+
+def test_a_trained_prior_takes_another_guidance_scale():
+    model, images = vq_vae(), smooth_pictures(32)
+    prior = PRIORS["code_transformer"](num_classes=4, label_dropout=0.1, guidance_scale=2.0)
+    model.fit_prior(images, np.arange(32) % 4, prior=prior, batch_size=16, epochs=9, verbose=0)
+    before = model.generate(40, seed=1)
+    with pytest.raises(AttributeError):
+        prior.guidance_scale = 9.0
+    stronger = CodeTransformer.from_config({**prior.get_config(), "guidance_scale": 9.0})
+    stronger.set_weights(prior.get_weights())
+    model.hold_priors(prior=stronger)
+    assert model.prior.guidance_scale == 9.0 and not model.prior.trainable_variables
+    assert (model.generate(40, seed=1) != before).any()
+    model.hold_priors(prior=prior)
+    np.testing.assert_array_equal(model.generate(40, seed=1), before)
 
 
 def test_a_prior_reads_its_codes_without_the_tuning_thread_and_takes_what_fit_takes(monkeypatch):

@@ -403,6 +403,11 @@ def test_a_mixture_prior_draws_latents_like_those_of_the_images(tmp_path):
     again = keras.saving.load_model(tmp_path / "vae.keras")
     np.testing.assert_array_equal(again.generate(4, seed=1), made)
     vae.fit(images, batch_size=20, verbose=0)  # and training resumes
+    vae.fit_prior(images, num_components=2, seed=1)  # another in the place of the first
+    made = vae.generate(4, seed=1)
+    vae.save(tmp_path / "vae.keras")
+    again = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(again.generate(4, seed=1), made)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])

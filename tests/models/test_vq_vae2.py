@@ -198,7 +198,7 @@ def fitted():
 
 
 @pytest.mark.slow
-def test_both_priors_learn_and_leave_the_model_alone(fitted):
+def test_both_priors_learn_and_leave_the_model_alone(fitted, tmp_path):
     model, images, before, history = fitted
     assert isinstance(history, keras.callbacks.History) and history.epoch == [0, 1]
     for level in ("top", "bottom"):
@@ -217,6 +217,10 @@ def test_both_priors_learn_and_leave_the_model_alone(fitted):
         any((a != b).any() for a, b in zip(prior.get_weights(), weights))
         for prior, weights in zip((model.top_prior, model.bottom_prior), held)
     )
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for mine, other in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.full
