@@ -262,7 +262,7 @@ def _arguments_of_model(name, of_model, settings):
     names = argument_names(of_model) - OF_EACH_RUN - set(given)
     found = {k: v for k, v in record["settings"].get("set", {}).items() if k in names}
     if found:
-        words = ", ".join(f"{name}={value}" for name, value in found.items())
+        words = ", ".join(f"{key}={value}" for key, value in found.items())
         tell(f"{words}, as in {start}; --set gives other values.")
     return {**found, **given}
 
